@@ -1,0 +1,17 @@
+"""The two failures that a user is told of in one line, and their exit codes."""
+
+
+class FreqsanError(Exception):
+    """An expected failure; its message says what was found, what was expected, what to do."""
+
+    exit_code = 1
+
+
+class InputError(FreqsanError):
+    """Bad usage or bad input: exit code 2."""
+
+    exit_code = 2
+
+
+class RunError(FreqsanError):
+    """A run that failed on good input, such as a full disk: exit code 1."""

@@ -1,0 +1,100 @@
+"""Encoded bytes in, RGB pixels out, and nothing that can hurt on the way.
+
+The bytes come from strangers. Only the plugins of five formats are tried, the size is
+checked in the header before anything is decompressed, and every failure is an
+:class:`ImageError` that says in words why the image cannot be judged.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+#: The formats that are decoded, by Pillow's names.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+
+#: Default limit on width x height: about 150 MB once decoded.
+MAX_PIXELS = 50_000_000
+
+
+class ImageError(ValueError):
+    """An image that cannot be judged.
+
+    Attributes:
+        kind: a short category to count by, such as ``"truncated or corrupt"``.
+    """
+
+    def __init__(self, kind: str, detail: str):
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """One image as a model in training would see it."""
+
+    pixels: np.ndarray  #: (height, width, 3) uint8, RGB, 0 to 255
+    format: str  #: one of FORMATS
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode one encoded image to RGB.
+
+    What common training code does is done here too: transparency is dropped, not
+    composited, and EXIF orientation is not applied. Sixteen-bit greyscale keeps its high
+    byte, where Pillow's own conversion would clip.
+
+    Args:
+        data: the encoded image.
+        max_pixels: limit on width x height, compared before anything is decompressed.
+
+    Raises:
+        ImageError: no bytes, a format outside ``FORMATS``, more than ``max_pixels``
+            pixels, several frames, or data that does not decode to its end.
+    """
+    if not data:
+        raise ImageError("no bytes", "expected an encoded image, found zero bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise _too_many_pixels(f"{image.width}x{image.height}", max_pixels)
+            # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
+            fmt = "JPEG" if image.format == "MPO" else str(image.format)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and fmt != "JPEG":
+                raise ImageError(
+                    "animated", f"{frames} frames in one {fmt}, expected a still image"
+                )
+            return DecodedImage(_rgb(image), fmt)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(
+            "unsupported format", f"not one of {', '.join(FORMATS)} (starts with {data[:8]!r})"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels("a bomb by Pillow's own limit", max_pixels) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on hostile bytes
+        raise ImageError("truncated or corrupt", f"{type(error).__name__}: {error}") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
+
+
+def _too_many_pixels(found: str, limit: int) -> ImageError:
+    return ImageError("too many pixels", f"{found}, the limit is {limit:,}")
