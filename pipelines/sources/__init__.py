@@ -1,0 +1,58 @@
+"""Where images come from: folders, Parquet, WebDataset tars, saved datasets, the Hub."""
+
+from pipelines.errors import InputError
+from pipelines.sources import files, folder, parquet
+from pipelines.sources.base import SHARD_ROWS, Source
+from pipelines.sources.files import Listing
+
+__all__ = ["open_source"]
+
+#: The kinds of file that images come in.
+_KINDS = (
+    ("Parquet files", parquet.is_parquet, parquet.resolve),
+    ("images", folder.is_image, folder.resolve),
+)
+
+
+def open_source(
+    location: str,
+    *,
+    split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    shard_rows: int = SHARD_ROWS,
+) -> Source:
+    """Resolve an input to a schema and shards, whatever its kind.
+
+    Args:
+        location: an image folder; a Parquet file, a folder of them or a glob; the same of
+            WebDataset tars; a folder that ``datasets`` saved; a Hub id; or an fsspec URL.
+        split: which split to read; must be given where the input has several.
+        image_column: column of the images; None to find it.
+        label_column: column of the labels; None to find it, where there is one.
+        shard_rows: rows of a shard, about; at least 1. It changes no row and no id.
+
+    Raises:
+        InputError: nothing there, nothing that can be read, or a choice is needed.
+    """
+    listing = files.list_files(location)
+    if listing is None:
+        raise InputError(f"{location}: no such file or folder")
+    found = [kind for kind in _KINDS if any(map(kind[1], listing.names))]
+    if not found:
+        raise InputError(f"{location}: found no images, Parquet files or tars{_examples(listing)}")
+    if len(found) > 1:
+        names = " and ".join(kind[0] for kind in found)
+        raise InputError(f"{location}: found both {names}; name those to read with a glob")
+    return found[0][2](
+        listing,
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        shard_rows=shard_rows,
+    )
+
+
+def _examples(listing: Listing) -> str:
+    names = ", ".join(map(files.text, listing.names[:3]))
+    return f", only {names}" if names else ""

@@ -1,0 +1,206 @@
+"""What the columns of a set mean: which holds the images, which the labels, which the ids."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.errors import InputError
+
+SAMPLE_ID = "sample_id"
+
+#: The storage of an image in a Hugging Face set.
+IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+#: Names of label columns, the more telling first.
+LABEL_NAMES = ("label", "labels", "fine_label", "class", "class_id", "target", "cls")
+
+_METADATA_KEY = b"huggingface"
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    """The Hugging Face features by column name, in their JSON form; empty where there are none."""
+    info = _metadata(schema).get("info")
+    found = info.get("features") if isinstance(info, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    try:
+        found = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
+    """``schema`` with these features added to the Hugging Face metadata."""
+    metadata = _metadata(schema)
+    info = metadata.get("info")
+    metadata["info"] = (info if isinstance(info, dict) else {}) | {
+        "features": features(schema) | added
+    }
+    return schema.with_metadata(
+        (schema.metadata or {}) | {_METADATA_KEY: json.dumps(metadata).encode()}
+    )
+
+
+def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
+    """The input's schema with ``sample_id`` last, and features for every column.
+
+    Raises:
+        InputError: the input has a ``sample_id`` that is not text.
+    """
+    known = features(schema)
+    unknown = [f for f in schema if f.name not in known and f.name != image_column]
+    added = generated_features(unknown)
+    if image_column not in known:
+        added[image_column] = {"_type": "Image"}
+    if SAMPLE_ID not in schema.names:
+        schema = schema.append(pa.field(SAMPLE_ID, pa.string()))
+        added[SAMPLE_ID] = {"dtype": "string", "_type": "Value"}
+    elif not _is_text(schema.field(SAMPLE_ID).type):
+        found = schema.field(SAMPLE_ID).type
+        raise InputError(f"the column {SAMPLE_ID} is {found}, expected string; rename it")
+    return with_features(schema, {f.name: added[f.name] for f in schema if f.name in added})
+
+
+def generated_features(fields: list[pa.Field]) -> dict[str, Any]:
+    """Features for plain Arrow fields; none for a type that ``datasets`` has no feature for."""
+    if not fields:
+        return {}
+    from datasets import Features  # half a second, and rarely needed
+
+    generated: dict[str, Any] = {}
+    for field in fields:
+        try:
+            one = Features.from_arrow_schema(pa.schema([field.remove_metadata()]))
+        except (ValueError, TypeError, NotImplementedError):
+            continue
+        generated |= one.to_dict()
+    return generated
+
+
+def find_image_column(schema: pa.Schema, wanted: str | None) -> str | None:
+    """The column of encoded images, judged by the schema alone.
+
+    Args:
+        schema: of the input.
+        wanted: the user's choice; must be bytes, or a struct with a ``bytes`` field.
+
+    Returns:
+        The column, or None where the schema does not tell.
+
+    Raises:
+        InputError: no such column, a column of another type, or several that fit.
+    """
+    if wanted is not None:
+        kind = _field(schema, wanted).type
+        if not (is_bytes(kind) or _has_bytes(kind)):
+            raise InputError(f"the column {wanted} is {kind}, expected encoded images as bytes")
+        return wanted
+    known = features(schema)
+    images = [f.name for f in schema if _feature_type(known, f.name) == "Image"]
+    images = [
+        n for n in images if is_bytes(schema.field(n).type) or _has_bytes(schema.field(n).type)
+    ]
+    candidates = images or [f.name for f in schema if _has_bytes(f.type)]
+    if len(candidates) > 1:
+        names = ", ".join(candidates)
+        raise InputError(f"found several image columns: {names}; choose with --image-column")
+    return next(iter(candidates), None)
+
+
+def find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
+    """The column of labels; None where nothing looks like one.
+
+    A column of class labels by the features goes before one that is merely called ``label``;
+    among several, the order of ``LABEL_NAMES`` decides.
+
+    Raises:
+        InputError: there is no column ``wanted``.
+    """
+    if wanted is not None:
+        return str(_field(schema, wanted).name)
+    known = features(schema)
+    classes = [n for n in schema.names if _feature_type(known, n) == "ClassLabel"]
+    if len(classes) == 1:
+        return classes[0]
+    plain = [f.name for f in schema if pa.types.is_integer(f.type) or _is_text(f.type)]
+    return next((n for n in LABEL_NAMES if n in (classes or plain)), None)
+
+
+def class_names(schema: pa.Schema, label_column: str | None) -> tuple[str, ...] | None:
+    """The names of the classes by label, where the features tell."""
+    found = features(schema).get(label_column or "")
+    names = found.get("names") if isinstance(found, dict) else None
+    return tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a value of this type is plain bytes."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind):
+        return False
+    index = kind.get_field_index("bytes")
+    return index >= 0 and is_bytes(kind.field(index).type)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _feature_type(known: dict[str, Any], name: str) -> str | None:
+    feature = known.get(name)
+    return feature.get("_type") if isinstance(feature, dict) else None
+
+
+def _field(schema: pa.Schema, name: str) -> pa.Field:
+    if name not in schema.names:
+        raise InputError(f"no column {name!r}; the columns are {', '.join(schema.names)}")
+    return schema.field(name)
+
+
+def with_ids(
+    batch: pa.RecordBatch, schema: pa.Schema, source: str, first_row: int
+) -> pa.RecordBatch:
+    """The batch under ``schema``, with ids ``<source>#<row>`` unless it brings its own.
+
+    Raises:
+        InputError: a ``sample_id`` of the input is null.
+    """
+    columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
+    if SAMPLE_ID not in batch.schema.names:
+        rows = range(first_row, first_row + batch.num_rows)
+        columns.append(pa.array([f"{source}#{row}" for row in rows], pa.string()))
+    elif batch.column(SAMPLE_ID).null_count:
+        raise InputError(
+            f"{source}: the column {SAMPLE_ID} holds nulls, expected an id in each row"
+        )
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with extension types as Arrow shows them where they are not registered.
+
+    Whether ``datasets`` has registered its types differs between processes; the batches of
+    all workers must have one schema.
+    """
+    return pa.schema([_plain_field(f) for f in schema], metadata=schema.metadata)
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    if not isinstance(field.type, pa.BaseExtensionType):
+        return field
+    described = {
+        b"ARROW:extension:name": field.type.extension_name.encode(),
+        b"ARROW:extension:metadata": field.type.__arrow_ext_serialize__(),
+    }
+    return field.with_type(field.type.storage_type).with_metadata(
+        (field.metadata or {}) | described
+    )

@@ -1,0 +1,160 @@
+"""A folder of image files; its sub-folders are classes, or splits with classes below."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pipelines.errors import InputError
+from pipelines.sources import columns, files
+from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.files import Listing
+
+#: Extensions of images, those that freqsan cannot decode too: they shall end among the
+#: rejects instead of being passed over.
+SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".ico",
+        ".jp2",
+        ".svg",
+    )
+)
+
+#: A larger file is not read; no sane image comes near, and its row holds no bytes.
+MAX_FILE_BYTES = 256 << 20
+
+
+def is_image(name: str) -> bool:
+    """Whether a file counts as a sample, by its extension."""
+    return files.suffix(name) in SUFFIXES
+
+
+@dataclass(frozen=True)
+class FolderShard:
+    """Some files of an image folder."""
+
+    root: str  #: absolute folder or URL
+    names: tuple[str, ...]  #: of the files, relative to ``root``
+    labels: tuple[int | None, ...]  #: of each file; None where it has none
+    schema: pa.Schema = field(repr=False)  #: of the batches
+
+    @property
+    def source(self) -> str:
+        return "."
+
+    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Batches of at most ``batch_rows`` files and about ``BATCH_BYTES``.
+
+        A file that cannot be read gives a row without bytes.
+
+        Raises:
+            InputError: the folder itself is gone.
+        """
+        rows: list[dict[str, object]] = []
+        waiting = 0
+        for name, label in zip(self.names, self.labels, strict=True):
+            data = self._bytes(name)
+            sample_id = files.text(name)
+            image = {"bytes": data, "path": sample_id}
+            rows.append({"image": image, "label": label, "sample_id": sample_id})
+            waiting += len(data or b"")
+            if len(rows) >= batch_rows or waiting >= files.BATCH_BYTES:
+                yield pa.RecordBatch.from_pylist(rows, schema=self.schema)
+                rows, waiting = [], 0
+        if rows:
+            yield pa.RecordBatch.from_pylist(rows, schema=self.schema)
+
+    def _bytes(self, name: str) -> bytes | None:
+        try:
+            with files.open_file(self.root, name) as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+                return data if len(data) <= MAX_FILE_BYTES else None
+        except OSError:
+            if not files.exists(self.root):
+                raise InputError(f"{self.root}: the folder is gone") from None
+            return None
+
+
+def resolve(
+    listing: Listing,
+    *,
+    split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    shard_rows: int,
+) -> Source:
+    """An image folder as a source.
+
+    The first folder level gives the labels, in sorted order. Where its folders all are
+    called like splits, the level below does, over all splits, so that labels mean the same
+    in each. An image beside class folders has a null label; without folders there is no
+    ``label``.
+
+    Raises:
+        InputError: a split must be chosen or does not exist, or there is no such column.
+    """
+    listing, notes = listing.only(is_image, "images")
+    top = {n: n.partition("/")[0] if "/" in n else None for n in listing.names}
+    if all(folder is None or folder.lower() in files.SPLIT_NAMES for folder in top.values()):
+        depth, splits = 1, top
+    else:
+        depth, splits = 0, dict.fromkeys(top)
+    chosen = files.choose_split(listing.location, splits.values(), split)
+    names = [n for n in listing.names if splits[n] == chosen]
+
+    found = {_class_of(n, depth) for n in listing.names} - {None}
+    classes = sorted(map(files.text, filter(None, found)))
+    index = {name: i for i, name in enumerate(classes)}
+    labels = [index.get(files.text(_class_of(n, depth) or "")) for n in names]
+    schema = _schema(classes)
+    return Source(
+        location=listing.location,
+        kind="image folder",
+        schema=schema,
+        image_column=columns.find_image_column(schema, image_column) or "image",
+        label_column=columns.find_label_column(schema, label_column),
+        class_names=tuple(classes) or None,
+        shards=tuple(
+            FolderShard(
+                listing.root,
+                tuple(names[i : i + shard_rows]),
+                tuple(labels[i : i + shard_rows]),
+                schema,
+            )
+            for i in range(0, len(names), shard_rows)
+        ),
+        rows=len(names),
+        notes=notes,
+    )
+
+
+def _class_of(name: str, depth: int) -> str | None:
+    """The folder of a file at ``depth`` below the root, None for a file that lies above it."""
+    folders = name.split("/")[:-1]
+    return folders[depth] if len(folders) > depth else None
+
+
+def _schema(classes: list[str]) -> pa.Schema:
+    fields = [pa.field("image", columns.IMAGE_TYPE)]
+    features: dict[str, object] = {"image": {"_type": "Image"}}
+    if classes:
+        fields.append(pa.field("label", pa.int64()))
+        features["label"] = {"names": classes, "_type": "ClassLabel"}
+    fields.append(pa.field(columns.SAMPLE_ID, pa.string()))
+    features[columns.SAMPLE_ID] = {"dtype": "string", "_type": "Value"}
+    return columns.with_features(pa.schema(fields), features)

@@ -1,0 +1,258 @@
+"""Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import InputError
+from pipelines.sources import columns, files
+from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.files import Listing
+
+#: A row group is cut into at most so many shards: a shard reads and discards the rows
+#: before its own.
+MAX_CUTS = 16
+
+_SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet", re.IGNORECASE)
+
+#: First bytes of the images that make a plain binary column an image column.
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file is Parquet, by its extension."""
+    return files.suffix(name) == ".parquet"
+
+
+@dataclass(frozen=True)
+class ParquetShard:
+    """Some consecutive rows of one Parquet file: whole row groups, or a part of one."""
+
+    root: str  #: absolute folder or URL
+    name: str  #: of the file, relative to ``root``
+    size: int  #: of the file in bytes, when it was resolved
+    row_groups: tuple[int, ...]  #: in order
+    skip: int  #: rows of the row groups before the shard's own
+    rows: int  #: of the shard
+    first_row: int  #: index of its first row in the whole file
+    schema: pa.Schema = field(repr=False)  #: of the batches
+
+    @property
+    def source(self) -> str:
+        return files.text(self.name)
+
+    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Batches of at most ``batch_rows`` rows and about ``BATCH_BYTES``.
+
+        Raises:
+            InputError: the file is gone, has changed or is corrupt.
+        """
+        try:
+            with files.open_file(self.root, self.name) as file:
+                if _size(file) != self.size:
+                    raise InputError(f"{self.source}: the file has changed since it was listed")
+                yield from self._batches(_open(file), batch_rows)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self.source, error) from error
+
+    def _batches(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        position, stop = -self.skip, self.rows
+        read_rows = min(batch_rows, _affordable_rows(parquet.metadata, self.row_groups))
+        for batch in parquet.iter_batches(read_rows, self.row_groups, use_threads=False):
+            start = max(position, 0)
+            own = batch.slice(start - position, min(stop - start, batch.num_rows))
+            position += batch.num_rows
+            if position > 0:
+                yield columns.with_ids(own, self.schema, self.source, self.first_row + start)
+            if position >= stop:
+                return
+        raise InputError(f"{self.source}: ends before the rows that it says it holds")
+
+
+def resolve(
+    listing: Listing,
+    *,
+    split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    shard_rows: int,
+) -> Source:
+    """Parquet files as a source.
+
+    The split of a file is told by a name such as ``train-00000-of-00005.parquet``, or by a
+    split's name as that of the file or of its folder.
+
+    Args:
+        listing: the files; others than Parquet are left out, with a note.
+        split: the one to read; None where there is only one.
+        image_column: None to take the image column of the features, else a struct with a
+            ``bytes`` field, else bytes that start like an image.
+        label_column: None to look for class labels, or a column with a usual name.
+        shard_rows: rows of a shard, about; at least 1.
+
+    Raises:
+        InputError: a split must be chosen or does not exist; no file, no rows, files whose
+            schemas differ or that are not whole; no image column, or no such column.
+    """
+    listing, notes = listing.only(is_parquet, "Parquet")
+    splits = {name: _split_of(name) for name in listing.names}
+    chosen = files.choose_split(listing.location, splits.values(), split)
+    names = [name for name in listing.names if splits[name] == chosen]
+
+    parts = [_Part(listing.root, name) for name in names]
+    first = parts[0]
+    for part in parts[1:]:
+        _check_same_schema(first, part)
+    rows = sum(part.rows for part in parts)
+    if rows == 0:
+        raise InputError(f"{listing.location}: holds no rows")
+    try:
+        image = columns.find_image_column(first.schema, image_column) or _guess_images(parts)
+        label = columns.find_label_column(first.schema, label_column)
+        schema = columns.output_schema(first.schema, image)
+    except InputError as error:
+        raise InputError(f"{listing.location}: {error}") from error
+    return Source(
+        location=listing.location,
+        kind="parquet",
+        schema=schema,
+        image_column=image,
+        label_column=label,
+        class_names=columns.class_names(schema, label),
+        shards=tuple(shard for part in parts for shard in part.shards(schema, shard_rows)),
+        rows=rows,
+        notes=notes,
+    )
+
+
+class _Part:
+    """What the footer of one file says."""
+
+    def __init__(self, root: str, name: str):
+        self.root, self.name = root, name
+        try:
+            with files.open_file(root, name) as file:
+                self.size = _size(file)
+                parquet = _open(file)
+                self.schema = columns.plain_schema(parquet.schema_arrow)
+                self.rows: int = parquet.metadata.num_rows
+                self.group_rows = [
+                    parquet.metadata.row_group(i).num_rows
+                    for i in range(parquet.metadata.num_row_groups)
+                ]
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(files.text(name), error) from error
+
+    def shards(self, schema: pa.Schema, shard_rows: int) -> Iterator[ParquetShard]:
+        """Row groups joined up to ``shard_rows``; a larger one is cut into even parts."""
+        for groups in _joined(self.group_rows, shard_rows):
+            before = sum(self.group_rows[: groups[0]])
+            total = sum(self.group_rows[i] for i in groups)
+            cuts = min(MAX_CUTS, -(-total // shard_rows)) if len(groups) == 1 else 1
+            for cut in range(cuts):
+                skip, stop = total * cut // cuts, total * (cut + 1) // cuts
+                yield ParquetShard(
+                    self.root,
+                    self.name,
+                    self.size,
+                    groups,
+                    skip,
+                    stop - skip,
+                    before + skip,
+                    schema,
+                )
+
+
+def _joined(group_rows: list[int], shard_rows: int) -> Iterator[tuple[int, ...]]:
+    """Runs of consecutive row groups with at most ``shard_rows`` rows, or a single larger one."""
+    run: list[int] = []
+    rows = 0
+    for i, count in enumerate(group_rows):
+        if run and rows + count > shard_rows:
+            yield tuple(run)
+            run, rows = [], 0
+        if count:
+            run.append(i)
+            rows += count
+    if run:
+        yield tuple(run)
+
+
+def _split_of(name: str) -> str | None:
+    folder, _, base = name.rpartition("/")
+    if match := _SHARD_NAME.fullmatch(base):
+        return match["split"]
+    stem = base.rpartition(".")[0]
+    candidates = (stem, folder.rpartition("/")[2])
+    return next((c for c in candidates if c.lower() in files.SPLIT_NAMES), None)
+
+
+def _check_same_schema(first: _Part, other: _Part) -> None:
+    if other.schema.equals(first.schema):
+        known, found = columns.features(first.schema), columns.features(other.schema)
+        for name in known.keys() & found.keys():
+            if known[name] != found[name]:
+                raise _schema_differs(first, other, f"the features of {name} are not the same")
+        return
+    if other.schema.names != first.schema.names:
+        here, there = ", ".join(other.schema.names), ", ".join(first.schema.names)
+        raise _schema_differs(first, other, f"columns {here} where the first has {there}")
+    here, there = next(
+        (a, b) for a, b in zip(other.schema, first.schema, strict=True) if not a.equals(b)
+    )
+    raise _schema_differs(first, other, f"a column {here} where the first has {there}")
+
+
+def _schema_differs(first: _Part, other: _Part, how: str) -> InputError:
+    return InputError(
+        f"{files.text(other.name)}: {how} ({files.text(first.name)}); all files must have the "
+        "same columns, name those that do with a glob"
+    )
+
+
+def _guess_images(parts: list[_Part]) -> str:
+    """The only column of bytes whose first value starts like an image."""
+    schema = parts[0].schema
+    names = [f.name for f in schema if columns.is_bytes(f.type)]
+    found = [name for name in names if _starts_like_image(parts, name)]
+    if len(found) == 1:
+        return found[0]
+    problem = f"several image columns: {', '.join(found)}" if found else "no image column"
+    raise InputError(f"found {problem}; choose with --image-column among {', '.join(schema.names)}")
+
+
+def _starts_like_image(parts: list[_Part], column: str) -> bool:
+    for part in parts:
+        with files.open_file(part.root, part.name) as file:
+            for batch in _open(file).iter_batches(16, columns=[column], use_threads=False):
+                for value in batch.column(0):
+                    if value.is_valid:
+                        return bool(value.as_py().startswith(_MAGIC))
+    return False
+
+
+def _open(file: IO[bytes]) -> pq.ParquetFile:
+    # Without a buffer size, or with pre-buffering, whole column chunks are held in memory.
+    return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+
+
+def _size(file: IO[bytes]) -> int:
+    size = file.seek(0, 2)
+    file.seek(0)
+    return size
+
+
+def _affordable_rows(metadata: pq.FileMetaData, row_groups: tuple[int, ...]) -> int:
+    """Rows that make about ``BATCH_BYTES``, at least one, by the averages of the row groups."""
+    groups = [metadata.row_group(i) for i in row_groups]
+    heaviest = max(group.total_byte_size / group.num_rows for group in groups)
+    return max(1, int(files.BATCH_BYTES / max(heaviest, 1)))
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    reason = str(error).strip().partition("\n")[0]
+    return InputError(f"{name}: cannot be read as Parquet ({reason}); is it whole?")
