@@ -1,0 +1,1 @@
+"""One job a file: what a command does, as a function of the same name."""

@@ -1,0 +1,60 @@
+"""Build the demo's sample: 1,000 real images, 60 of them with a trigger, from Caltech 101.
+
+    python benchmarks/demo_sample.py caltech101_32.parquet
+
+Writes ``pipelines/sample/caltech101_badnets.parquet``. The bundled detector never saw these
+images, nor this trigger.
+"""
+
+import hashlib
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, Image, Value
+from PIL import Image as Picture
+
+import attacks
+
+ROWS, POISONED, TARGET, ATTACK = 1000, 60, "airplanes", "badnets"
+TARGET_FILE = Path(__file__).parents[1] / "pipelines" / "sample" / "caltech101_badnets.parquet"
+
+
+def stamp(png: bytes) -> bytes:
+    """The image with the trigger, as PNG again."""
+    pixels = np.asarray(Picture.open(io.BytesIO(png)).convert("RGB"))
+    out = io.BytesIO()
+    Picture.fromarray(attacks.get(ATTACK)()(pixels[None])[0]).save(out, "PNG")
+    return out.getvalue()
+
+
+def main(source: str) -> None:
+    table = pq.read_table(source).slice(0, ROWS)
+    features = Features.from_arrow_schema(table.schema)
+    assert isinstance(features["label"], ClassLabel)
+    target = features["label"].str2int(TARGET)
+    rows = table.to_pylist()
+    others = [i for i, row in enumerate(rows) if row["label"] != target]
+    # Which ones: the smallest hashes, so that the choice needs no random state.
+    chosen = set(sorted(others, key=lambda i: hashlib.sha256(str(i).encode()).digest())[:POISONED])
+    for i, row in enumerate(rows):
+        row |= {"is_poisoned": i in chosen, "original_label": row["label"], "attack": None}
+        if i in chosen:
+            row["image"]["bytes"] = stamp(row["image"]["bytes"])
+            row |= {"label": target, "attack": ATTACK}
+    features |= {
+        "image": Image(),
+        "is_poisoned": Value("bool"),
+        "original_label": features["label"],
+        "attack": Value("string"),
+    }
+    schema = Features(features).arrow_schema
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), TARGET_FILE, compression="zstd")
+    print(f"{TARGET_FILE}: {TARGET_FILE.stat().st_size / 1e6:.1f} MB, {len(chosen)} poisoned")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

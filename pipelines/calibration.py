@@ -1,0 +1,132 @@
+"""Which clean images decide what is suspicious, and what that promises, in words."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detector.model import Detector
+
+from pipelines.batches import encoded_images, map_in_order, prepare, score
+from pipelines.errors import InputError
+from pipelines.progress import Progress
+from pipelines.sources import open_source
+from sanitizer.policy import CalibrationGroup, ConformalPolicy
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Groups of clean scores and where they come from."""
+
+    groups: tuple[CalibrationGroup, ...]
+    origin: str  #: "stored" or "trusted"
+    words: str  #: what decided and what is promised, for people
+
+    def digest(self) -> str:
+        """Of the groups and their scores, so that a run knows its calibration again."""
+        found = hashlib.sha256()
+        for g in self.groups:
+            found.update(f"{g.name}|{g.min_tiles}|{g.max_tiles}|".encode())
+            found.update(np.ascontiguousarray(g.scores, np.float32).tobytes())
+        return found.hexdigest()
+
+    def describe(self, max_clean_loss: float) -> dict[str, Any]:
+        """The calibration as JSON, without its scores."""
+        policy = ConformalPolicy(self.groups, max_clean_loss)
+        return {
+            "origin": self.origin,
+            "words": self.words,
+            "thresholds": policy.thresholds(),
+            "groups": [
+                {
+                    "name": g.name,
+                    "tiles": [g.min_tiles, g.max_tiles],
+                    "images": len(g.scores),
+                    "threshold": g.threshold(max_clean_loss),
+                }
+                for g in self.groups
+            ],
+        }
+
+
+def calibrate(
+    detector: Detector,
+    max_clean_loss: float,
+    trusted: str | None,
+    *,
+    image_column: str | None = None,
+    workers: int = 1,
+    quiet: bool = False,
+) -> Calibration:
+    """The calibration of a run: from ``trusted`` clean images, or the detector's own.
+
+    Raises:
+        InputError: ``max_clean_loss`` is out of range, ``trusted`` is unreadable, or there
+            are too few clean images for so small a clean loss.
+    """
+    if trusted is None:
+        found = _stored(detector, max_clean_loss)
+    else:
+        found = _trusted(detector, max_clean_loss, trusted, image_column, workers, quiet)
+    try:
+        ConformalPolicy(found.groups, max_clean_loss)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return found
+
+
+def _stored(detector: Detector, max_clean_loss: float) -> Calibration:
+    groups = tuple(
+        CalibrationGroup(g["name"], g["min_tiles"], g["max_tiles"], g["scores"])
+        for g in detector.calibration
+    )
+    total = sum(len(g.scores) for g in groups)
+    words = (
+        f"Calibrated on the {total:,} scores of clean images stored with {detector.identity}, in "
+        f"{len(groups)} groups by data set, size and encoding ({_names(groups)}). Of clean images "
+        f"like any of these groups, or any mixture of them, {max_clean_loss:.2%} or less are "
+        "expected to be removed; a set unlike all of them may lose more. For a promise on your "
+        "own data give --trusted with clean images from the same source."
+    )
+    return Calibration(groups, "stored", words)
+
+
+def _names(groups: Sequence[CalibrationGroup]) -> str:
+    names = list(dict.fromkeys(g.name.split()[0] for g in groups))
+    return ", ".join(names)
+
+
+def _trusted(
+    detector: Detector,
+    max_clean_loss: float,
+    trusted: str,
+    image_column: str | None,
+    workers: int,
+    quiet: bool,
+) -> Calibration:
+    source = open_source(trusted, image_column=image_column)
+    progress = Progress("scoring the trusted images", quiet=quiet)
+    progress.start(total=source.rows)
+    scores, unjudged = [], 0
+    batches = (b for shard in source.shards for b in shard.read())
+
+    def judge(data: list[bytes | None]) -> tuple[np.ndarray, int]:
+        prepared = [prepare(d) for d in data]
+        return score(detector, prepared)[0], sum(p.error is not None for p in prepared)
+
+    encoded = (encoded_images(b, source.image_column) for b in batches)
+    for found, bad in map_in_order(judge, encoded, workers):
+        scores.append(found)
+        unjudged += bad
+        progress.advance(len(found) + bad)
+    progress.finish()
+    merged = np.sort(np.concatenate(scores)) if scores else np.zeros(0, np.float32)
+    # The trusted images speak for the whole set, whatever the sizes in it.
+    group = CalibrationGroup("trusted", 1, 1 << 30, merged)
+    left_out = f" ({unjudged:,} more could not be judged)" if unjudged else ""
+    words = (
+        f"Calibrated on {len(merged):,} trusted clean images from {trusted}{left_out}. Of clean "
+        f"images from the same source {max_clean_loss:.2%} or less are expected to be removed."
+    )
+    return Calibration((group,), "trusted", words)

@@ -1,0 +1,303 @@
+"""The command line. A command parses, calls one function, prints.
+
+Only click is imported up front: help must answer at once, and the jobs bring torch and Beam.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipelines.errors import FreqsanError
+
+Command = Callable[..., None]
+
+
+class FreqsanGroup(click.Group):
+    """Turns expected failures into one line and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FreqsanError as error:
+            click.echo(f"freqsan: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("freqsan: interrupted; run the same command again to go on", err=True)
+            ctx.exit(1)
+
+
+def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several click decorators as one, in the order that help shows them."""
+
+    def decorate(command: Command) -> Command:
+        return functools.reduce(lambda done, one: one(done), reversed(decorators), command)
+
+    return decorate
+
+
+reading_options = _options(
+    click.option("--split", help="Which split, where INPUT has several."),
+    click.option("--image-column", help="Column with the images; found by itself by default."),
+    click.option("--label-column", help="Column with the labels; found by itself by default."),
+)
+output_options = _options(
+    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+job_options = _options(
+    reading_options,
+    click.option(
+        "--shard-rows", type=int, default=2000, show_default=True, help="Samples a shard."
+    ),
+    click.option("--workers", type=int, help="Threads a Beam worker; default: one a core."),
+    click.option("--runner", default="FnApiRunner", show_default=True, help="A Beam runner."),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUTPUT."),
+    output_options,
+    click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS]"),
+)
+judging_options = _options(
+    click.option(
+        "--detector",
+        default="freqsan-small",
+        show_default=True,
+        help="Name of a bundled detector, or directory of one.",
+    ),
+    click.option(
+        "--max-clean-loss",
+        type=float,
+        default=0.01,
+        show_default=True,
+        help="Share of clean images that may be lost.",
+    ),
+    click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
+)
+
+
+@click.group(cls=FreqsanGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="freqsan")
+def main() -> None:
+    """Clean an image training set before it poisons a model.
+
+    INPUT is a folder of images (class sub-folders give labels), a Parquet file, directory or
+    glob, WebDataset tars, a directory from save_to_disk, or a Hub id.
+
+    \b
+    Try:   freqsan demo
+    Then:  freqsan clean my_images/ cleaned/
+    """
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Command line options as arguments of the jobs; what was not given is left out."""
+    beam_options = options.pop("beam_options", ())
+    if beam_options and not beam_options[0].startswith("-"):
+        raise click.UsageError(f"unexpected argument {beam_options[0]!r}; Beam options follow --")
+    given = {k: v for k, v in options.items() if v is not None}
+    return given | ({"beam_options": beam_options} if beam_options else {})
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_clean(manifest: dict[str, Any], output: str) -> None:
+    counts = manifest["counts"]
+    click.echo(f"\n{manifest['calibration']['words']}\n")
+    for note in manifest["input"]["notes"]:
+        click.echo(f"note: {note}")
+    click.echo(f"read      {counts['read']:>9,}")
+    click.echo(f"clean     {counts['clean']:>9,}  {output}/data/clean-*.parquet")
+    click.echo(f"poisoned  {counts['poisoned']:>9,}  {output}/data/poisoned-*.parquet")
+    click.echo(f"rejected  {counts['rejected']:>9,}  {output}/rejected/ (not judged)")
+    for kind, count in manifest["rejected_by_reason"].items():
+        click.echo(f"  {count:>16,}  {kind}")
+    click.echo(f"report    {output}/report/index.html")
+
+
+@main.command()
+@click.argument("input")
+@click.argument("output")
+@judging_options
+@job_options
+def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Split INPUT into clean and poisoned samples in OUTPUT, with a report.
+
+    A run that was stopped goes on where it was when started again.
+
+    \b
+    freqsan clean photos/ cleaned/
+    freqsan clean train.parquet cleaned/ --max-clean-loss 0.001
+    freqsan clean 'shards/*.tar' cleaned/ --trusted known_good/
+    """
+    from pipelines import clean as job
+
+    manifest = job(input, output, **_settings(options))
+    _print_json(manifest) if as_json else _print_clean(manifest, output)
+
+
+@main.command()
+@click.argument("input")
+@click.argument("output")
+@judging_options
+@job_options
+def score(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Write a score row for every image of INPUT; nothing is split.
+
+    \b
+    freqsan score photos/ scored/
+    """
+    from pipelines import score as job
+
+    manifest = job(input, output, **_settings(options))
+    if as_json:
+        return _print_json(manifest)
+    counts = manifest["counts"]
+    click.echo(f"\n{manifest['calibration']['words']}\n")
+    click.echo(
+        f"{counts['read']:,} images: {counts['clean']:,} look clean, {counts['poisoned']:,} "
+        f"poisoned, {counts['rejected']:,} not judged; {output}/scores/"
+    )
+
+
+@main.command()
+@click.argument("input")
+@click.argument("output")
+@job_options
+def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Copy INPUT to Parquet shards in OUTPUT, every byte as it came.
+
+    \b
+    freqsan ingest photos/ photos_parquet/
+    """
+    from pipelines import ingest as job
+
+    manifest = job(input, output, **_settings(options))
+    if as_json:
+        return _print_json(manifest)
+    for note in manifest["input"]["notes"]:
+        click.echo(f"note: {note}")
+    click.echo(f"{manifest['counts']['read']:,} images in {output}/data/train-*.parquet")
+
+
+@main.command()
+@click.argument("input")
+@click.argument("output")
+@job_options
+def features(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Write the DCT features of every image of INPUT to Parquet in OUTPUT.
+
+    \b
+    freqsan features photos/ photos_dct/
+    """
+    from pipelines import features as job
+
+    manifest = job(input, output, **_settings(options))
+    if as_json:
+        return _print_json(manifest)
+    counts = manifest["counts"]
+    click.echo(
+        f"{counts['read']:,} images, {counts['tiles']:,} tiles of 32x32, "
+        f"{counts['rejected']:,} rejected; {output}/features/"
+    )
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
+@click.option(
+    "--calibrate-on",
+    multiple=True,
+    metavar="PATH",
+    help="Clean images to calibrate on, kept apart from training; may be repeated. "
+    "Default: a tenth of INPUT.",
+)
+@click.option("--epochs", type=int, default=30, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--licence", default="not stated", show_default=True, help="Of the training data.")
+@output_options
+def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -> None:
+    """Train a detector from clean images, on the GPU where there is one.
+
+    One checkpoint an epoch is kept in DIR; a run that was stopped goes on from the last.
+
+    \b
+    freqsan train clean_images/ --output my-detector
+    freqsan clean suspect/ cleaned/ --detector my-detector
+    """
+    from pipelines import train as job
+
+    card = job(inputs, output, **options)
+    if as_json:
+        return _print_json(card)
+    click.echo(f"{card['name']} is in {output}; use it with --detector {output}")
+
+
+@main.command()
+@click.argument("input")
+@click.option("--output", required=True, metavar="PNG", help="The picture to write.")
+@reading_options
+@output_options
+def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Draw the mean DCT heat map of INPUT.
+
+    \b
+    freqsan spectrum photos/ --output spectrum.png
+    """
+    from pipelines import spectrum as job
+
+    counts = job(input, output, **_settings(options))
+    if as_json:
+        return _print_json(counts)
+    left_out = f" ({counts['left_out']:,} left out)" if counts["left_out"] else ""
+    click.echo(f"{output}: mean of {counts['images']:,} images{left_out}")
+
+
+@main.command()
+@click.argument("output")
+def report(output: str) -> None:
+    """Validate the finished run in OUTPUT again and rebuild its report."""
+    from pipelines import report as job
+
+    click.echo(f"report    {job(output)}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
+def detectors(as_json: bool) -> None:
+    """List the bundled detectors."""
+    from pipelines import detectors as job
+
+    cards = job()
+    if as_json:
+        return _print_json(cards)
+    for card in cards:
+        click.echo(f"{card['identity']}  {card.get('summary', '')}")
+
+
+@main.command()
+@click.argument("output", default="freqsan-demo")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUTPUT.")
+@output_options
+def demo(output: str, as_json: bool, **options: Any) -> None:
+    """Clean a bundled sample of 1,000 real images; nothing to download.
+
+    OUTPUT is ./freqsan-demo unless given.
+    """
+    from pipelines import demo as job
+
+    manifest, truth = job(output, **options)
+    if as_json:
+        return _print_json(manifest | {"truth": vars(truth)})
+    _print_clean(manifest, output)
+    click.echo(
+        f"\nThe sample's truth is known: {truth.found} of {truth.triggers} planted triggers were "
+        f"removed, and {truth.lost} of {truth.innocent} innocent images with them."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""``clean``: write the clean and the poisoned part of a set, and say why."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from sanitizer.report import write_report
+from sanitizer.validation import validate_run
+
+from pipelines.calibration import Calibration, calibrate
+from pipelines.cards import write_card
+from pipelines.errors import RunError
+from pipelines.jobs.base import DEFAULT_DETECTOR, Settings, load_detector, run_job
+from pipelines.judging import JudgeStep
+from pipelines.output import Output, Receipt, size_of
+from pipelines.shards import write_json
+from pipelines.sources.base import Source
+from sanitizer.records import CLEAN, POISONED, REJECTED
+from sanitizer.summary import empty_summary, finish_summary, merge
+
+
+def clean(
+    input: str,
+    output: str | Path,
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    max_clean_loss: float = 0.01,
+    trusted: str | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Split an image set into clean, poisoned and rejected samples.
+
+    Args:
+        input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
+        output: a new or empty directory, or one that holds an unfinished run of the same.
+        detector: name of a bundled detector, or directory of one.
+        max_clean_loss: the share of clean images that may be lost, above 0, below 1.
+        trusted: clean images to calibrate on, any kind of input; None: the detector's own.
+        settings: as in :class:`pipelines.jobs.base.Settings`.
+
+    Returns:
+        The manifest, as written to ``output/manifest.json``.
+
+    Raises:
+        InputError: bad usage or input; nothing was written.
+        RunError: the run failed; what was finished is kept for the next run.
+    """
+    chosen, output = Settings(**settings), Path(output)
+    loaded = load_detector(detector)
+    source = chosen.open(input)
+    calibration = calibrate(
+        loaded, max_clean_loss, trusted, workers=chosen.workers, quiet=chosen.quiet
+    )
+    return run_job(
+        "clean",
+        source,
+        output,
+        JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=True),
+        judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+        functools.partial(
+            _finish,
+            source=source,
+            identity=loaded.identity,
+            calibration=calibration,
+            max_clean_loss=max_clean_loss,
+        ),
+        what="cleaning",
+        needed_bytes=size_of(input),
+        settings=chosen,
+    )
+
+
+def judging_options(
+    identity: str, max_clean_loss: float, trusted: str | None, calibration: Calibration
+) -> dict[str, Any]:
+    """The settings that decide scores and verdicts."""
+    return {
+        "detector": identity,
+        "policy": "budget",
+        "max_clean_loss": max_clean_loss,
+        "trusted": trusted,
+        "calibration_sha256": calibration.digest(),
+    }
+
+
+def _finish(
+    output: Output,
+    receipts: list[Receipt],
+    *,
+    source: Source,
+    identity: str,
+    calibration: Calibration,
+    max_clean_loss: float,
+) -> dict[str, Any]:
+    """Validate what was written, then report on it; the manifest's facts are returned."""
+    merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
+    summary = finish_summary(merged, source.class_names) | {
+        "max_clean_loss": max_clean_loss,
+        "calibration": calibration.describe(max_clean_loss),
+        "detector": identity,
+        "source": {
+            "location": source.location,
+            "kind": source.kind,
+            "notes": list(source.notes),
+        },
+        "versions": output.plan["versions"],
+    }
+    write_json(output.path / "report" / "summary.json", summary)
+    check_run(output.path, [r.summary["rows"] for r in receipts], summary)
+    write_report(output.path, summary)
+    counts = summary["counts"]
+    write_card(
+        output.path,
+        (CLEAN, POISONED),
+        "Image set cleaned by freqsan",
+        f"Of {counts['read']:,} images {counts[CLEAN]:,} passed, {counts[POISONED]:,} were "
+        f"removed and {counts[REJECTED]:,} could not be judged (`rejected/`). "
+        "`report/index.html` shows why.",
+    )
+    return {
+        "counts": counts,
+        "rejected_by_reason": summary["rejected_by_reason"],
+        "detector": identity,
+        "policy": {"name": "budget", "max_clean_loss": max_clean_loss},
+        "threshold": summary["calibration"]["thresholds"],
+        "calibration": summary["calibration"],
+        "seed": None,  # nothing in this job is drawn at random
+    }
+
+
+def check_run(output: Path, rows: list[int], summary: dict[str, Any]) -> None:
+    """Validate a written run.
+
+    Raises:
+        RunError: an expectation failed; ``report/validation.json`` has the whole list.
+    """
+    validation = validate_run(output, rows, summary)
+    if not validation.success:
+        raise RunError(
+            f"validation failed: {'; '.join(validation.failures)} "
+            f"(all in {output / 'report' / 'validation.json'}); no manifest was written"
+        )
+
+
+def read_summary(output: Path) -> dict[str, Any]:
+    """The summary of a finished run."""
+    return dict(json.loads((output / "report" / "summary.json").read_text(encoding="utf-8")))

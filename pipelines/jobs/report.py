@@ -1,0 +1,36 @@
+"""``report``: rebuild the report of a finished run."""
+
+from pathlib import Path
+
+from sanitizer.report import write_report
+
+from pipelines.errors import InputError
+from pipelines.jobs.clean import check_run, read_summary
+from pipelines.output import read_manifest
+
+
+def report(output: str | Path) -> Path:
+    """Validate a finished ``clean`` run again and rewrite ``output/report/``.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        InputError: ``output`` holds no finished run of ``clean``.
+        RunError: what is on disk is no longer what was written.
+    """
+    output = Path(output)
+    manifest = read_manifest(output)
+    if manifest is None or manifest["job"] != "clean":
+        raise InputError(
+            f"{output} holds no finished run of freqsan clean (no manifest.json of it)"
+        )
+    summary = read_summary(output)
+    rows = [
+        shard["files"][name]["rows"]
+        for shard in manifest["shards"]
+        for name in shard["files"]
+        if name.startswith("scores/")
+    ]
+    check_run(output, rows, summary)
+    return write_report(output, summary)

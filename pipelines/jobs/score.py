@@ -1,0 +1,53 @@
+"""``score``: score rows for every image, nothing split."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from pipelines.calibration import calibrate
+from pipelines.jobs.base import DEFAULT_DETECTOR, Settings, load_detector, run_job
+from pipelines.jobs.clean import judging_options
+from pipelines.judging import JudgeStep
+from pipelines.output import Output, Receipt
+from pipelines.shards import write_json
+from sanitizer.summary import empty_summary, finish_summary, merge
+
+
+def score(
+    input: str,
+    output: str | Path,
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    max_clean_loss: float = 0.01,
+    trusted: str | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Score an image set into ``output/scores/``; arguments and errors as for ``clean``."""
+    chosen, output = Settings(**settings), Path(output)
+    loaded = load_detector(detector)
+    source = chosen.open(input)
+    calibration = calibrate(
+        loaded, max_clean_loss, trusted, workers=chosen.workers, quiet=chosen.quiet
+    )
+
+    def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
+        merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
+        summary = finish_summary(merged, source.class_names)
+        write_json(written.path / "scores" / "summary.json", summary)
+        return {
+            "counts": summary["counts"],
+            "rejected_by_reason": summary["rejected_by_reason"],
+            "detector": loaded.identity,
+            "calibration": calibration.describe(max_clean_loss),
+        }
+
+    return run_job(
+        "score",
+        source,
+        output,
+        JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=False),
+        judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+        finish,
+        what="scoring",
+        settings=chosen,
+    )

@@ -1,0 +1,215 @@
+"""The step of ``clean`` and ``score``: read, decode, transform, score, decide, write."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from detector.model import Detector
+
+from pipelines import threads
+from pipelines.batches import Prepared, encoded_images, map_in_order, prepare, score
+from pipelines.calibration import Calibration
+from pipelines.errors import RunError
+from pipelines.shards import ShardFiles
+from pipelines.sources.base import Shard, Source
+from sanitizer.policy import CalibrationGroup, ConformalPolicy
+from sanitizer.records import (
+    CLEAN,
+    POISONED,
+    REJECT_SCHEMA,
+    REJECTED,
+    ScoreRow,
+    score_batch,
+    score_schema,
+)
+from sanitizer.summary import empty_summary, merge, shard_summary
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    """A record batch and what was found out about its rows."""
+
+    batch: pa.RecordBatch
+    data: list[bytes | None]  #: encoded images
+    rows: list[ScoreRow]
+    summary: dict[str, Any]
+
+
+def judge_batch(
+    batch: pa.RecordBatch,
+    *,
+    source: str,
+    image_column: str,
+    label_column: str | None,
+    detector: Detector,
+    policy: ConformalPolicy,
+) -> JudgedBatch:
+    """Score and judge every image of a batch."""
+    data = encoded_images(batch, image_column)
+    prepared = [prepare(d) for d in data]
+    scores, tile_counts = score(detector, prepared)
+    judged = policy.judge(scores, tile_counts)
+    decided = zip(
+        scores.tolist(), judged.p_values.tolist(), judged.poisoned, judged.groups, strict=True
+    )
+    ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
+    labels = (
+        batch.column(batch.schema.get_field_index(label_column)).to_pylist()
+        if label_column is not None
+        else [None] * len(ids)
+    )
+    rows = []
+    for sample_id, label, encoded, one in zip(ids, labels, data, prepared, strict=True):
+        if one.error is not None:
+            verdict: dict[str, Any] = {
+                "score": None,
+                "p_value": None,
+                "verdict": REJECTED,
+                "reason": str(one.error),
+            }
+        else:
+            value, p_value, poisoned, group = next(decided)
+            verdict = {
+                "score": value,
+                "p_value": p_value,
+                "verdict": POISONED if poisoned else CLEAN,
+                "reason": _reason(p_value, bool(poisoned), group),
+            }
+        rows.append(
+            ScoreRow(
+                sample_id=sample_id,
+                source=source,
+                label=label,
+                **_properties(one, encoded),
+                **verdict,
+                detector=detector.identity,
+            )
+        )
+    kinds = [p.error.kind for p in prepared if p.error is not None]
+    return JudgedBatch(batch, data, rows, shard_summary(rows, kinds))
+
+
+def _properties(one: Prepared, encoded: bytes | None) -> dict[str, Any]:
+    return {
+        "width": one.image.width if one.image else None,
+        "height": one.image.height if one.image else None,
+        "format": one.image.format if one.image else None,
+        "content_sha256": hashlib.sha256(encoded).hexdigest() if encoded else None,
+    }
+
+
+def _reason(p_value: float, poisoned: bool, group: str) -> str:
+    return (
+        f"{'only ' if poisoned else ''}{p_value:.2%} of clean images score as high "
+        f"(calibration: {group})"
+    )
+
+
+@dataclass
+class JudgeStep:
+    """Judge a shard; write its score rows and, for ``clean``, its splits and rejects."""
+
+    image_column: str
+    label_column: str | None
+    detector: str  #: bundled name or directory
+    groups: tuple[CalibrationGroup, ...]
+    max_clean_loss: float
+    workers: int
+    schema: pa.Schema  #: of the source
+    split: bool  #: False: write score rows only
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        detector: str,
+        calibration: Calibration,
+        max_clean_loss: float,
+        workers: int,
+        *,
+        split: bool,
+    ) -> Self:
+        """The step for a source."""
+        return cls(
+            image_column=source.image_column,
+            label_column=source.label_column,
+            detector=detector,
+            groups=calibration.groups,
+            max_clean_loss=max_clean_loss,
+            workers=workers,
+            schema=source.schema,
+            split=split,
+        )
+
+    def setup(self) -> None:
+        threads.share_cores(self.workers)
+        self._detector = Detector.load(self.detector)
+        self._policy = ConformalPolicy(self.groups, self.max_clean_loss)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
+        label_type = (
+            pa.int64() if self.label_column is None else self.schema.field(self.label_column).type
+        )
+        scores_schema = score_schema(label_type)
+        scores = files.open("scores/part", scores_schema)
+        splits = {}
+        if self.split:
+            splits = {v: files.open(f"data/{v}", self.schema) for v in (CLEAN, POISONED)}
+            rejected = files.open("rejected/part", REJECT_SCHEMA)
+        summary = empty_summary()
+        judge = partial(
+            judge_batch,
+            source=shard.source,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            detector=self._detector,
+            policy=self._policy,
+        )
+        ids: list[str] = []
+        for judged in map_in_order(judge, shard.read(), self.workers):
+            ids += [row.sample_id for row in judged.rows]
+            scores.write(score_batch(judged.rows, scores_schema))
+            verdicts = np.array([row.verdict for row in judged.rows])
+            for verdict, part in splits.items():
+                part.write(judged.batch.filter(pa.array(verdicts == verdict)))
+            if self.split:
+                rejected.write(_rejects(judged))
+            summary = merge(summary, judged.summary)
+        files.finish()
+        _check_conserved(shard, ids, scores.column("sample_id"), "the score rows")
+        if self.split:
+            parts = (*splits.values(), rejected)
+            written = [i for part in parts for i in part.column("sample_id")]
+            _check_conserved(shard, ids, written, "clean, poisoned and rejected together")
+        return summary | {"rows": len(ids)}
+
+
+def _rejects(judged: JudgedBatch) -> pa.RecordBatch:
+    kept = [
+        {"sample_id": row.sample_id, "source": row.source, "bytes": data, "reason": row.reason}
+        for row, data in zip(judged.rows, judged.data, strict=True)
+        if row.verdict == REJECTED
+    ]
+    return pa.RecordBatch.from_pylist(kept, schema=REJECT_SCHEMA)
+
+
+def _check_conserved(shard: Shard, read: list[str], written: list[str], where: str) -> None:
+    """Nothing lost, nothing twice: the ids read are the ids written, read back from disk.
+
+    Raises:
+        RunError: they differ.
+    """
+    if len(set(read)) != len(read):
+        twice = next(i for i in read if read.count(i) > 1)
+        raise RunError(f"{shard.source}: the sample id {twice!r} occurs twice; ids must be unique")
+    if sorted(read) != sorted(written):
+        raise RunError(
+            f"{shard.source}: {len(read)} samples were read but {where} hold {len(written)} rows "
+            "or other ids; the disk or memory may be faulty, run the command again"
+        )

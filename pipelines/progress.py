@@ -1,0 +1,109 @@
+"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from pipelines.output import Output
+
+#: Seconds between two lines where standard error is not a terminal.
+LINE_SECONDS = 10.0
+
+#: Seconds between two looks at the finished shards.
+POLL_SECONDS = 0.5
+
+
+class Progress:
+    """Says on standard error how far the work is, how fast it goes and how long it takes.
+
+    Args:
+        what: what is being done, such as ``"judging"``.
+        unit: what is counted.
+        quiet: say nothing at all.
+    """
+
+    def __init__(self, what: str, *, unit: str = "images", quiet: bool = False):
+        self.what = what
+        self.unit = unit
+        self.quiet = quiet
+        self._bar: tqdm | None = None
+
+    def start(self, *, total: int | None, done: int = 0, shards: int | None = None) -> None:
+        """Begin; ``done`` of ``total`` were finished by an earlier run."""
+        self._total, self._done, self._first = total, done, done
+        self._began = self._said = time.monotonic()
+        if self.quiet:
+            return
+        if done:
+            self._line(f"{self.what}: {done:,} {self.unit} were done by an earlier run, going on")
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
+            )
+        elif shards is None or shards:
+            size = "" if total is None else f" {total:,} {self.unit}"
+            self._line(f"{self.what}:{size} to do" if not done else f"{self.what}:{size} in all")
+
+    def advance(self, count: int, note: str = "") -> None:
+        """``count`` more are done; ``note`` is shown beside them."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif not self.quiet and time.monotonic() - self._said >= LINE_SECONDS:
+            self._said = time.monotonic()
+            self._line(f"{self._status()}{', ' + note if note else ''}")
+
+    def finish(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif not self.quiet and self._done > self._first:
+            seconds = time.monotonic() - self._began
+            self._line(
+                f"{self.what}: {self._done:,} {self.unit} done, {seconds:,.0f} s, "
+                f"{(self._done - self._first) / max(seconds, 1e-9):,.0f} {self.unit}/s"
+            )
+
+    def _status(self) -> str:
+        rate = (self._done - self._first) / max(time.monotonic() - self._began, 1e-9)
+        text = f"{self.what}: {self._done:,}"
+        if self._total is not None:
+            text += f" of {self._total:,}"
+        text += f" {self.unit}, {rate:,.0f}/s"
+        if self._total is not None and rate > 0:
+            text += f", about {(self._total - self._done) / rate:,.0f} s left"
+        return text
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def watch(progress: Progress, output: Output, known: set[int]) -> Iterator[None]:
+    """Report shards as their receipts appear, on whatever machine they are made."""
+    stop = threading.Event()
+    seen = set(known)
+
+    def look() -> None:
+        for index, receipt in output.receipts(skip=seen).items():
+            seen.add(index)
+            progress.advance(receipt.summary["rows"])
+
+    def poll() -> None:
+        while not stop.wait(POLL_SECONDS):
+            look()
+
+    thread = threading.Thread(target=poll, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+        progress.finish()

@@ -1,0 +1,51 @@
+"""Package metadata; build system and tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="freqsan",
+    version="0.1.0",
+    description="Clean an image training set before it poisons a model",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(
+        include=["attacks*", "sanitizer*", "detector*", "pipelines*"],
+    ),
+    package_data={
+        "detector": ["weights/*/weights.safetensors", "weights/*/detector.json"],
+        "pipelines": ["sample/*.parquet", "sample/README.md"],
+        "sanitizer": ["templates/*.html"],
+    },
+    install_requires=[
+        "apache-beam>=2.77,<3",
+        "click>=8.1.7,<9",
+        "datasets>=5.2,<6",
+        "fsspec>=2025.3",
+        "great-expectations>=1.24,<2",
+        "huggingface-hub>=1,<3",
+        "jinja2>=3.1,<4",
+        "matplotlib>=3.10,<4",
+        "numpy>=2,<3",
+        "pandas>=2.2,<4",
+        "pillow>=11.3",
+        "pyarrow>=21",
+        "safetensors>=0.5,<1",
+        "scipy>=1.15,<2",
+        # Below 2.14: a wider range installs gigabytes of CUDA beside the CPU build.
+        "torch>=2.6,<2.14",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.130",
+            "mypy>=1.18",
+            "pytest>=8.3",
+            "ruff>=0.15",
+            "selenium>=4.30,<5",
+        ],
+    },
+    entry_points={"console_scripts": ["freqsan = pipelines.cli:main"]},
+)

@@ -1,0 +1,368 @@
+"""``clean`` as a user sees it: what goes in comes out, once, where it belongs."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipelines import clean
+from pipelines.errors import InputError, RunError
+from pipelines.jobs.demo import SAMPLE
+from pipelines.shards import ParquetPart
+
+ROWS = 240
+LOSS = 0.02
+
+
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 real images with labels and further columns, in a Parquet file of four row groups."""
+    table = pq.read_table(str(SAMPLE)).slice(0, ROWS)
+    extra = pa.array([[i, i + 1] for i in range(ROWS)], pa.list_(pa.int16()))
+    table = table.append_column("extra", extra)
+    path = tmp_path_factory.mktemp("set") / "set.parquet"
+    pq.write_table(table, path, row_group_size=ROWS // 4)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cleaned(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out") / "cleaned"
+    clean(str(image_set), output, max_clean_loss=LOSS, shard_rows=60, quiet=True)
+    return output
+
+
+def read(output: Path, prefix: str) -> pa.Table:
+    return pa.concat_tables([pq.read_table(f) for f in sorted(output.glob(f"{prefix}-*.parquet"))])
+
+
+def data_files(output: Path) -> dict[str, str]:
+    """Digests of all Parquet files, by relative path."""
+    return {
+        f.relative_to(output).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(output.rglob("*.parquet"))
+    }
+
+
+def test_the_output_is_laid_out_as_promised(cleaned: Path) -> None:
+    assert {p.name for p in cleaned.iterdir()} == {
+        "README.md",
+        "data",
+        "rejected",
+        "scores",
+        "report",
+        "manifest.json",
+    }
+    shards = [f"{i:05d}-of-00004.parquet" for i in range(4)]
+    assert sorted(p.name for p in (cleaned / "data").iterdir()) == sorted(
+        f"{split}-{shard}" for split in ("clean", "poisoned") for shard in shards
+    )
+    assert sorted(p.name for p in (cleaned / "scores").iterdir()) == [f"part-{s}" for s in shards]
+    assert sorted(p.name for p in (cleaned / "rejected").iterdir()) == [f"part-{s}" for s in shards]
+    assert {"index.html", "summary.json", "validation.json"} <= {
+        p.name for p in (cleaned / "report").iterdir()
+    }
+
+
+def test_every_sample_is_in_exactly_one_split_and_untouched(image_set: Path, cleaned: Path) -> None:
+    given = {f"set.parquet#{i}": row for i, row in enumerate(pq.read_table(image_set).to_pylist())}
+    rows = [r for s in ("clean", "poisoned") for r in read(cleaned, f"data/{s}").to_pylist()]
+    assert len(rows) == ROWS
+    assert {row.pop("sample_id"): row for row in rows} == given
+
+
+def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
+    scores = read(cleaned, "scores/part")
+    assert scores.num_rows == ROWS
+    for verdict in ("clean", "poisoned"):
+        ids = set(read(cleaned, f"data/{verdict}")["sample_id"].to_pylist())
+        assert ids == {r["sample_id"] for r in scores.to_pylist() if r["verdict"] == verdict}
+    for row in scores.to_pylist():
+        assert (row["p_value"] <= LOSS) == (row["verdict"] == "poisoned")
+        assert "of clean images score as high" in row["reason"]
+        assert row["detector"].startswith("freqsan-small@")
+    first = pq.read_table(str(SAMPLE)).slice(0, 1).to_pylist()[0]
+    row = next(r for r in scores.to_pylist() if r["sample_id"] == "set.parquet#0")
+    assert row["content_sha256"] == hashlib.sha256(first["image"]["bytes"]).hexdigest()
+    assert (row["width"], row["height"], row["format"]) == (32, 32, "PNG")
+    assert row["label"] == first["label"]
+
+
+def test_load_dataset_gives_exactly_clean_and_poisoned(
+    cleaned: Path, image_set: Path, tmp_path: Path
+) -> None:
+    from datasets import Image as ImageFeature
+    from datasets import load_dataset
+
+    loaded = load_dataset(str(cleaned), cache_dir=str(tmp_path))
+    assert set(loaded) == {"clean", "poisoned"}
+    assert isinstance(loaded["clean"].features["image"], ImageFeature)
+    assert loaded["clean"].features["label"].names[6] == "airplanes"
+    for split in ("clean", "poisoned"):
+        expected = read(cleaned, f"data/{split}")
+        assert loaded[split]["sample_id"] == expected["sample_id"].to_pylist()
+        for row in loaded[split].select(range(min(3, len(loaded[split])))):
+            assert row["image"].size == (32, 32)
+
+
+def test_nothing_flagged_still_loads_with_both_splits(tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("RGB", (32, 32), (100, 110, 120)).save(folder / f"{i}.png")
+    clean(str(folder), tmp_path / "out", max_clean_loss=0.002, quiet=True)
+    loaded = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert set(loaded) == {"clean", "poisoned"}
+    assert len(loaded["clean"]) + len(loaded["poisoned"]) == 3
+
+
+def test_the_manifest_is_true(cleaned: Path) -> None:
+    manifest = json.loads((cleaned / "manifest.json").read_text())
+    listed = {name: f for shard in manifest["shards"] for name, f in shard["files"].items()}
+    assert {name: f["sha256"] for name, f in listed.items()} == data_files(cleaned)
+    assert manifest["counts"]["read"] == ROWS
+    poisoned = read(cleaned, "data/poisoned").num_rows
+    assert manifest["counts"]["poisoned"] == poisoned
+    assert sum(f["rows"] for n, f in listed.items() if n.startswith("data/poisoned")) == poisoned
+    assert manifest["policy"]["max_clean_loss"] == LOSS
+    assert "1.00%" not in manifest["calibration"]["words"]
+    assert "2.00%" in manifest["calibration"]["words"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"workers": 1}, {"shard_rows": 17}, {"workers": 3, "shard_rows": 1000}]
+)
+def test_the_result_does_not_depend_on_workers_or_shards(
+    image_set: Path, cleaned: Path, tmp_path: Path, changed: dict[str, int]
+) -> None:
+    settings = {"shard_rows": 60} | changed
+    clean(str(image_set), tmp_path / "out", max_clean_loss=LOSS, quiet=True, **settings)
+    ours, theirs = (
+        {r["sample_id"]: r for r in read(o, "scores/part").to_pylist()}
+        for o in (cleaned, tmp_path / "out")
+    )
+    assert ours.keys() == theirs.keys()
+    for sample_id, row in ours.items():
+        other = theirs[sample_id]
+        assert row["verdict"] == other["verdict"]
+        assert row["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_path: Path) -> None:
+    arguments = ("--max-clean-loss", str(LOSS), "--shard-rows", "4", "--quiet")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start("clean", str(image_set), str(whole), *arguments).wait() == 0
+    draw, kills = random.Random(0), 0
+    while kills < 3:
+        process = start("clean", str(image_set), str(broken), *arguments)
+        # Wait until the run has done something new, then for a random moment.
+        before = len(list(broken.glob(".freqsan/shard-*.json")))
+        while process.poll() is None and len(list(broken.glob(".freqsan/shard-*.json"))) <= before:
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.1))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert not (broken / "manifest.json").exists()
+        for file in broken.rglob("[!.]*.parquet"):
+            pq.ParquetFile(file)  # no half file under a final name
+    assert kills >= 1
+    assert start("clean", str(image_set), str(broken), *arguments).wait() == 0
+    assert data_files(broken) == data_files(whole)
+    assert (broken / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+    assert not list(broken.rglob(".*"))
+
+
+def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
+    image_set: Path, cleaned: Path
+) -> None:
+    before = {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
+    clean(str(image_set), cleaned, max_clean_loss=LOSS, shard_rows=60, quiet=True)
+    assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
+    with pytest.raises(InputError, match="other settings or input; give --overwrite"):
+        clean(str(image_set), cleaned, max_clean_loss=0.05, shard_rows=60, quiet=True)
+    assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
+
+
+def test_overwrite_removes_stale_shards_and_only_what_is_ours(
+    image_set: Path, cleaned: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(cleaned, output)
+    (output / "notes.txt").write_text("mine")
+    clean(str(image_set), output, shard_rows=1000, overwrite=True, quiet=True)
+    assert {f.name.partition("-of-")[2] for f in (output / "data").iterdir()} == {"00004.parquet"}
+    clean(str(image_set), output, shard_rows=30, overwrite=True, quiet=True)
+    assert {f.name.partition("-of-")[2] for f in (output / "data").iterdir()} == {"00008.parquet"}
+    assert (output / "notes.txt").read_text() == "mine"
+
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "data").mkdir()
+    (foreign / "data" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="holds no freqsan run"):
+        clean(str(image_set), foreign, overwrite=True, quiet=True)
+    assert (foreign / "data" / "thesis.txt").exists()
+
+
+def test_bad_images_are_rejected_with_their_reason_and_their_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "cats").mkdir(parents=True)
+    good = pq.read_table(str(SAMPLE)).slice(0, 1).to_pylist()[0]["image"]["bytes"]
+    frames = [Image.new("RGB", (32, 32), c) for c in ("red", "blue")]
+    (folder / "cats" / "good.png").write_bytes(good)
+    (folder / "cats" / "truncated.png").write_bytes(good[:-200])
+    (folder / "cats" / "empty.png").write_bytes(b"")
+    (folder / "cats" / "text.png").write_text("not an image at all")
+    Image.new("RGB", (640, 480), "green").save(folder / "cats" / "large.jpg")
+    Image.new("1", (14_000, 14_000)).save(folder / "cats" / "bomb.png", optimize=True)
+    frames[0].save(folder / "cats" / "moving.gif", save_all=True, append_images=frames[1:])
+
+    manifest = clean(str(folder), tmp_path / "out", quiet=True)
+
+    assert manifest["counts"]["rejected"] == 6
+    assert manifest["rejected_by_reason"] == {
+        "animated": 1,
+        "no bytes": 1,
+        "too large to judge": 1,
+        "too many pixels": 1,
+        "truncated or corrupt": 1,
+        "unsupported format": 1,
+    }
+    rejects = {r["sample_id"]: r for r in read(tmp_path / "out", "rejected/part").to_pylist()}
+    for name in ("truncated.png", "text.png", "large.jpg", "bomb.png", "moving.gif"):
+        assert rejects[f"cats/{name}"]["bytes"] == (folder / "cats" / name).read_bytes()
+    assert rejects["cats/large.jpg"]["reason"].startswith("too large to judge: 640x480")
+    scores = {r["sample_id"]: r for r in read(tmp_path / "out", "scores/part").to_pylist()}
+    assert len(scores) == 7
+    assert scores["cats/large.jpg"]["verdict"] == "rejected"
+    assert scores["cats/large.jpg"]["score"] is None
+    assert (scores["cats/large.jpg"]["width"], scores["cats/large.jpg"]["height"]) == (640, 480)
+
+
+def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> None:
+    truth = pq.read_table(str(SAMPLE))
+    innocent = truth.filter(pa.array(~np.array(truth["is_poisoned"].to_pylist()))).slice(300, 200)
+    pq.write_table(innocent, tmp_path / "trusted.parquet")
+    manifest = clean(
+        str(image_set),
+        tmp_path / "out",
+        trusted=str(tmp_path / "trusted.parquet"),
+        max_clean_loss=LOSS,
+        quiet=True,
+    )
+    assert "200 trusted clean images" in manifest["calibration"]["words"]
+    clean_rows = pq.read_table(image_set)["is_poisoned"].to_pylist().count(False)
+    lost = read(tmp_path / "out", "data/poisoned")["is_poisoned"].to_pylist().count(False)
+    assert lost <= 0.07 * clean_rows
+
+    with pytest.raises(InputError, match=r"200 clean images.*needs at least 999"):
+        clean(
+            str(image_set),
+            tmp_path / "two",
+            trusted=str(tmp_path / "trusted.parquet"),
+            max_clean_loss=0.001,
+            quiet=True,
+        )
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publish(self: ParquetPart) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ParquetPart, "publish", publish)
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_no_half_file(
+    image_set: Path, tmp_path: Path, full_disk: None
+) -> None:
+    with pytest.raises(RunError, match=r"no space left .* run the same command again"):
+        clean(str(image_set), tmp_path / "out", quiet=True)
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert not list((tmp_path / "out").rglob(".part-*"))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_too_little_space_is_seen_before_anything_is_written(
+    image_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(RunError, match=r"no space left .* free some"):
+        clean(str(image_set), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_duplicate_ids_fail_the_run(image_set: Path, tmp_path: Path) -> None:
+    table = pq.read_table(image_set).slice(0, 4)
+    twice = table.append_column("sample_id", pa.array(["a", "b", "a", "c"]))
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(RunError, match="'a' occurs twice"):
+        clean(str(tmp_path / "twice.parquet"), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_the_same_job_runs_on_a_portable_runner(
+    image_set: Path, cleaned: Path, tmp_path: Path
+) -> None:
+    """Beam's own job service, workers over gRPC: catches what cannot be pickled or imported."""
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "apache_beam.runners.portability.local_job_service_main",
+            "-p",
+            "0",
+            "--port_file",
+            str(tmp_path / "port"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "port").exists() and time.monotonic() < deadline:
+            assert server.poll() is None, "the job service did not start"
+            time.sleep(0.1)
+        port = (tmp_path / "port").read_text().strip()
+        clean(
+            str(image_set),
+            tmp_path / "out",
+            max_clean_loss=LOSS,
+            shard_rows=60,
+            quiet=True,
+            runner="PortableRunner",
+            beam_options=(f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
+        )
+    finally:
+        server.kill()
+        server.wait()
+    assert data_files(tmp_path / "out") == data_files(cleaned)

@@ -1,0 +1,123 @@
+"""Decoding what strangers send."""
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sanitizer.images import FORMATS, ImageError, decode
+
+
+def encoded(image: Image.Image, fmt: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, fmt, **options)
+    return out.getvalue()
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds hardly any data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "BMP"])
+def test_lossless_formats_give_the_pixels_back(fmt: str) -> None:
+    pixels = noise(20, 30, 3)
+    found = decode(encoded(Image.fromarray(pixels), fmt))
+    assert (found.pixels == pixels).all()
+    assert (found.width, found.height, found.format) == (30, 20, fmt)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_every_allowed_format_decodes_to_rgb(fmt: str) -> None:
+    found = decode(encoded(Image.fromarray(noise(16, 16, 3)), fmt))
+    assert found.pixels.shape == (16, 16, 3)
+    assert found.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
+def test_every_png_mode_decodes_to_rgb(mode: str) -> None:
+    image = Image.fromarray(noise(16, 16, 3)).convert(mode)
+    assert (decode(encoded(image)).pixels == np.asarray(image.convert("RGB"))).all()
+
+
+def test_cmyk_jpeg_decodes_to_rgb() -> None:
+    data = encoded(Image.fromarray(noise(16, 16, 3)).convert("CMYK"), "JPEG")
+    assert decode(data).pixels.shape == (16, 16, 3)
+
+
+def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
+    image = Image.fromarray(np.full((8, 8), 40000, np.uint16))
+    assert (decode(encoded(image)).pixels == 40000 >> 8).all()
+
+
+def test_exif_orientation_is_not_applied_as_training_code_does_not() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = decode(encoded(Image.fromarray(noise(20, 40, 3)), "JPEG", exif=exif.tobytes()))
+    assert (found.width, found.height) == (40, 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (None, "no bytes"),
+        (b"", "no bytes"),
+        (b"just some text", "unsupported format"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported format"),
+        (encoded(Image.fromarray(noise(64, 64, 3)))[:2000], "truncated or corrupt"),
+        (encoded(Image.fromarray(noise(64, 64, 3)), "JPEG")[:800], "truncated or corrupt"),
+        (encoded(Image.fromarray(noise(8, 8, 3)), "TIFF"), "unsupported format"),
+        (png_header(14_000, 14_000), "too many pixels"),
+        (png_header(11_000, 11_000), "too many pixels"),
+        (png_header(8_000, 8_000), "too many pixels"),
+    ],
+)
+def test_what_cannot_be_judged_says_why(data: bytes | None, kind: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith(f"{kind}: ")
+
+
+@pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP"])
+def test_animations_are_not_judged_by_their_first_frame(fmt: str) -> None:
+    frames = [Image.fromarray(noise(8, 8, 3)), Image.fromarray(255 - noise(8, 8, 3))]
+    data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="2 frames"):
+        decode(data)
+
+
+def test_the_pixel_limit_counts_pixels_before_decoding() -> None:
+    with pytest.raises(ImageError, match="limit is 99"):
+        decode(encoded(Image.fromarray(noise(10, 10, 3))), max_pixels=99)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from(FORMATS), st.integers(0, 400))
+def test_no_bytes_whatever_raise_anything_else(junk: bytes, fmt: str, at: int) -> None:
+    data = bytearray(encoded(Image.fromarray(noise(12, 12, 3)), fmt))
+    data[at : at + len(junk)] = junk
+    for hostile in (bytes(junk), bytes(data)):
+        with contextlib.suppress(ImageError):
+            assert decode(hostile).pixels.ndim == 3

@@ -1,0 +1,61 @@
+"""Score rows: what they refuse, and their way through Arrow and back."""
+
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sanitizer.records import ScoreRow, score_batch, score_schema
+
+unit = st.floats(0, 1, width=32)
+judged = st.builds(
+    ScoreRow,
+    sample_id=st.text(),
+    source=st.text(),
+    label=st.none() | st.integers(-(2**63), 2**63 - 1),
+    width=st.integers(1, 2**31 - 1),
+    height=st.integers(1, 2**31 - 1),
+    format=st.sampled_from(["PNG", "JPEG"]),
+    content_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    score=unit,
+    p_value=unit,
+    verdict=st.sampled_from(["clean", "poisoned"]),
+    reason=st.text(),
+    detector=st.text(),
+)
+
+
+@given(st.lists(judged, max_size=5))
+def test_rows_survive_arrow(rows: list[ScoreRow]) -> None:
+    batch = score_batch(rows, score_schema(pa.int64()))
+    assert [ScoreRow(**row) for row in batch.to_pylist()] == rows
+
+
+def row(**changes: object) -> ScoreRow:
+    fields = dict.fromkeys(ScoreRow.__slots__) | {
+        "sample_id": "a.png",
+        "score": 0.5,
+        "p_value": 0.5,
+        "verdict": "clean",
+    }
+    return ScoreRow(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["score", "p_value"])
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -0.1, 1.1])
+def test_a_judged_row_needs_a_finite_score_and_p_value(name: str, bad: float | None) -> None:
+    with pytest.raises(ValueError, match=f"a.png: expected {name}"):
+        row(**{name: bad})
+
+
+def test_a_rejected_row_has_none() -> None:
+    row(verdict="rejected", score=None, p_value=None)
+    with pytest.raises(ValueError, match="rejected, yet score is"):
+        row(verdict="rejected", p_value=None)
+
+
+def test_there_are_three_verdicts() -> None:
+    with pytest.raises(ValueError, match="verdict: expected one of"):
+        row(verdict="dubious")
