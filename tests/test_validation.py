@@ -1,0 +1,312 @@
+"""What the suite lets pass, and above all what it does not."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sanitizer import validation
+from sanitizer.records import (
+    CLEAN,
+    POISONED,
+    REJECT_SCHEMA,
+    REJECTED,
+    VERDICTS,
+    ScoreRow,
+    score_batch,
+    score_schema,
+)
+from sanitizer.summary import finish_summary, shard_summary
+from sanitizer.validation import Validation, validate_run
+
+LIMIT = 0.01
+
+
+def rows_of(shard: int, verdicts: list[str], labels: list[Any]) -> list[ScoreRow]:
+    p_values = {CLEAN: 0.5, POISONED: LIMIT, REJECTED: None}
+    return [
+        ScoreRow(
+            sample_id=f"{shard}/{i:03d}.png",
+            source="train",
+            label=label,
+            width=32,
+            height=32,
+            format="PNG",
+            content_sha256="0" * 64,
+            score=None if verdict == REJECTED else 0.25,
+            p_value=p_values[verdict],
+            verdict=verdict,
+            reason="",
+            detector="d@0",
+        )
+        for i, (verdict, label) in enumerate(zip(verdicts, labels, strict=True))
+    ]
+
+
+class Run:
+    """A finished run whose files can be tampered with."""
+
+    def __init__(self, path: Path, shards: list[list[ScoreRow]], label_type: pa.DataType):
+        self.path, self.rows = path, [len(rows) for rows in shards]
+        every = [row for rows in shards for row in rows]
+        kinds = ["corrupt" for row in every if row.verdict == REJECTED]
+        self.summary = finish_summary(shard_summary(every, kinds)) | {"max_clean_loss": LIMIT}
+        image = pa.schema([("image", pa.binary()), ("sample_id", pa.string())])
+        for k, rows in enumerate(shards):
+            scores = score_batch(rows, score_schema(label_type))
+            self.write("scores/part", k, pa.Table.from_batches([scores]))
+            for verdict in VERDICTS:
+                ids = [row.sample_id for row in rows if row.verdict == verdict]
+                rejected = verdict == REJECTED
+                schema = REJECT_SCHEMA if rejected else image
+                empty = {name: [""] * len(ids) for name in schema.names}
+                table = pa.table(empty | {"sample_id": ids}, schema=schema)
+                self.write("rejected/part" if rejected else f"data/{verdict}", k, table)
+
+    def file(self, prefix: str, shard: int) -> Path:
+        return self.path / f"{prefix}-{shard:05d}-of-{len(self.rows):05d}.parquet"
+
+    def write(self, prefix: str, shard: int, table: pa.Table) -> None:
+        self.file(prefix, shard).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, self.file(prefix, shard))
+
+    def change_scores(self, shard: int, change: Callable[[Any], None]) -> None:
+        """Let ``change`` edit the score rows of a shard, a list of dicts, in place."""
+        table = pq.read_table(self.file("scores/part", shard))
+        rows = table.to_pylist()
+        change(rows)
+        schema = pa.schema([f.with_nullable(True) for f in table.schema])
+        self.write("scores/part", shard, pa.Table.from_pylist(rows, schema=schema))
+
+    def validate(self) -> Validation:
+        return validate_run(self.path, self.rows, self.summary)
+
+    def failures(self) -> list[str]:
+        """The suites that failed, and the words on each failure."""
+        found = self.validate()
+        assert found.success == (not found.failures)
+        return found.failures
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    verdicts = [CLEAN] * 6 + [POISONED] * 2 + [REJECTED]
+    shards = [rows_of(k, verdicts, [0, 1, 2] * 3) for k in range(3)]
+    return Run(tmp_path, shards, pa.int64())
+
+
+def assert_fails(run: Run, suite: str, words: str) -> str:
+    mine = [line for line in run.failures() if line.startswith(f"{suite}: ") and words in line]
+    assert mine, f"nothing on {words!r} of {suite!r} in {run.failures()}"
+    return mine[0]
+
+
+def test_a_good_run_passes_and_says_what_was_checked(run: Run) -> None:
+    assert run.failures() == []
+    written = json.loads((run.path / "report" / "validation.json").read_text())
+    assert written["success"]
+    assert written["rows"] == 27
+    suites = {e["suite"] for e in written["expectations"]}
+    assert suites == {"samples", *VERDICTS, "files", "counts", "classes"}
+    assert all(e["success"] and e["unexpected"] == 0 for e in written["expectations"])
+    by_suite = {e["suite"]: e["rows"] for e in written["expectations"]}
+    assert [by_suite[v] for v in VERDICTS] == [18, 6, 3]
+    assert sorted(f.stem for f in (run.path / "report" / "data_docs").iterdir()) == sorted(suites)
+
+
+@pytest.mark.parametrize("only", VERDICTS)
+def test_a_run_of_one_verdict_passes(tmp_path: Path, only: str) -> None:
+    run = Run(tmp_path, [rows_of(0, [only] * 5, [0] * 5), []], pa.int64())
+    assert run.failures() == []
+
+
+def test_an_empty_run_passes(tmp_path: Path) -> None:
+    assert Run(tmp_path, [[]], pa.int64()).failures() == []
+
+
+@pytest.mark.parametrize(
+    ("label_type", "labels"),
+    [
+        (pa.int64(), [None, None]),
+        (pa.null(), [None, None]),
+        (pa.string(), ["cat", None]),
+        (pa.float64(), [1.5, float("nan")]),
+        (pa.bool_(), [True, False]),
+        (pa.list_(pa.int64()), [[1, 2], []]),
+        (pa.struct([("a", pa.int64())]), [{"a": 1}, None]),
+    ],
+)
+def test_labels_of_any_type_are_counted(tmp_path: Path, label_type, labels) -> None:
+    shards = [rows_of(0, [CLEAN, POISONED], labels)]
+    assert Run(tmp_path, shards, label_type).failures() == []
+
+
+def test_results_do_not_depend_on_the_buckets(run: Run, monkeypatch) -> None:
+    def written() -> dict:
+        run.validate()
+        return json.loads((run.path / "report" / "validation.json").read_text())
+
+    run.change_scores(1, lambda rows: rows[0].update(score=7.0))
+    one_bucket = written()
+    monkeypatch.setattr(validation, "BATCH_ROWS", 4)
+    assert written() == one_bucket
+    monkeypatch.setattr(validation, "MAX_BUCKETS", 2)
+    assert written() == one_bucket
+    assert not (run.path / "report" / ".buckets").exists()
+
+
+def test_an_id_that_occurs_in_two_shards_is_found_across_batches(run: Run, monkeypatch) -> None:
+    monkeypatch.setattr(validation, "BATCH_ROWS", 4)
+    run.change_scores(2, lambda rows: rows[0].update(sample_id="0/003.png"))
+    assert '{"sample_id": "0/003.png"}' in assert_fails(run, "samples", "no id occurs twice")
+
+
+def test_an_id_that_is_both_clean_and_poisoned_is_found(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(sample_id=rows[7]["sample_id"]))
+    assert_fails(run, "samples", "no id occurs twice")
+
+
+@pytest.mark.parametrize("score", [float("nan"), None])
+@pytest.mark.parametrize(("row", "suite"), [(0, "clean"), (7, "poisoned")])
+def test_a_score_that_is_no_number_is_found(run: Run, score, row: int, suite: str) -> None:
+    run.change_scores(0, lambda rows: rows[row].update(score=score))
+    assert f"0/{row:03d}.png" in assert_fails(run, suite, "none is NaN")
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("inf")])
+def test_a_score_out_of_range_is_found(run: Run, score: float) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(score=score))
+    assert "0/000.png" in assert_fails(run, "clean", "scores are in [0, 1]")
+    json.loads((run.path / "report" / "validation.json").read_text())
+
+
+@pytest.mark.parametrize("p_value", [0.0, LIMIT, 1.5])
+def test_a_clean_verdict_against_the_policy_is_found(run: Run, p_value: float) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(p_value=p_value))
+    assert_fails(run, "clean", "p-value is above 0.01")
+
+
+@pytest.mark.parametrize("p_value", [0.0, 0.010001])
+def test_a_poisoned_verdict_against_the_policy_is_found(run: Run, p_value: float) -> None:
+    run.change_scores(0, lambda rows: rows[7].update(p_value=p_value))
+    assert_fails(run, "poisoned", "at most 0.01")
+
+
+def test_a_rejected_sample_with_a_score_is_found(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[8].update(score=0.5))
+    assert_fails(run, "rejected", "no rejected sample has a score")
+
+
+@pytest.mark.parametrize("verdict", ["suspicious", None])
+def test_a_verdict_of_another_name_is_found(run: Run, verdict) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(verdict=verdict))
+    assert_fails(run, "samples", "verdict")
+    assert_fails(run, "counts", "add up")
+
+
+def test_a_missing_score_row_is_found(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows.pop())
+    assert "scores/part-00000-of-00003" in assert_fails(run, "files", "as many rows")
+    assert_fails(run, "counts", "add up")
+    assert_fails(run, "classes", "were read")
+
+
+def test_a_missing_id_is_found(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(sample_id=None))
+    assert_fails(run, "samples", "has an id")
+
+
+def test_a_changed_label_is_found(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(label=2))
+    assert_fails(run, "classes", "were judged clean")
+
+
+@pytest.mark.parametrize("prefix", ["data/clean", "data/poisoned", "rejected/part", "scores/part"])
+def test_a_missing_file_is_found(run: Run, prefix: str) -> None:
+    run.file(prefix, 1).unlink()
+    assert f'"{prefix}-00001-of-00003.parquet", "found": -1' in assert_fails(run, "files", "each file is there")
+
+
+def test_a_split_with_a_row_too_many_is_found(run: Run) -> None:
+    table = pq.read_table(run.file("data/clean", 1))
+    run.write("data/clean", 1, pa.concat_tables([table, table.slice(0, 1)]))
+    assert '"data/clean-00001-of-00003.parquet", "found": 7' in assert_fails(run, "files", "as many rows")
+
+
+def test_a_stale_or_broken_file_is_found(run: Run) -> None:
+    (run.path / "data" / "clean-00000-of-00009.parquet").write_bytes(b"PAR1")
+    assert "clean-00000-of-00009" in assert_fails(run, "files", "each file is there")
+
+
+def test_the_pages_hold_no_markup_of_the_ids(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>${x} $y"
+    row = replace(rows_of(0, [CLEAN], ["<b>cat</b>"])[0], sample_id=hostile)
+    run = Run(tmp_path, [[row]], pa.string())
+    run.change_scores(0, lambda rows: rows[0].update(p_value=0.001))
+    assert hostile in json.loads((run.failures()[0]).split("such as ")[1])["sample_id"]
+    pages = list((tmp_path / "report" / "data_docs").iterdir())
+    assert pages
+    for page in pages:
+        assert "alert(1)</script>" not in page.read_text()
+        assert "<b>cat" not in page.read_text()
+
+
+def test_memory_stays_bounded(tmp_path: Path) -> None:
+    """400,000 rows cost no more than 100,000, but for what Arrow keeps around."""
+    code = f"""
+import sys, resource
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from pathlib import Path
+from test_validation import write_large_run
+run, rows = Path({str(tmp_path)!r}), int(sys.argv[1])
+summary = write_large_run(run / str(rows), rows)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from sanitizer.validation import validate_run
+assert validate_run(run / str(rows), [rows], summary).success
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+    def peak_mb(rows: int) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(rows)], capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+        return int(done.stdout.split()[-1])
+
+    assert peak_mb(400_000) < peak_mb(100_000) + 100
+
+
+def write_large_run(path: Path, rows: int) -> dict[str, Any]:
+    """A run of clean samples in one shard; returns its summary."""
+    schema = score_schema(pa.int64())
+    empty = shard_summary([], [])
+    for prefix in ("scores/part", "data/clean", "data/poisoned", "rejected/part"):
+        (path / prefix).parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(path / f"{prefix}-00000-of-00001.parquet", schema) as writer:
+            for start in range(0, rows if prefix in ("scores/part", "data/clean") else 0, 50_000):
+                n = min(50_000, rows - start)
+                ids = [f"train/images/{i:09d}.png" for i in range(start, start + n)]
+                numbers = np.random.default_rng(start)
+                columns = {
+                    name: pa.array(["x"] * n) if field.type == pa.string() else pa.nulls(n)
+                    for name, field in zip(schema.names, schema, strict=True)
+                }
+                columns |= {
+                    "sample_id": pa.array(ids),
+                    "label": pa.array([0] * n),
+                    "score": pa.array(numbers.random(n)),
+                    "p_value": pa.array(numbers.uniform(0.02, 1, n)),
+                    "verdict": pa.array([CLEAN] * n),
+                }
+                writer.write_table(pa.table(columns).cast(schema))
+    empty["counts"] |= {"read": rows, CLEAN: rows}
+    empty["labels"]["0"] = {CLEAN: rows, POISONED: 0, REJECTED: 0}
+    return finish_summary(empty) | {"max_clean_loss": LIMIT}
