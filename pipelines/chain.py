@@ -48,7 +48,8 @@ class RunStep(beam.DoFn):
     def setup(self) -> None:
         self.step.setup()
 
-    def process(self, element: tuple[int, Shard]) -> Iterator[int]:
+    # Beam reads these annotations, and its type checker fails on a Protocol.
+    def process(self, element: tuple[int, Any]) -> Iterator[int]:
         index, shard = element
         output = Path(self.output)
         try:

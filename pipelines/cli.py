@@ -5,6 +5,7 @@ Only click is imported up front: help must answer at once, and the jobs bring to
 
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ class FreqsanGroup(click.Group):
     """Turns expected failures into one line and their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Beam speaks of its optional parts on the root logger.
+        logging.basicConfig(level=logging.ERROR)
         try:
             return super().invoke(ctx)
         except FreqsanError as error:

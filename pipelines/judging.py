@@ -7,14 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from detector.model import Detector
 
+from detector.model import Detector
 from pipelines import threads
 from pipelines.batches import Prepared, encoded_images, map_in_order, prepare, score
 from pipelines.calibration import Calibration
 from pipelines.errors import RunError
 from pipelines.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
+from sanitizer.images import ImageError
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
 from sanitizer.records import (
     CLEAN,
@@ -49,7 +50,7 @@ def judge_batch(
 ) -> JudgedBatch:
     """Score and judge every image of a batch."""
     data = encoded_images(batch, image_column)
-    prepared = [prepare(d) for d in data]
+    prepared = [_calibrated(prepare(d), policy) for d in data]
     scores, tile_counts = score(detector, prepared)
     judged = policy.judge(scores, tile_counts)
     decided = zip(
@@ -90,6 +91,18 @@ def judge_batch(
         )
     kinds = [p.error.kind for p in prepared if p.error is not None]
     return JudgedBatch(batch, data, rows, shard_summary(rows, kinds))
+
+
+def _calibrated(one: Prepared, policy: ConformalPolicy) -> Prepared:
+    """Rejects images of a size that no clean image in the calibration has."""
+    if one.tiles is None or policy.covers(len(one.tiles)):
+        return one
+    error = ImageError(
+        "not calibrated",
+        f"no calibration for images of {len(one.tiles)} tiles of 32x32; give --trusted "
+        "with clean images of this size",
+    )
+    return Prepared(one.image, None, error)
 
 
 def _properties(one: Prepared, encoded: bytes | None) -> dict[str, Any]:

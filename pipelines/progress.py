@@ -39,14 +39,14 @@ class Progress:
         if self.quiet:
             return
         if done:
-            self._line(f"{self.what}: {done:,} {self.unit} were done by an earlier run, going on")
+            self.say(f"{self.what}: {done:,} {self.unit} were done by an earlier run, going on")
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
             )
         elif shards is None or shards:
             size = "" if total is None else f" {total:,} {self.unit}"
-            self._line(f"{self.what}:{size} to do" if not done else f"{self.what}:{size} in all")
+            self.say(f"{self.what}:{size} to do" if not done else f"{self.what}:{size} in all")
 
     def advance(self, count: int, note: str = "") -> None:
         """``count`` more are done; ``note`` is shown beside them."""
@@ -56,7 +56,7 @@ class Progress:
             self._bar.update(count)
         elif not self.quiet and time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
-            self._line(f"{self._status()}{', ' + note if note else ''}")
+            self.say(f"{self._status()}{', ' + note if note else ''}")
 
     def finish(self) -> None:
         if self._bar is not None:
@@ -64,7 +64,7 @@ class Progress:
             self._bar = None
         elif not self.quiet and self._done > self._first:
             seconds = time.monotonic() - self._began
-            self._line(
+            self.say(
                 f"{self.what}: {self._done:,} {self.unit} done, {seconds:,.0f} s, "
                 f"{(self._done - self._first) / max(seconds, 1e-9):,.0f} {self.unit}/s"
             )
@@ -79,8 +79,10 @@ class Progress:
             text += f", about {(self._total - self._done) / rate:,.0f} s left"
         return text
 
-    def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def say(self, text: str) -> None:
+        """A line of its own, unless quiet."""
+        if not self.quiet:
+            tqdm.write(text, file=sys.stderr)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class ConformalPolicy:
     """Flags what is too suspicious for every group of clean images that it knows.
 
     Args:
-        groups: the calibration; for each number of tiles at least one group speaks.
+        groups: the calibration.
         max_clean_loss: the share of clean images that may be flagged, above 0, below 1.
 
     Raises:
@@ -75,6 +75,10 @@ class ConformalPolicy:
                 )
         self.groups = tuple(groups)
         self.max_clean_loss = max_clean_loss
+
+    def covers(self, tile_count: int) -> bool:
+        """Whether some group speaks for images of so many tiles."""
+        return any(g.min_tiles <= tile_count <= g.max_tiles for g in self.groups)
 
     def judge(self, scores: np.ndarray, tile_counts: np.ndarray) -> Judgement:
         """Judge (n,) scores of images of (n,) tiles each.

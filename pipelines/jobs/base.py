@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.model import Detector, DetectorError
-
+from pipelines.calibration import Calibration
 from pipelines.chain import DEFAULT_RUNNER, Step, run_chain
 from pipelines.errors import InputError
 from pipelines.output import MANIFEST, Output, Receipt, check_apart, make_plan
@@ -72,6 +72,19 @@ def load_detector(name: str) -> Detector:
         raise InputError(str(error)) from error
 
 
+def judging_options(
+    identity: str, max_clean_loss: float, trusted: str | None, calibration: Calibration
+) -> dict[str, Any]:
+    """The settings that decide scores and verdicts."""
+    return {
+        "detector": identity,
+        "policy": "budget",
+        "max_clean_loss": max_clean_loss,
+        "trusted": trusted,
+        "calibration_sha256": calibration.digest(),
+    }
+
+
 def run_job(
     job: str,
     source: Source,
@@ -103,6 +116,9 @@ def run_job(
     check_apart(source.location, output_path)
     output = Output(output_path, make_plan(job, source, options))
     if not output.open(overwrite=settings.overwrite, needed_bytes=needed_bytes):
+        Progress(what, quiet=settings.quiet).say(
+            f"{output_path} already holds this very run, finished: nothing to do"
+        )
         return dict(json.loads((output_path / MANIFEST).read_text(encoding="utf-8")))
     receipts = run_chain(
         step,

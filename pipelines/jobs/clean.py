@@ -5,19 +5,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sanitizer.report import write_report
-from sanitizer.validation import validate_run
-
 from pipelines.calibration import Calibration, calibrate
 from pipelines.cards import write_card
 from pipelines.errors import RunError
-from pipelines.jobs.base import DEFAULT_DETECTOR, Settings, load_detector, run_job
+from pipelines.jobs.base import (
+    DEFAULT_DETECTOR,
+    Settings,
+    judging_options,
+    load_detector,
+    run_job,
+)
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt, size_of
 from pipelines.shards import write_json
 from pipelines.sources.base import Source
 from sanitizer.records import CLEAN, POISONED, REJECTED
+from sanitizer.report import write_report
 from sanitizer.summary import empty_summary, finish_summary, merge
+from sanitizer.validation import validate_run
 
 
 def clean(
@@ -69,19 +74,6 @@ def clean(
         needed_bytes=size_of(input),
         settings=chosen,
     )
-
-
-def judging_options(
-    identity: str, max_clean_loss: float, trusted: str | None, calibration: Calibration
-) -> dict[str, Any]:
-    """The settings that decide scores and verdicts."""
-    return {
-        "detector": identity,
-        "policy": "budget",
-        "max_clean_loss": max_clean_loss,
-        "trusted": trusted,
-        "calibration_sha256": calibration.digest(),
-    }
 
 
 def _finish(

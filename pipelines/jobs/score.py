@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.calibration import calibrate
-from pipelines.jobs.base import DEFAULT_DETECTOR, Settings, load_detector, run_job
-from pipelines.jobs.clean import judging_options
+from pipelines.jobs.base import (
+    DEFAULT_DETECTOR,
+    Settings,
+    judging_options,
+    load_detector,
+    run_job,
+)
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt
 from pipelines.shards import write_json

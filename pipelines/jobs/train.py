@@ -1,0 +1,220 @@
+"""``train``: a detector of the user's own, from clean images."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detector.calibration import calibrate
+from detector.histories import jpeg, training_views
+from detector.model import CARD, Detector
+from detector.training import TrainProgress, TrainSettings
+from detector.training import train as fit
+from pipelines.batches import encoded_images
+from pipelines.errors import InputError
+from pipelines.progress import Progress
+from pipelines.sources import open_source
+from sanitizer.images import ImageError, decode
+from sanitizer.tiles import tiles
+
+#: 32x32 views drawn from an image that is larger.
+VIEWS = 8
+
+#: Views kept in memory at most (3 kB each); of more, a random choice.
+MAX_POOL = 400_000
+
+#: Views that figures and the score's scale are measured on, and images of a calibration group.
+MAX_HELD_OUT, MAX_CALIBRATION = 2_000, 1_500
+
+#: Of 20 parts by a hash of the sample id, the first is held out to measure on; two more
+#: calibrate, unless there are images for that.
+PARTS, CALIBRATION_PARTS = 20, (1, 2)
+
+
+#: Folder of the checkpoint, inside the detector's directory while it is in training.
+WORK = ".training"
+
+
+@dataclass
+class Reservoir:
+    """A uniform random choice of at most ``size`` of all items offered (Vitter 1985)."""
+
+    size: int
+    seed: int
+    kept: list[np.ndarray] = field(default_factory=list)
+    offered: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def offer(self, item: np.ndarray) -> None:
+        self.offered += 1
+        if len(self.kept) < self.size:
+            self.kept.append(item)
+        elif (place := int(self._rng.integers(self.offered))) < self.size:
+            self.kept[place] = item
+
+
+def train(
+    inputs: Sequence[str],
+    output: str | Path,
+    *,
+    calibrate_on: Sequence[str] = (),
+    epochs: int = TrainSettings.epochs,
+    seed: int = 0,
+    licence: str = "not stated",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train a detector from clean images, on the GPU where there is one.
+
+    A twentieth of the images, by a hash of their ids, is held out to measure on.
+
+    Args:
+        inputs: sets of clean images, any kind of input that ``clean`` reads.
+        output: the detector's directory; also keeps the checkpoint that a stopped run
+            resumes from, until the detector is whole.
+        calibrate_on: clean images to calibrate on, never trained on; by default a tenth of
+            ``inputs``. Near-duplicates of training images, such as other frames of a video,
+            make the promise of a clean loss too optimistic.
+        epochs: passes, each over 40,000 pairs of a clean and a manipulated view.
+        licence: of the training images; goes into the detector's card.
+
+    Returns:
+        The detector's card, as in ``detector.json``, without the calibration scores.
+
+    Raises:
+        InputError: unreadable input, too few images, or a directory with something else.
+    """
+    output = Path(output)
+    _check_output(output)
+    if epochs < 1:
+        raise InputError(f"epochs: expected at least 1, got {epochs}")
+    pool, held_out = Reservoir(MAX_POOL, seed), Reservoir(MAX_HELD_OUT, seed)
+    calibration: dict[str, Reservoir] = {}
+    rng = np.random.default_rng(seed)
+    for location in inputs:
+        for sample_id, pixels in _images(location, quiet):
+            part = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % PARTS
+            if part in CALIBRATION_PARTS and not calibrate_on:
+                calibration.setdefault(_name(location), _reservoir(seed)).offer(pixels)
+                continue
+            for view in training_views(pixels, rng, VIEWS):
+                (pool if part else held_out).offer(view)
+    for location in calibrate_on:
+        for _, pixels in _images(location, quiet):
+            calibration.setdefault(_name(location), _reservoir(seed)).offer(pixels)
+    if len(held_out.kept) < 100:
+        raise InputError(
+            f"found {pool.offered + held_out.offered:,} usable views in {', '.join(inputs)}, "
+            "expected at least some 2,000; give more clean images"
+        )
+    settings = TrainSettings(epochs=epochs, seed=seed)
+    try:
+        trained = fit(
+            np.stack(pool.kept),
+            {"held out": np.stack(held_out.kept)},
+            settings,
+            checkpoint_dir=output / WORK,
+            progress=_show(settings, quiet),
+        )
+    except ValueError as error:  # a checkpoint of another run
+        raise InputError(str(error)) from error
+    card = {
+        "training_data": [{"name": location} for location in inputs],
+        "licence": licence,
+        "pool_views": len(pool.kept),
+    }
+    detector = Detector.of(output.resolve().name, trained, card)
+    detector.calibration = calibrate(detector, _groups(calibration))
+    if not detector.calibration:
+        raise InputError(
+            f"found {sum(r.offered for r in calibration.values())} images to calibrate on, "
+            "expected at least 99 of alike size; give more with --calibrate-on"
+        )
+    detector.save(output)
+    for file in (output / WORK).iterdir():
+        file.unlink()
+    (output / WORK).rmdir()
+    return detector.card
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; --output must be a directory")
+    if (output / CARD).exists():
+        raise InputError(f"{output} holds a detector already; give another --output")
+    if output.exists() and any(p.name != WORK for p in output.iterdir()):
+        raise InputError(f"{output} is not empty; give an empty or new --output")
+
+
+def _images(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Ids and pixels of the images that decode; the others are counted, aloud."""
+    source = open_source(location)
+    progress = Progress(f"reading {location}", quiet=quiet)
+    progress.start(total=source.rows)
+    unreadable = 0
+    for shard in source.shards:
+        for batch in shard.read():
+            ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
+            for sample_id, data in zip(
+                ids, encoded_images(batch, source.image_column), strict=True
+            ):
+                try:
+                    yield sample_id, decode(data).pixels
+                except ImageError:
+                    unreadable += 1
+            progress.advance(batch.num_rows)
+    progress.finish()
+    if unreadable:
+        progress.say(f"{location}: {unreadable:,} images could not be decoded and are left out")
+
+
+def _reservoir(seed: int) -> Reservoir:
+    return Reservoir(MAX_CALIBRATION, seed)
+
+
+def _name(location: str) -> str:
+    return Path(location).stem
+
+
+def _groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
+    """Calibration images as they came and as JPEG, those that a detector judges."""
+    groups = {}
+    for name, reservoir in calibration.items():
+        judged = [pixels for pixels in reservoir.kept if _is_judged(pixels)]
+        groups[f"{name} as given"] = judged
+        for quality in (95, 75):
+            groups[f"{name} jpeg q{quality}"] = [jpeg(pixels, quality) for pixels in judged]
+    return groups
+
+
+def _is_judged(pixels: np.ndarray) -> bool:
+    try:
+        return len(tiles(pixels)) > 0
+    except ImageError:
+        return False
+
+
+def _show(settings: TrainSettings, quiet: bool) -> Callable[[TrainProgress], None]:
+    progress = Progress("training", quiet=quiet)
+    seen = 0
+
+    def show(state: TrainProgress) -> None:
+        nonlocal seen
+        if seen == 0:
+            # The epochs before the first that is told of were an earlier run's.
+            epoch = settings.pairs * 2
+            progress.start(total=settings.epochs * epoch, done=(state.epoch - 1) * epoch)
+        progress.advance(state.images - seen, note=f"loss {state.loss:.3f}")
+        seen = state.images
+        if state.held_out is not None:
+            found = ", ".join(f"{v:.1%}" for v in state.held_out.values())
+            progress.say(
+                f"epoch {state.epoch} of {state.epochs}: loss {state.loss:.3f}, {found} of "
+                "held-out manipulations found at 1 % clean loss"
+            )
+
+    return show

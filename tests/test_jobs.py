@@ -1,0 +1,94 @@
+"""The jobs beside ``clean``: score, ingest, features, spectrum, report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipelines import clean, features, ingest, report, score, spectrum
+from pipelines.errors import InputError, RunError
+from pipelines.jobs.demo import SAMPLE
+from sanitizer.dct import dct2
+from sanitizer.images import decode
+from sanitizer.tiles import tiles
+
+ROWS = 50
+
+
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("set") / "set.parquet"
+    pq.write_table(pq.read_table(str(SAMPLE)).slice(0, ROWS), path)
+    return path
+
+
+def read(folder: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(f) for f in sorted(folder.glob("*.parquet"))])
+
+
+def test_score_agrees_with_clean_and_splits_nothing(image_set: Path, tmp_path: Path) -> None:
+    manifest = score(str(image_set), tmp_path / "scored", quiet=True)
+    clean(str(image_set), tmp_path / "cleaned", quiet=True)
+    assert not (tmp_path / "scored" / "data").exists()
+    assert read(tmp_path / "scored/scores") == read(tmp_path / "cleaned/scores")
+    assert manifest["counts"]["read"] == ROWS
+
+
+def test_ingest_keeps_every_byte_and_gives_the_ids_that_clean_gives(
+    image_set: Path, tmp_path: Path
+) -> None:
+    from datasets import load_dataset
+
+    ingest(str(image_set), tmp_path / "ingested", quiet=True, shard_rows=20)
+    rows = read(tmp_path / "ingested/data")
+    assert rows.drop_columns("sample_id").to_pylist() == pq.read_table(image_set).to_pylist()
+    assert rows["sample_id"].to_pylist() == [f"set.parquet#{i}" for i in range(ROWS)]
+    loaded = load_dataset(str(tmp_path / "ingested"), cache_dir=str(tmp_path / "cache"))
+    assert set(loaded) == {"train"}
+    clean(str(tmp_path / "ingested"), tmp_path / "cleaned", quiet=True)
+    ids = read(tmp_path / "cleaned/scores")["sample_id"].to_pylist()
+    assert ids == rows["sample_id"].to_pylist()
+
+
+def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"broken")
+    manifest = features(str(folder), tmp_path / "out", quiet=True)
+    assert manifest["counts"] == {"read": 2, "tiles": 2, "rejected": 1}
+    rows = read(tmp_path / "out/features")
+    assert rows["sample_id"].to_pylist() == ["a.png", "a.png"]
+    assert rows["tile"].to_pylist() == [0, 1]
+    expected = dct2(tiles(decode((folder / "a.png").read_bytes()).pixels))
+    found = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected)
+    assert read(tmp_path / "out/rejected")["sample_id"].to_pylist() == ["b.png"]
+
+
+def test_spectrum_draws_a_picture(image_set: Path, tmp_path: Path) -> None:
+    counts = spectrum(str(image_set), tmp_path / "spectrum.png", quiet=True)
+    assert counts == {"images": ROWS, "left_out": 0}
+    with Image.open(tmp_path / "spectrum.png") as picture:
+        assert picture.width > 200
+    with pytest.raises(InputError, match="is no directory"):
+        spectrum(str(image_set), tmp_path / "missing" / "s.png", quiet=True)
+
+
+def test_report_is_rebuilt_and_notices_what_changed(image_set: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    clean(str(image_set), output, quiet=True)
+    before = (output / "report/index.html").read_bytes()
+    (output / "report/index.html").unlink()
+    assert report(output).read_bytes() == before
+
+    scores = next((output / "scores").glob("*.parquet"))
+    pq.write_table(pq.read_table(scores).slice(0, ROWS - 1), scores)
+    with pytest.raises(RunError, match="validation failed"):
+        report(output)
+    assert not json.loads((output / "report/validation.json").read_text())["success"]
