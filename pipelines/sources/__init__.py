@@ -1,7 +1,10 @@
 """Where images come from: folders, Parquet, WebDataset tars, saved datasets, the Hub."""
 
+from collections.abc import Callable
+from functools import partial
+
 from pipelines.errors import InputError
-from pipelines.sources import files, folder, parquet
+from pipelines.sources import files, folder, hub, parquet, saved, webdataset
 from pipelines.sources.base import SHARD_ROWS, Source
 from pipelines.sources.files import Listing
 
@@ -10,6 +13,7 @@ __all__ = ["open_source"]
 #: The kinds of file that images come in.
 _KINDS = (
     ("Parquet files", parquet.is_parquet, parquet.resolve),
+    ("tars", webdataset.is_tar, webdataset.resolve),
     ("images", folder.is_image, folder.resolve),
 )
 
@@ -35,7 +39,24 @@ def open_source(
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
     """
+    resolve = _resolver(location)
+    return resolve(
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        shard_rows=shard_rows,
+    )
+
+
+def _resolver(location: str) -> Callable[..., Source]:
+    """The ``resolve`` of the kind that is found at ``location``."""
+    if saved.is_saved(location):
+        return partial(saved.resolve, location)
+    if location.startswith("hf://datasets/"):
+        return partial(hub.resolve, location)
     listing = files.list_files(location)
+    if listing is None and hub.is_hub(location):
+        return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
     found = [kind for kind in _KINDS if any(map(kind[1], listing.names))]
@@ -44,13 +65,7 @@ def open_source(
     if len(found) > 1:
         names = " and ".join(kind[0] for kind in found)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
-    return found[0][2](
-        listing,
-        split=split,
-        image_column=image_column,
-        label_column=label_column,
-        shard_rows=shard_rows,
-    )
+    return partial(found[0][2], listing)
 
 
 def _examples(listing: Listing) -> str:

@@ -1,11 +1,13 @@
 """What the columns of a set mean: which holds the images, which the labels, which the ids."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.errors import InputError
+from pipelines.sources.files import BATCH_BYTES
 
 SAMPLE_ID = "sample_id"
 
@@ -45,6 +47,57 @@ def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
     )
 
 
+def roles(
+    where: str,
+    schema: pa.Schema,
+    image_column: str | None,
+    label_column: str | None,
+    guess: Callable[[list[str]], list[str]] = lambda names: [],
+) -> tuple[pa.Schema, str, str | None]:
+    """What the columns of an input are for.
+
+    Args:
+        where: the input, for messages.
+        schema: of the input.
+        image_column: the user's choice, None to find it.
+        label_column: the user's choice, None to find it.
+        guess: picks those columns of plain bytes that hold images, where the schema does
+            not tell which.
+
+    Returns:
+        The schema of the batches, the image column, and the label column if there is one.
+
+    Raises:
+        InputError: no such column, none or several that may hold images, or a ``sample_id``
+            that is not text.
+    """
+    try:
+        image = find_image_column(schema, image_column, guess)
+        label = find_label_column(schema, label_column)
+        return output_schema(schema, image), image, label
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def batches(
+    rows: Iterable[tuple[dict[str, Any], int]], schema: pa.Schema, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Rows, each with its weight in bytes, in batches of at most ``batch_rows`` rows.
+
+    A batch is also closed when its weight reaches ``BATCH_BYTES``.
+    """
+    waiting: list[dict[str, Any]] = []
+    weight = 0
+    for row, size in rows:
+        waiting.append(row)
+        weight += size
+        if len(waiting) == batch_rows or weight >= BATCH_BYTES:
+            yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+            waiting, weight = [], 0
+    if waiting:
+        yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+
+
 def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
     """The input's schema with ``sample_id`` last, and features for every column.
 
@@ -53,7 +106,7 @@ def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
     """
     known = features(schema)
     unknown = [f for f in schema if f.name not in known and f.name != image_column]
-    added = generated_features(unknown)
+    added = _generated_features(unknown)
     if image_column not in known:
         added[image_column] = {"_type": "Image"}
     if SAMPLE_ID not in schema.names:
@@ -65,7 +118,7 @@ def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
     return with_features(schema, {f.name: added[f.name] for f in schema if f.name in added})
 
 
-def generated_features(fields: list[pa.Field]) -> dict[str, Any]:
+def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
     """Features for plain Arrow fields; none for a type that ``datasets`` has no feature for."""
     if not fields:
         return {}
@@ -81,18 +134,16 @@ def generated_features(fields: list[pa.Field]) -> dict[str, Any]:
     return generated
 
 
-def find_image_column(schema: pa.Schema, wanted: str | None) -> str | None:
-    """The column of encoded images, judged by the schema alone.
+def find_image_column(
+    schema: pa.Schema, wanted: str | None, guess: Callable[[list[str]], list[str]]
+) -> str:
+    """The column of encoded images.
 
-    Args:
-        schema: of the input.
-        wanted: the user's choice; must be bytes, or a struct with a ``bytes`` field.
-
-    Returns:
-        The column, or None where the schema does not tell.
+    Those that the features call images go before structs with a ``bytes`` field, and these
+    before what ``guess`` picks among the columns of plain bytes.
 
     Raises:
-        InputError: no such column, a column of another type, or several that fit.
+        InputError: no such column, a column of another type, none or several that fit.
     """
     if wanted is not None:
         kind = _field(schema, wanted).type
@@ -100,15 +151,16 @@ def find_image_column(schema: pa.Schema, wanted: str | None) -> str | None:
             raise InputError(f"the column {wanted} is {kind}, expected encoded images as bytes")
         return wanted
     known = features(schema)
-    images = [f.name for f in schema if _feature_type(known, f.name) == "Image"]
-    images = [
-        n for n in images if is_bytes(schema.field(n).type) or _has_bytes(schema.field(n).type)
-    ]
-    candidates = images or [f.name for f in schema if _has_bytes(f.type)]
-    if len(candidates) > 1:
-        names = ", ".join(candidates)
-        raise InputError(f"found several image columns: {names}; choose with --image-column")
-    return next(iter(candidates), None)
+    plain = [f.name for f in schema if is_bytes(f.type)]
+    structs = [f.name for f in schema if _has_bytes(f.type)]
+    images = [n for n in plain + structs if _feature_type(known, n) == "Image"]
+    candidates = images or structs or guess(plain)
+    if len(candidates) != 1:
+        found = (
+            f"several image columns ({', '.join(candidates)})" if candidates else "no image column"
+        )
+        raise InputError(f"found {found}; choose --image-column among {', '.join(schema.names)}")
+    return candidates[0]
 
 
 def find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:

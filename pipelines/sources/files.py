@@ -16,6 +16,9 @@ from pipelines.errors import InputError
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20
 
+#: A larger image is not read and its row holds no bytes; no sane image comes near.
+MAX_FILE_BYTES = 256 << 20
+
 #: Folder and file names that stand for a split, not for a class.
 SPLIT_NAMES = frozenset(
     (
@@ -32,6 +35,7 @@ SPLIT_NAMES = frozenset(
     )
 )
 
+_SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.\w+", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -62,7 +66,7 @@ def list_files(location: str) -> Listing | None:
         None where there is nothing at ``location``.
 
     Raises:
-        InputError: a folder that cannot be listed, or a glob that matches nothing.
+        InputError: what cannot be listed, or a glob that matches nothing.
     """
     remote = "://" in location
     if not remote:
@@ -72,16 +76,19 @@ def list_files(location: str) -> Listing | None:
         if Path(location_path).exists():
             folder, name = os.path.split(location_path)
             return Listing(location, folder, (name,))
-    if _GLOB.search(location):
-        return _list_glob(location, location if remote else location_path)
-    return _list_remote(location) if remote else None
+    try:
+        if _GLOB.search(location):
+            return _list_glob(location, location if remote else location_path)
+        return _list_remote(location) if remote else None
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{location}: cannot be listed ({error})") from error
 
 
 def _list_glob(location: str, pattern: str) -> Listing:
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     filesystem, folder = _filesystem(root)
     found = filesystem.glob(folder + pattern[len(root) :], detail=True)
-    names = _relative(folder, (path for path, info in found.items() if info["type"] == "file"))
+    names = _relative(folder, (path for path, info in found.items() if info["type"] != "directory"))
     if not names:
         raise InputError(f"{location}: no file matches")
     return Listing(location, root, names)
@@ -130,15 +137,52 @@ def _filesystem(root: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
 
 
-def open_file(root: str, name: str) -> IO[bytes]:
+def open_file(root: str, name: str, size: int | None = None) -> IO[bytes]:
     """Open one file of a listing for reading.
+
+    Args:
+        root: of the listing.
+        name: of the file in it.
+        size: in bytes, when the file was listed; None where it does not matter.
 
     Raises:
         OSError: it is missing or cannot be read.
+        InputError: its size is another by now.
     """
+    check_size(root, name, size)
     filesystem, folder = _filesystem(root)
     file: IO[bytes] = filesystem.open(f"{folder}/{name}", "rb")
     return file
+
+
+def file_size(root: str, name: str) -> int:
+    """Size of one file of a listing in bytes."""
+    filesystem, folder = _filesystem(root)
+    return int(filesystem.size(f"{folder}/{name}"))
+
+
+def check_size(root: str, name: str, size: int | None) -> None:
+    """See that a file is still as large as it was.
+
+    Raises:
+        OSError: it is missing.
+        InputError: its size is another by now.
+    """
+    if size is not None and (found := file_size(root, name)) != size:
+        raise InputError(
+            f"{text(name)}: has changed, from {size:,} to {found:,} bytes; start again"
+        )
+
+
+def unreadable(name: str, what: str, error: Exception) -> InputError:
+    """The one line for a file that is missing, truncated or corrupt."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return InputError(f"{text(name)}: cannot be read as {what} ({reason}); is the file whole?")
+
+
+def affordable_rows(size: int, rows: int) -> int:
+    """Rows that make about ``BATCH_BYTES`` where ``rows`` make ``size`` bytes; at least 1."""
+    return max(1, BATCH_BYTES * rows // max(size, 1))
 
 
 def exists(root: str) -> bool:
@@ -168,6 +212,28 @@ def text(name: str) -> str:
 def count_of(number: int, thing: str) -> str:
     """``"1 file"``, ``"2 files"``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def names_of_split(listing: Listing, split: str | None) -> tuple[str, ...]:
+    """The files of the split to read.
+
+    A file's split is told by a name such as ``train-00000-of-00005.parquet``, or by the name
+    of a split as a word of its name or as the folder it lies in.
+
+    Raises:
+        InputError: several splits and no choice, or a choice that is not among them.
+    """
+    splits = {name: _split_of(name) for name in listing.names}
+    chosen = choose_split(listing.location, splits.values(), split)
+    return tuple(name for name in listing.names if splits[name] == chosen)
+
+
+def _split_of(name: str) -> str | None:
+    folder, _, base = name.rpartition("/")
+    if match := _SHARD_NAME.fullmatch(base):
+        return match["split"]
+    words = [*re.split(r"[-_.]", base), folder.rpartition("/")[2]]
+    return next((word for word in words if word.lower() in SPLIT_NAMES), None)
 
 
 def choose_split(where: str, found: Iterable[str | None], split: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,9 +36,6 @@ SUFFIXES = frozenset(
     )
 )
 
-#: A larger file is not read; no sane image comes near, and its row holds no bytes.
-MAX_FILE_BYTES = 256 << 20
-
 
 def is_image(name: str) -> bool:
     """Whether a file counts as a sample, by its extension."""
@@ -65,25 +63,20 @@ class FolderShard:
         Raises:
             InputError: the folder itself is gone.
         """
-        rows: list[dict[str, object]] = []
-        waiting = 0
+        return columns.batches(self._rows(), self.schema, batch_rows)
+
+    def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
         for name, label in zip(self.names, self.labels, strict=True):
             data = self._bytes(name)
             sample_id = files.text(name)
             image = {"bytes": data, "path": sample_id}
-            rows.append({"image": image, "label": label, "sample_id": sample_id})
-            waiting += len(data or b"")
-            if len(rows) >= batch_rows or waiting >= files.BATCH_BYTES:
-                yield pa.RecordBatch.from_pylist(rows, schema=self.schema)
-                rows, waiting = [], 0
-        if rows:
-            yield pa.RecordBatch.from_pylist(rows, schema=self.schema)
+            yield {"image": image, "label": label, "sample_id": sample_id}, len(data or b"")
 
     def _bytes(self, name: str) -> bytes | None:
         try:
             with files.open_file(self.root, name) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-                return data if len(data) <= MAX_FILE_BYTES else None
+                data = file.read(files.MAX_FILE_BYTES + 1)
+                return data if len(data) <= files.MAX_FILE_BYTES else None
         except OSError:
             if not files.exists(self.root):
                 raise InputError(f"{self.root}: the folder is gone") from None
@@ -121,13 +114,15 @@ def resolve(
     classes = sorted(map(files.text, filter(None, found)))
     index = {name: i for i, name in enumerate(classes)}
     labels = [index.get(files.text(_class_of(n, depth) or "")) for n in names]
-    schema = _schema(classes)
+    schema, image, label = columns.roles(
+        listing.location, _schema(classes), image_column, label_column
+    )
     return Source(
         location=listing.location,
         kind="image folder",
         schema=schema,
-        image_column=columns.find_image_column(schema, image_column) or "image",
-        label_column=columns.find_label_column(schema, label_column),
+        image_column=image,
+        label_column=label,
         class_names=tuple(classes) or None,
         shards=tuple(
             FolderShard(
@@ -155,6 +150,4 @@ def _schema(classes: list[str]) -> pa.Schema:
     if classes:
         fields.append(pa.field("label", pa.int64()))
         features["label"] = {"names": classes, "_type": "ClassLabel"}
-    fields.append(pa.field(columns.SAMPLE_ID, pa.string()))
-    features[columns.SAMPLE_ID] = {"dtype": "string", "_type": "Value"}
     return columns.with_features(pa.schema(fields), features)

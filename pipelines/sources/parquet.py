@@ -1,6 +1,5 @@
 """Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
@@ -16,8 +15,6 @@ from pipelines.sources.files import Listing
 #: A row group is cut into at most so many shards: a shard reads and discards the rows
 #: before its own.
 MAX_CUTS = 16
-
-_SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet", re.IGNORECASE)
 
 #: First bytes of the images that make a plain binary column an image column.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -52,12 +49,10 @@ class ParquetShard:
             InputError: the file is gone, has changed or is corrupt.
         """
         try:
-            with files.open_file(self.root, self.name) as file:
-                if _size(file) != self.size:
-                    raise InputError(f"{self.source}: the file has changed since it was listed")
+            with files.open_file(self.root, self.name, self.size) as file:
                 yield from self._batches(_open(file), batch_rows)
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(self.source, error) from error
+            raise files.unreadable(self.name, "Parquet", error) from error
 
     def _batches(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[pa.RecordBatch]:
         position, stop = -self.skip, self.rows
@@ -83,9 +78,6 @@ def resolve(
 ) -> Source:
     """Parquet files as a source.
 
-    The split of a file is told by a name such as ``train-00000-of-00005.parquet``, or by a
-    split's name as that of the file or of its folder.
-
     Args:
         listing: the files; others than Parquet are left out, with a note.
         split: the one to read; None where there is only one.
@@ -99,10 +91,7 @@ def resolve(
             schemas differ or that are not whole; no image column, or no such column.
     """
     listing, notes = listing.only(is_parquet, "Parquet")
-    splits = {name: _split_of(name) for name in listing.names}
-    chosen = files.choose_split(listing.location, splits.values(), split)
-    names = [name for name in listing.names if splits[name] == chosen]
-
+    names = files.names_of_split(listing, split)
     parts = [_Part(listing.root, name) for name in names]
     first = parts[0]
     for part in parts[1:]:
@@ -110,12 +99,13 @@ def resolve(
     rows = sum(part.rows for part in parts)
     if rows == 0:
         raise InputError(f"{listing.location}: holds no rows")
-    try:
-        image = columns.find_image_column(first.schema, image_column) or _guess_images(parts)
-        label = columns.find_label_column(first.schema, label_column)
-        schema = columns.output_schema(first.schema, image)
-    except InputError as error:
-        raise InputError(f"{listing.location}: {error}") from error
+    schema, image, label = columns.roles(
+        listing.location,
+        first.schema,
+        image_column,
+        label_column,
+        lambda names: [name for name in names if _starts_like_image(parts, name)],
+    )
     return Source(
         location=listing.location,
         kind="parquet",
@@ -135,8 +125,8 @@ class _Part:
     def __init__(self, root: str, name: str):
         self.root, self.name = root, name
         try:
+            self.size = files.file_size(root, name)
             with files.open_file(root, name) as file:
-                self.size = _size(file)
                 parquet = _open(file)
                 self.schema = columns.plain_schema(parquet.schema_arrow)
                 self.rows: int = parquet.metadata.num_rows
@@ -145,7 +135,7 @@ class _Part:
                     for i in range(parquet.metadata.num_row_groups)
                 ]
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(files.text(name), error) from error
+            raise files.unreadable(name, "Parquet", error) from error
 
     def shards(self, schema: pa.Schema, shard_rows: int) -> Iterator[ParquetShard]:
         """Row groups joined up to ``shard_rows``; a larger one is cut into even parts."""
@@ -182,15 +172,6 @@ def _joined(group_rows: list[int], shard_rows: int) -> Iterator[tuple[int, ...]]
         yield tuple(run)
 
 
-def _split_of(name: str) -> str | None:
-    folder, _, base = name.rpartition("/")
-    if match := _SHARD_NAME.fullmatch(base):
-        return match["split"]
-    stem = base.rpartition(".")[0]
-    candidates = (stem, folder.rpartition("/")[2])
-    return next((c for c in candidates if c.lower() in files.SPLIT_NAMES), None)
-
-
 def _check_same_schema(first: _Part, other: _Part) -> None:
     if other.schema.equals(first.schema):
         known, found = columns.features(first.schema), columns.features(other.schema)
@@ -214,17 +195,6 @@ def _schema_differs(first: _Part, other: _Part, how: str) -> InputError:
     )
 
 
-def _guess_images(parts: list[_Part]) -> str:
-    """The only column of bytes whose first value starts like an image."""
-    schema = parts[0].schema
-    names = [f.name for f in schema if columns.is_bytes(f.type)]
-    found = [name for name in names if _starts_like_image(parts, name)]
-    if len(found) == 1:
-        return found[0]
-    problem = f"several image columns: {', '.join(found)}" if found else "no image column"
-    raise InputError(f"found {problem}; choose with --image-column among {', '.join(schema.names)}")
-
-
 def _starts_like_image(parts: list[_Part], column: str) -> bool:
     for part in parts:
         with files.open_file(part.root, part.name) as file:
@@ -240,19 +210,7 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
 
 
-def _size(file: IO[bytes]) -> int:
-    size = file.seek(0, 2)
-    file.seek(0)
-    return size
-
-
 def _affordable_rows(metadata: pq.FileMetaData, row_groups: tuple[int, ...]) -> int:
     """Rows that make about ``BATCH_BYTES``, at least one, by the averages of the row groups."""
     groups = [metadata.row_group(i) for i in row_groups]
-    heaviest = max(group.total_byte_size / group.num_rows for group in groups)
-    return max(1, int(files.BATCH_BYTES / max(heaviest, 1)))
-
-
-def _unreadable(name: str, error: Exception) -> InputError:
-    reason = str(error).strip().partition("\n")[0]
-    return InputError(f"{name}: cannot be read as Parquet ({reason}); is it whole?")
+    return min(files.affordable_rows(g.total_byte_size, g.num_rows) for g in groups)

@@ -1,0 +1,134 @@
+"""A folder written by ``save_to_disk`` of ``datasets``: Arrow streams, read memory-mapped."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.errors import InputError
+from pipelines.sources import columns, files
+from pipelines.sources.base import BATCH_ROWS, Source
+
+_STATE = "state.json"
+_SPLITS = "dataset_dict.json"
+
+
+def is_saved(location: str) -> bool:
+    """Whether a local folder was written by ``save_to_disk``."""
+    folder = Path(location)
+    return (folder / _STATE).is_file() or (folder / _SPLITS).is_file()
+
+
+@dataclass(frozen=True)
+class SavedShard:
+    """Some consecutive rows of one Arrow stream file."""
+
+    root: str  #: absolute folder
+    name: str  #: of the file, relative to ``root``
+    size: int  #: of the file in bytes, when it was resolved
+    start: int  #: index of its first row in the file
+    stop: int  #: index behind its last row
+    schema: pa.Schema = field(repr=False)  #: of the batches
+
+    @property
+    def source(self) -> str:
+        return self.name
+
+    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Batches of at most ``batch_rows`` rows and about ``BATCH_BYTES``.
+
+        An image that the set only points at by its path has no bytes: a path out of a
+        stranger's file is not followed.
+
+        Raises:
+            InputError: the file is gone, has changed or is corrupt.
+        """
+        position = 0
+        for batch in _stream(self.root, self.name, self.size):
+            first, last = max(self.start, position), min(self.stop, position + batch.num_rows)
+            rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
+            for row in range(first, last, rows):
+                part = batch.slice(row - position, min(rows, last - row))
+                yield columns.with_ids(part, self.schema, self.name, row)
+            position += batch.num_rows
+            if position >= self.stop:
+                return
+
+
+def resolve(
+    location: str,
+    *,
+    split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    shard_rows: int,
+) -> Source:
+    """A saved ``Dataset`` or ``DatasetDict`` as a source.
+
+    Raises:
+        InputError: a split must be chosen or does not exist; no rows; files that are
+            missing or not whole; no image column, or no such column.
+    """
+    root = Path(location).absolute()
+    splits = _json(root, _SPLITS)["splits"] if (root / _SPLITS).is_file() else [None]
+    chosen = files.choose_split(location, splits, split)
+    folder = f"{chosen}/" if chosen else ""
+    # Base names only: the list of files comes with the set, and must not lead out of it.
+    listed = _json(root, folder + _STATE)["_data_files"]
+    names = [folder + Path(file["filename"]).name for file in listed]
+    rows = {name: sum(b.num_rows for b in _stream(str(root), name)) for name in names}
+    if not any(rows.values()):
+        raise InputError(f"{location}: holds no rows")
+    schema, image, label = columns.roles(
+        location, _schema(str(root), names[0]), image_column, label_column
+    )
+    return Source(
+        location=location,
+        kind="saved dataset",
+        schema=schema,
+        image_column=image,
+        label_column=label,
+        class_names=columns.class_names(schema, label),
+        shards=tuple(
+            SavedShard(
+                str(root),
+                name,
+                files.file_size(str(root), name),
+                start,
+                min(start + shard_rows, count),
+                schema,
+            )
+            for name, count in rows.items()
+            for start in range(0, count, shard_rows)
+        ),
+        rows=sum(rows.values()),
+    )
+
+
+def _json(root: Path, name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((root / name).read_bytes())
+    except (OSError, ValueError) as error:
+        raise files.unreadable(name, "JSON", error) from error
+    return found
+
+
+def _schema(root: str, name: str) -> pa.Schema:
+    try:
+        with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
+            return columns.plain_schema(reader.schema)
+    except (OSError, pa.ArrowException) as error:
+        raise files.unreadable(name, "an Arrow stream", error) from error
+
+
+def _stream(root: str, name: str, size: int | None = None) -> Iterator[pa.RecordBatch]:
+    """The record batches as they lie in the file; nothing is read before it is looked at."""
+    try:
+        files.check_size(root, name, size)
+        with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
+            yield from reader
+    except (OSError, pa.ArrowException) as error:
+        raise files.unreadable(name, "an Arrow stream", error) from error

@@ -1,0 +1,259 @@
+"""WebDataset tars: one, a folder of them, or a glob; consecutive members with one key are a row."""
+
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.errors import InputError
+from pipelines.sources import columns, files
+from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.files import Listing
+from pipelines.sources.folder import SUFFIXES
+
+#: Samples of the first tar that tell the columns.
+SAMPLED = 5
+
+#: Where members go that have no column of their own, so that none is lost.
+OTHER = "__other__"
+_OTHER_TYPE = pa.list_(pa.struct([("extension", pa.string()), ("bytes", pa.binary())]))
+
+_TEXT = ("txt", "text", "json")
+_OWN_COLUMNS = ("image", "label", "__key__", OTHER, columns.SAMPLE_ID)
+_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file is a tar, compressed or not, by its extension."""
+    return name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Consecutive members of a tar with the same key."""
+
+    key: str
+    members: dict[str, bytes | None]  #: by extension without a dot; None where not readable
+
+    def image_extensions(self) -> list[str]:
+        """The extensions of those members that are images."""
+        return [e for e in self.members if "." + e.rpartition(".")[2] in SUFFIXES]
+
+
+@dataclass(frozen=True)
+class TarShard:
+    """One tar."""
+
+    root: str  #: absolute folder or URL
+    name: str  #: of the tar, relative to ``root``
+    size: int  #: in bytes, when it was resolved
+    image: str | None  #: extension of the images; None for any usual one
+    label: str | None  #: extension of the labels
+    schema: pa.Schema = field(repr=False)  #: of the batches
+
+    @property
+    def source(self) -> str:
+        return files.text(self.name)
+
+    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Batches of at most ``batch_rows`` samples and about ``BATCH_BYTES``.
+
+        A sample without an image, or with one that is a link or larger than
+        ``MAX_FILE_BYTES``, gives a row without bytes. Where a key occurs again, ``##2`` and
+        so on is added to the id.
+
+        Raises:
+            InputError: the tar is gone, has changed or is not whole; a label is not a number.
+        """
+        return columns.batches(self._rows(), self.schema, batch_rows)
+
+    def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
+        seen: set[str] = set()
+        for sample in _samples(self.root, self.name, self.size):
+            sample_id = f"{self.source}#{sample.key}"
+            again = 2
+            while sample_id in seen:
+                sample_id = f"{self.source}#{sample.key}##{again}"
+                again += 1
+            seen.add(sample_id)
+            weight = sum(len(data or b"") for data in sample.members.values())
+            yield self._row(sample, sample_id), weight
+
+    def _row(self, sample: Sample, sample_id: str) -> dict[str, Any]:
+        members = dict(sample.members)
+        row: dict[str, Any] = {"__key__": sample.key, columns.SAMPLE_ID: sample_id}
+        extension = self.image or next(iter(sample.image_extensions()), None)
+        image = members.pop(extension, None) if extension else None
+        row["image"] = {"bytes": image, "path": f"{sample.key}.{extension}"}
+        if self.label is not None:
+            row["label"] = self._label(members.pop(self.label, None), sample_id)
+        for name in set(self.schema.names) - set(_OWN_COLUMNS):
+            data = members.pop(name, None)
+            is_text = pa.types.is_string(self.schema.field(name).type)
+            row[name] = _decoded(data) if is_text and data is not None else data
+        row[OTHER] = [{"extension": e, "bytes": data} for e, data in members.items()] or None
+        return row
+
+    def _label(self, data: bytes | None, sample_id: str) -> int | str | None:
+        if data is None:
+            return None
+        if pa.types.is_string(self.schema.field("label").type):
+            return _decoded(data).strip()
+        try:
+            return int(data)
+        except ValueError:
+            raise InputError(
+                f"{sample_id}: the label is {data[:40]!r}, expected a whole number as in the "
+                "first samples"
+            ) from None
+
+
+def resolve(
+    listing: Listing,
+    *,
+    split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    shard_rows: int,
+) -> Source:
+    """WebDataset tars as a source, one shard a tar.
+
+    The columns follow from the first ``SAMPLED`` samples of the first tar: ``image``,
+    ``label`` where there is a ``.cls``, one for each further extension (text for txt and
+    json, else bytes), ``__key__``. A member with another extension, met later, is kept in
+    ``__other__``.
+
+    Args:
+        listing: the files; others than tars are left out, with a note.
+        split: the one to read; None where there is only one.
+        image_column: extension of the images; None for any usual one.
+        label_column: extension of the labels; None for ``cls``.
+        shard_rows: not used, since a tar can only be read from its start.
+
+    Raises:
+        InputError: a split must be chosen or does not exist; no sample, no image, or
+            several in one sample; no such extension; a tar that is not whole.
+    """
+    listing, notes = listing.only(is_tar, "tars")
+    names = files.names_of_split(listing, split)
+    samples = list(islice(_samples(listing.root, names[0]), SAMPLED))
+    where = f"{listing.location}: the first samples of {files.text(names[0])}"
+    image, label = _lower(image_column), _lower(label_column)
+    found = list(dict.fromkeys(e for sample in samples for e in sample.members))
+    for wanted in filter(None, (image, label)):
+        if wanted not in found:
+            raise InputError(f"{where} have no .{wanted}, only {', '.join(found) or 'nothing'}")
+    label = label or ("cls" if "cls" in found else None)
+    images = {image} if image else _image_extensions(samples, where)
+    schema = _schema(samples, [e for e in found if e not in images | {label}], label)
+    return Source(
+        location=listing.location,
+        kind="webdataset",
+        schema=schema,
+        image_column="image",
+        label_column="label" if label else None,
+        class_names=None,
+        shards=tuple(
+            TarShard(listing.root, name, files.file_size(listing.root, name), image, label, schema)
+            for name in names
+        ),
+        rows=None,
+        notes=notes,
+    )
+
+
+def _image_extensions(samples: list[Sample], where: str) -> set[str | None]:
+    for sample in samples:
+        if len(several := sample.image_extensions()) > 1:
+            raise InputError(
+                f"{where} have several images each: {', '.join(several)}; choose one with "
+                "--image-column"
+            )
+    found: set[str | None] = {e for sample in samples for e in sample.image_extensions()}
+    if not found:
+        raise InputError(f"{where} hold no images; expected .jpg, .png or the like")
+    return found
+
+
+def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.Schema:
+    fields = [pa.field("image", columns.IMAGE_TYPE)]
+    if label is not None:
+        values = [s.members[label] for s in samples if label in s.members]
+        numbers = all(_is_whole_number(value) for value in values)
+        fields.append(pa.field("label", pa.int64() if numbers else pa.string()))
+    for name in others:
+        if name not in _OWN_COLUMNS:
+            fields.append(pa.field(name, pa.string() if name in _TEXT else pa.binary()))
+    fields += [pa.field("__key__", pa.string()), pa.field(OTHER, _OTHER_TYPE)]
+    return columns.output_schema(pa.schema(fields), "image")
+
+
+def _samples(root: str, name: str, size: int | None = None) -> Iterator[Sample]:
+    """The samples of one tar; a member whose extension the sample has already starts another."""
+    sample: Sample | None = None
+    try:
+        for key, extension, data in _members(root, name, size):
+            if sample and (key != sample.key or extension in sample.members):
+                yield sample
+                sample = None
+            sample = sample or Sample(key, {})
+            sample.members[extension] = data
+    except _ERRORS as error:
+        raise files.unreadable(name, "a tar", error) from error
+    if sample:
+        yield sample
+
+
+def _members(root: str, name: str, size: int | None) -> Iterator[tuple[str, str, bytes | None]]:
+    """Key, extension and bytes of each member but folders and hidden files."""
+    with (
+        files.open_file(root, name, size) as file,
+        tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictHeader) as tar,
+    ):
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # they would pile up
+            path = files.text(member.name.removeprefix("./"))
+            folder, slash, base = path.rpartition("/")
+            if member.isdir() or base.startswith("."):
+                continue
+            stem, _, extension = base.partition(".")
+            content = tar.extractfile(member) if member.isfile() else None
+            small = member.size <= files.MAX_FILE_BYTES
+            yield (
+                folder + slash + stem,
+                extension.lower(),
+                content.read() if content and small else None,
+            )
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A damaged or missing header is an error; ``tarfile`` takes it for the end of the tar."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_StrictHeader":
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the two blocks at the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _lower(extension: str | None) -> str | None:
+    return extension.lower().removeprefix(".") if extension else None
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+def _is_whole_number(data: bytes | None) -> bool:
+    try:
+        return data is None or isinstance(int(data), int)
+    except ValueError:
+        return False
