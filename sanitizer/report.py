@@ -119,12 +119,16 @@ def headline(counts: Mapping[str, int]) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share as a percentage of two or three digits."""
-    return f"{share:.1%}" if share >= 0.0995 or share == 0 else f"{share:.2%}"
+    """A share as a percentage; almost none never reads as none, nor almost all as all."""
+    if 0 < share < 0.0001:
+        return "<0.01%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.1%}" if 0.1 <= share < 1 else f"{100 * share:.3g}%"
 
 
 def _expected_by_chance(summary: Mapping[str, Any]) -> int:
-    """How many innocent images the accepted clean loss may cost, at most."""
+    """How many innocent images the accepted clean loss costs on average, at most."""
     counts = summary["counts"]
     return math.ceil(summary["max_clean_loss"] * (counts[CLEAN] + counts[POISONED]) - 1e-9)
 

@@ -140,6 +140,7 @@ def test_an_empty_run_passes(tmp_path: Path) -> None:
         (pa.string(), ["cat", None]),
         (pa.float64(), [1.5, float("nan")]),
         (pa.bool_(), [True, False]),
+        (pa.dictionary(pa.int32(), pa.string()), ["cat", None]),
         (pa.list_(pa.int64()), [[1, 2], []]),
         (pa.struct([("a", pa.int64())]), [{"a": 1}, None]),
     ],
@@ -232,18 +233,26 @@ def test_a_changed_label_is_found(run: Run) -> None:
 @pytest.mark.parametrize("prefix", ["data/clean", "data/poisoned", "rejected/part", "scores/part"])
 def test_a_missing_file_is_found(run: Run, prefix: str) -> None:
     run.file(prefix, 1).unlink()
-    assert f'"{prefix}-00001-of-00003.parquet", "found": -1' in assert_fails(run, "files", "each file is there")
+    failure = assert_fails(run, "files", "each file is there")
+    assert f'"{prefix}-00001-of-00003.parquet", "found": -1' in failure
 
 
 def test_a_split_with_a_row_too_many_is_found(run: Run) -> None:
     table = pq.read_table(run.file("data/clean", 1))
     run.write("data/clean", 1, pa.concat_tables([table, table.slice(0, 1)]))
-    assert '"data/clean-00001-of-00003.parquet", "found": 7' in assert_fails(run, "files", "as many rows")
+    failure = assert_fails(run, "files", "as many rows")
+    assert '"data/clean-00001-of-00003.parquet", "found": 7' in failure
 
 
 def test_a_stale_or_broken_file_is_found(run: Run) -> None:
     (run.path / "data" / "clean-00000-of-00009.parquet").write_bytes(b"PAR1")
     assert "clean-00000-of-00009" in assert_fails(run, "files", "each file is there")
+
+
+def test_what_cannot_be_evaluated_fails(run: Run, monkeypatch) -> None:
+    counts = validation._counts
+    monkeypatch.setattr(validation, "_counts", lambda *a: counts(*a).drop(columns="found"))
+    assert_fails(run, "counts", "could not be evaluated")
 
 
 def test_the_pages_hold_no_markup_of_the_ids(tmp_path: Path) -> None:
