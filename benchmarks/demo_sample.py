@@ -1,6 +1,6 @@
 """Build the demo's sample: 1,000 real images, 60 of them with a trigger, from Caltech 101.
 
-    python benchmarks/demo_sample.py caltech101_32.parquet
+    python -m benchmarks.demo_sample caltech101_32.parquet
 
 Writes ``pipelines/sample/caltech101_badnets.parquet``. The bundled detector never saw these
 images, nor this trigger.
@@ -27,7 +27,7 @@ def stamp(png: bytes) -> bytes:
     """The image with the trigger, as PNG again."""
     pixels = np.asarray(Picture.open(io.BytesIO(png)).convert("RGB"))
     out = io.BytesIO()
-    Picture.fromarray(attacks.get(ATTACK)()(pixels[None])[0]).save(out, "PNG")
+    Picture.fromarray(attacks.get(ATTACK)(pixels[None])[0]).save(out, "PNG")
     return out.getvalue()
 
 

@@ -24,16 +24,7 @@ WORK = ".freqsan"
 MANIFEST = "manifest.json"
 
 #: What a job may write into OUTPUT, and so what ``--overwrite`` may remove.
-OWN_ENTRIES = (
-    WORK,
-    "data",
-    "rejected",
-    "scores",
-    "features",
-    "report",
-    "README.md",
-    MANIFEST,
-)
+OWN_ENTRIES = (MANIFEST, "data", "rejected", "scores", "features", "report", "README.md", WORK)
 
 #: Packages whose version may change a result.
 VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
@@ -107,7 +98,7 @@ class Output:
                 f"{self.path} holds an unfinished run that differs in {differing}; "
                 "give --overwrite to start anew, or the same settings to go on"
             )
-        if plan is None and self.path.exists() and any(self.path.iterdir()):
+        if plan is None and not overwrite and self.path.exists() and any(self.path.iterdir()):
             raise InputError(
                 f"{self.path} is not empty and holds no freqsan run; give an empty or new OUTPUT"
             )
@@ -131,8 +122,9 @@ class Output:
                 f"{self.path} is not empty and holds no freqsan run; --overwrite replaces only "
                 "freqsan's own output, so empty it yourself or give another OUTPUT"
             )
-        # The manifest goes first: a run killed from here on must not look finished.
-        for name in (MANIFEST, *OWN_ENTRIES):
+        # A run killed from here on must neither look finished nor like somebody else's files.
+        write_json(self.path / WORK / "plan.json", {"job": "overwritten"})
+        for name in OWN_ENTRIES:
             entry = self.path / name
             if entry.is_dir():
                 shutil.rmtree(entry)
@@ -140,13 +132,22 @@ class Output:
                 entry.unlink(missing_ok=True)
 
     def receipts(self, skip: Container[int] = ()) -> dict[int, Receipt]:
-        """Receipts of the finished shards, by shard number, but those in ``skip``."""
+        """Receipts of the finished shards, by shard number, but those in ``skip``.
+
+        A shard whose files are gone, or are not the size they had, is not finished.
+        """
         found = {}
         for file in sorted((self.path / WORK).glob("shard-*.json")):
             index = int(file.stem.removeprefix("shard-"))
             if index not in skip:
-                found[index] = Receipt(**json.loads(file.read_text(encoding="utf-8")))
+                receipt = Receipt(**json.loads(file.read_text(encoding="utf-8")))
+                if all(self._holds(name, told["bytes"]) for name, told in receipt.files.items()):
+                    found[index] = receipt
         return found
+
+    def _holds(self, name: str, size: int) -> bool:
+        file = self.path / name
+        return file.is_file() and file.stat().st_size == size
 
     def commit(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, the act that makes the run a result, and tidy up."""

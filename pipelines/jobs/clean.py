@@ -104,7 +104,8 @@ def _finish(
     counts = summary["counts"]
     write_card(
         output.path,
-        (CLEAN, POISONED),
+        # load_dataset fails on a split without a row, so an empty one is not announced.
+        [split for split in (CLEAN, POISONED) if counts[split]],
         "Image set cleaned by freqsan",
         f"Of {counts['read']:,} images {counts[CLEAN]:,} passed, {counts[POISONED]:,} were "
         f"removed and {counts[REJECTED]:,} could not be judged (`rejected/`). "
