@@ -99,7 +99,8 @@ def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
     )
     path = output / "report" / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    # The bytes of a file name need not be text; what is not becomes a question mark.
+    path.write_text(page, encoding="utf-8", errors="replace")
     return path
 
 
@@ -302,11 +303,12 @@ def _mean_spectra(output: Path, summary: Mapping[str, Any]) -> dict[str, Any] | 
     (removed, removed_images), (kept, kept_images) = found
     low, high = min(removed.min(), kept.min()), max(removed.max(), kept.max())
     difference = removed - kept
-    extreme = max(np.abs(difference).max(), 1e-9)
+    # Where all is black, all is one colour.
+    width, extreme = max(high - low, 1e-9), max(np.abs(difference).max(), 1e-9)
     magma, diverging = _colours("magma"), _colours("RdBu_r")
     return {
-        "removed": _data_uri(_heat_map((removed - low) / (high - low), magma)),
-        "kept": _data_uri(_heat_map((kept - low) / (high - low), magma)),
+        "removed": _data_uri(_heat_map((removed - low) / width, magma)),
+        "kept": _data_uri(_heat_map((kept - low) / width, magma)),
         "difference": _data_uri(_heat_map(0.5 + difference / extreme / 2, diverging)),
         "removed_images": removed_images,
         "kept_images": kept_images,

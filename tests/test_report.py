@@ -279,7 +279,15 @@ def test_bytes_of_strangers_do_not_get_into_the_page(tmp_path: Path) -> None:
 
 def test_an_image_that_is_gone_leaves_its_place_and_its_words(tmp_path: Path) -> None:
     summary = finished_run(tmp_path, [[Sample(POISONED, b"no image", score=0.9)]])
-    assert "cannot be shown" in Page(write_report(tmp_path, summary)).text
+    assert "cannot be shown: unsupported format" in Page(write_report(tmp_path, summary)).text
+
+
+def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
+    black = png(np.zeros((32, 32, 3), np.uint8))
+    samples = [Sample(v, black, score=0.9) for v in (POISONED, CLEAN)]
+    source = {"location": "caf\udce9", "kind": "image folder", "notes": []}
+    summary = finished_run(tmp_path, [samples], source=source)
+    assert "caf?" in Page(write_report(tmp_path, summary)).text
 
 
 @pytest.mark.parametrize(
