@@ -308,6 +308,8 @@ def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words:
     assert headline(summary["counts"]) == words
     assert words in page.text
     assert "labelled" not in page.text
+    for verdict in (CLEAN, POISONED):
+        assert (f'splits["{verdict}"]' in page.text) == (verdict in verdicts)
 
 
 def test_a_large_run_has_a_small_page_that_says_what_it_leaves_out(tmp_path, monkeypatch) -> None:
