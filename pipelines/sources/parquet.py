@@ -185,7 +185,13 @@ def _check_same_schema(first: _Part, other: _Part) -> None:
     here, there = next(
         (a, b) for a, b in zip(other.schema, first.schema, strict=True) if not a.equals(b)
     )
-    raise _schema_differs(first, other, f"a column {here} where the first has {there}")
+    raise _schema_differs(
+        first, other, f"a column {_said(here)} where the first has {_said(there)}"
+    )
+
+
+def _said(column: pa.Field) -> str:
+    return f"{column.name}: {column.type}{'' if column.nullable else ' not null'}"
 
 
 def _schema_differs(first: _Part, other: _Part, how: str) -> InputError:
@@ -206,7 +212,8 @@ def _starts_like_image(parts: list[_Part], column: str) -> bool:
 
 
 def _open(file: IO[bytes]) -> pq.ParquetFile:
-    # Without a buffer size, or with pre-buffering, whole column chunks are held in memory.
+    # Without a buffer size, or with pre-buffering, whole column chunks are held in memory; so
+    # it is only a few pages, which pyarrow itself writes with up to 1,024 rows each.
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
 
 

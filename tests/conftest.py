@@ -1,0 +1,76 @@
+"""Real images for the tests, and image folders made from them."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real image sets: ``$FREQSAN_DATA``, or ``shared/data`` beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FREQSAN_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}; set FREQSAN_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_images(data_dir: Path) -> list[bytes]:
+    """Forty encoded images, 32x32 PNG, of the set that may be shipped."""
+    file = pq.ParquetFile(data_dir / "caltech101_32.parquet")
+    batch = next(file.iter_batches(40, columns=["image"]))
+    return [row["image"]["bytes"] for row in batch.to_pylist()]
+
+
+def _save(image: Image.Image, path: Path, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+@pytest.fixture
+def image_folder(real_images: list[bytes], tmp_path: Path) -> Path:
+    """A folder ``cat/``, ``dog/`` of thirteen real images, each encoded in another way."""
+    images = iter([Image.open(io.BytesIO(data)).convert("RGB") for data in real_images])
+    root = tmp_path / "images"
+    cat, dog = root / "cat", root / "dog"
+    _save(next(images), cat / "plain.jpg", quality=90)
+    _save(next(images), cat / "plain.png")
+    _save(next(images), cat / "plain.webp", quality=90)
+    _save(next(images), cat / "plain.bmp")
+    _save(next(images), cat / "plain.gif")
+    _save(next(images).convert("CMYK"), cat / "cmyk.jpg")
+    _save(next(images).convert("L"), cat / "deeper" / "grey.jpeg")
+    grey = np.asarray(next(images).convert("L")).astype(np.uint16) * 257
+    _save(Image.fromarray(grey), dog / "sixteen-bit.png")
+    _save(next(images).convert("P"), dog / "palette.png")
+    _save(next(images).convert("LA"), dog / "grey-alpha.png")
+    image = next(images)
+    image.putalpha(128)
+    _save(image, dog / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    _save(next(images), dog / "turned.JPG", exif=exif)
+    _save(next(images).convert("1"), dog / "one-bit.png")
+    return root
+
+
+@pytest.fixture
+def write_folder(real_images: list[bytes], tmp_path: Path) -> Callable[..., Path]:
+    """Writes real images under the given relative names; returns the folder."""
+
+    def write(*names: str, folder: str = "folder") -> Path:
+        root = tmp_path / folder
+        for i, name in enumerate(names):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(real_images[i % len(real_images)])
+        return root
+
+    return write

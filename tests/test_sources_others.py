@@ -1,0 +1,310 @@
+"""WebDataset tars, saved datasets, and sets on the Hub (a local stand-in of it)."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import datasets
+import fsspec
+import httpx2
+import huggingface_hub
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from huggingface_hub import errors
+from reading import rows_of
+
+from pipelines.errors import InputError
+from pipelines.sources import open_source
+
+Members = list[tuple[str, bytes]]
+
+
+def write_tar(path: Path, members: Members, mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def members(real_images: list[bytes]) -> Members:
+    """Twelve samples: an image, a label, a caption and some JSON."""
+    return [
+        member
+        for i, image in enumerate(real_images[:12])
+        for member in (
+            (f"dir/{i:03d}.cls", b"%d\n" % (i % 3)),
+            (f"dir/{i:03d}.png", image),
+            (f"dir/{i:03d}.txt", f"caption ü {i}".encode()),
+            (f"dir/{i:03d}.meta.json", json.dumps({"i": i}).encode()),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz")]
+)
+def test_samples_of_a_tar(
+    tmp_path: Path, members: Members, real_images: list[bytes], name: str, mode: str
+) -> None:
+    source = open_source(str(write_tar(tmp_path / name, members, mode)))
+    rows = rows_of(source, batch_rows=5)
+    assert (source.kind, source.rows, source.label_column) == ("webdataset", None, "label")
+    expected = ["image", "label", "txt", "meta.json", "__key__", "__other__", "sample_id"]
+    assert source.schema.names == expected
+    assert [r["image"]["bytes"] for r in rows] == real_images[:12]
+    assert [r["label"] for r in rows] == [i % 3 for i in range(12)]
+    assert rows[3]["sample_id"] == f"{name}#dir/003"
+    assert (rows[3]["txt"], rows[3]["meta.json"]) == ("caption ü 3", b'{"i": 3}')
+    assert all(r["__other__"] is None for r in rows)
+    assert datasets.Features.from_arrow_schema(source.schema)["label"].dtype == "int64"
+
+
+def test_folder_of_tars_is_one_shard_each(tmp_path: Path, members: Members) -> None:
+    for i in range(3):
+        write_tar(tmp_path / f"{i}.tar", members[16 * i : 16 * i + 16])
+    source = open_source(str(tmp_path))
+    assert [s.source for s in source.shards] == ["0.tar", "1.tar", "2.tar"]
+    assert [r["sample_id"] for r in rows_of(source)][::4] == [
+        "0.tar#dir/000",
+        "1.tar#dir/004",
+        "2.tar#dir/008",
+    ]
+    assert len(open_source(str(tmp_path / "[12].tar")).shards) == 2
+
+
+def test_splits_of_tars_are_not_mixed(tmp_path: Path, members: Members) -> None:
+    for name in ("set-train-0000.tar", "set-train-0001.tar", "set-val-0000.tar"):
+        write_tar(tmp_path / name, members)
+    with pytest.raises(InputError, match="found the splits train, val; choose one"):
+        open_source(str(tmp_path))
+    assert len(open_source(str(tmp_path), split="train").shards) == 2
+
+
+def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None:
+    image = members[1][1]
+    odd: Members = [
+        ("x.depth", b"unseen"),
+        ("x.JPG", image),
+        ("dir/000.png", image),
+        ("alone.txt", b"\xff"),
+        ("dir/000.png", image),
+        ("dir/000.png", image),
+        ("._mac.png", b"hidden"),
+        ("README", b"read me"),
+    ]
+    path = write_tar(tmp_path / "a.tar", members + odd)
+    rows = rows_of(open_source(str(path)))[12:]
+    assert [r["sample_id"] for r in rows] == [
+        "a.tar#x",
+        "a.tar#dir/000##2",
+        "a.tar#alone",
+        "a.tar#dir/000##3",
+        "a.tar#dir/000##4",
+        "a.tar#README",
+    ]
+    assert rows[0]["__other__"] == [{"extension": "depth", "bytes": b"unseen"}]
+    assert rows[0]["image"] == {"bytes": image, "path": "x.jpg"}
+    assert (rows[2]["image"]["bytes"], rows[2]["txt"]) == (None, "\\xff")
+    assert rows[5]["__other__"] == [{"extension": "", "bytes": b"read me"}]
+
+
+def test_extensions_choose_image_and_label(tmp_path: Path, members: Members) -> None:
+    with_mask = list(members)
+    for i in range(48, 0, -4):
+        with_mask.insert(i, (members[i - 1][0].replace("meta.json", "seg.png"), b"m"))
+    path = str(write_tar(tmp_path / "a.tar", with_mask))
+    with pytest.raises(InputError, match=r"several images each: png, seg\.png; choose one"):
+        open_source(path)
+    source = open_source(path, image_column=".PNG", label_column="txt")
+    rows = rows_of(source)
+    assert (rows[2]["label"], rows[2]["seg.png"], rows[2]["cls"]) == ("caption ü 2", b"m", b"2\n")
+    with pytest.raises(InputError, match=r"a\.tar have no \.jpg, only cls, png, txt, meta"):
+        open_source(path, image_column="jpg")
+
+
+def test_label_that_is_no_number_is_named(tmp_path: Path, members: Members) -> None:
+    path = write_tar(tmp_path / "a.tar", [*members, ("z.png", members[1][1]), ("z.cls", b"cat")])
+    with pytest.raises(InputError, match=r"a\.tar#z: the label is b'cat', expected a whole number"):
+        rows_of(open_source(str(path)))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz")])
+def test_truncated_tar_is_named_wherever_it_ends(
+    tmp_path: Path, members: Members, name: str, mode: str
+) -> None:
+    path = write_tar(tmp_path / name, members, mode)
+    whole = path.read_bytes()
+    # Half blocks and whole ones, up to the zeros that end a tar.
+    end = len(whole) - 9 if mode == "w:gz" else whole.rindex(b'{"i": 11}')
+    for size in range(0, end, 1_280):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"a\.tar.*: cannot be read as a tar"):
+            rows_of(open_source(str(path)))
+
+
+def test_tar_without_images_is_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", [("a.txt", b"x")])
+    with pytest.raises(InputError, match="hold no images"):
+        open_source(str(path))
+    with pytest.raises(InputError, match="hold no images"):
+        open_source(str(write_tar(tmp_path / "b.tar", [])))
+
+
+@pytest.fixture
+def dataset(data_dir: Path) -> datasets.Dataset:
+    return datasets.Dataset(pq.read_table(data_dir / "caltech101_32.parquet").slice(0, 90))
+
+
+def test_saved_dataset_is_read_in_row_ranges(dataset: datasets.Dataset, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "saved", num_shards=2)
+    source = open_source(str(tmp_path / "saved"), shard_rows=20)
+    rows = rows_of(source, batch_rows=7)
+    assert (source.kind, source.rows, len(source.shards)) == ("saved dataset", 90, 6)
+    assert source.class_names == tuple(dataset.features["label"].names)
+    assert [r["image"]["bytes"] for r in rows] == dataset.data["image"].combine_chunks().field(
+        "bytes"
+    ).to_pylist()
+    assert [r["label"] for r in rows] == dataset["label"][:]
+    assert rows[45]["sample_id"] == "data-00001-of-00002.arrow#0"
+    assert rows_of(open_source(str(tmp_path / "saved"))) == rows
+
+
+def test_saved_splits_must_be_chosen(dataset: datasets.Dataset, tmp_path: Path) -> None:
+    splits = datasets.DatasetDict(train=dataset, extra=dataset.select(range(5)))
+    splits.save_to_disk(tmp_path / "saved")
+    with pytest.raises(InputError, match="found the splits extra, train; choose one"):
+        open_source(str(tmp_path / "saved"))
+    source = open_source(str(tmp_path / "saved"), split="extra")
+    assert [r["sample_id"] for r in rows_of(source)][4] == "extra/data-00000-of-00001.arrow#4"
+
+
+def test_paths_in_a_saved_dataset_are_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    features = datasets.Features({"image": datasets.Image(decode=False)})
+    rows = [{"path": str(secret), "bytes": None}]
+    made = datasets.Dataset.from_dict({"image": rows}, features=features)
+    made.save_to_disk(tmp_path / "saved")
+    for arrow in (tmp_path / "saved").glob("*.arrow"):
+        with datasets.arrow_writer.ArrowWriter(path=str(arrow), features=features) as writer:
+            writer.write_table(made.data.table)
+            writer.finalize()
+    (row,) = rows_of(open_source(str(tmp_path / "saved")))
+    assert row["image"] == {"bytes": None, "path": str(secret)}
+
+
+def test_damaged_saved_dataset_is_named(dataset: datasets.Dataset, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "saved")
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    source = open_source(str(tmp_path / "saved"))
+    arrow.write_bytes(arrow.read_bytes()[:20_000])
+    with pytest.raises(InputError, match=r"arrow: has changed"):
+        rows_of(source)
+    with pytest.raises(InputError, match=r"arrow: cannot be read as an Arrow stream"):
+        open_source(str(tmp_path / "saved"))
+    arrow.unlink()
+    with pytest.raises(InputError, match=r"arrow: cannot be read as an Arrow stream"):
+        open_source(str(tmp_path / "saved"))
+
+
+COMMIT, CONVERSION = "a" * 40, "c" * 40
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that answers for the Hub, with one folder for each commit of each set."""
+    root = tmp_path / "hub"
+    root.mkdir()
+
+    class LocalHub(DirFileSystem):
+        protocol = "hf"
+        cachable = False
+
+        def __init__(self, **options: object):
+            super().__init__(path=str(root), fs=LocalFileSystem())
+
+    def dataset_info(self: object, repo: str, *, revision: str | None, timeout: float) -> object:
+        sha = CONVERSION if revision == "refs/convert/parquet" else COMMIT
+        if not (root / "datasets" / f"{repo}@{sha}").is_dir():
+            response = httpx2.Response(404, request=httpx2.Request("GET", "https://hub"))
+            known = (root / "datasets" / f"{repo}@{COMMIT}").is_dir()
+            kind = errors.RevisionNotFoundError if known else errors.RepositoryNotFoundError
+            raise kind("not found", response=response)
+        return SimpleNamespace(sha=sha)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
+    fsspec.register_implementation("hf", LocalHub, clobber=True)
+    yield root / "datasets"
+    fsspec.register_implementation("hf", huggingface_hub.HfFileSystem, clobber=True)
+
+
+def put(data_dir: Path, *paths: Path) -> None:
+    table = pq.read_table(data_dir / "caltech101_32.parquet").slice(0, 10)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+
+
+def test_hub_set_is_pinned_to_its_commit(hub: Path, data_dir: Path) -> None:
+    repo = hub / f"org/set@{COMMIT}"
+    put(data_dir, *(repo / f"data/{s}-00000-of-00001.parquet" for s in ("train", "test")))
+    (repo / "README.md").write_text("a set")
+    with pytest.raises(InputError, match="org/set: found the splits test, train; choose one"):
+        open_source("org/set")
+    for location in ("org/set", "hf://datasets/org/set", "hf://datasets/org/set/data"):
+        source = open_source(location, split="train")
+        rows = rows_of(source)
+        assert (source.kind, source.rows, source.location) == ("hub", 10, location)
+        assert rows[9]["sample_id"] == "data/train-00000-of-00001.parquet#9"
+        assert all(COMMIT in repr(shard) for shard in source.shards)
+    assert open_source("hf://datasets/org/set/data/test-*.parquet").rows == 10
+
+
+def test_conversion_by_the_hub_is_used_where_a_set_is_not_parquet(
+    hub: Path, data_dir: Path
+) -> None:
+    (hub / f"org/set@{COMMIT}").mkdir(parents=True)
+    (hub / f"org/set@{COMMIT}" / "images.zip").write_bytes(b"zip")
+    with pytest.raises(InputError, match="no Parquet files and no conversion"):
+        open_source("org/set")
+    converted = hub / f"org/set@{CONVERSION}"
+    put(data_dir, converted / "default/train/0000.parquet", converted / "default/test/0000.parquet")
+    source = open_source("org/set", split="train")
+    assert rows_of(source)[0]["sample_id"] == "default/train/0000.parquet#0"
+    put(data_dir, converted / "small/train/0000.parquet")
+    with pytest.raises(InputError, match=r"several folders \(default, small\); choose one"):
+        open_source("org/set", split="train")
+    assert open_source("hf://datasets/org/set/small").rows == 10
+
+
+def test_unknown_gated_and_unreachable_sets(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="org/none: no such file or folder here, and no public"):
+        open_source("org/none")
+    response = httpx2.Response(403, request=httpx2.Request("GET", "https://hub"))
+    for error, message in (
+        (errors.GatedRepoError("gated", response=response), "is gated; ask for access"),
+        (httpx2.ConnectError("no route\nat all"), r"the Hub cannot be reached \(no route\)"),
+        (errors.OfflineModeIsEnabled("offline"), "the Hub cannot be reached"),
+    ):
+
+        def fail(*args: object, error: Exception = error, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
+        with pytest.raises(InputError, match=message):
+            open_source("hf://datasets/org/set")
+
+
+@pytest.mark.parametrize("location", ["nothing-here", "a/b/c", "/no/where", "./org/set"])
+def test_what_is_no_hub_id_is_no_such_file(location: str) -> None:
+    with pytest.raises(InputError, match=r"no such file or folder$"):
+        open_source(location)
