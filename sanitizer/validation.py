@@ -206,15 +206,15 @@ def _shard_file(output: Path, prefix: str, shard: int, shards: int) -> Path:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Great Expectations warns and logs of what is none of a user's business."""
-    logger = logging.getLogger("great_expectations")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    # Some of its loggers set their own level when imported, so the level above them is no use.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
 
 
 class _Suites:

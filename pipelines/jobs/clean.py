@@ -94,6 +94,7 @@ def _finish(
         "source": {
             "location": source.location,
             "kind": source.kind,
+            "image_column": source.image_column,
             "notes": list(source.notes),
         },
         "versions": output.plan["versions"],
