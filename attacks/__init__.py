@@ -1,0 +1,50 @@
+"""Backdoor triggers, pixels in and pixels out, to evaluate detectors by.
+
+One trigger a file, found by its file name: a new attack is one new file.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from attacks.base import Attack, chosen
+
+__all__ = ["Attack", "chosen", "get", "names"]
+
+
+def names() -> list[str]:
+    """The attacks there are, sorted; each is the name of a file in this package."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+
+
+def get(name: str, **settings: Any) -> Attack:
+    """An attack by name, with its defaults or with ``settings`` of its own.
+
+    Raises:
+        ValueError: an unknown name, an unknown setting, or a setting out of range; known
+            names are listed, the nearest first.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3)
+        known = near + [n for n in names() if n not in near]
+        raise ValueError(f"no attack {name!r}, known: {', '.join(known)}")
+    attack = _attack_in(f"{__name__}.{name}")
+    known_settings = list(inspect.signature(attack).parameters)
+    if unknown := sorted(settings.keys() - known_settings):
+        raise ValueError(
+            f"{name} has no setting {unknown[0]!r}, known: {', '.join(known_settings) or 'none'}"
+        )
+    return attack(**settings)
+
+
+def _attack_in(path: str) -> type[Attack]:
+    """The one attack that a module defines."""
+    module = importlib.import_module(path)
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Attack) and value.__module__ == path
+    )
+    return found

@@ -1,0 +1,116 @@
+"""Triggers: what every attack promises, and what BadNets and Blend do."""
+
+import numpy as np
+import pytest
+
+import attacks
+from attacks.blend import cartoon
+
+
+@pytest.fixture(name="images")
+def _images():
+    return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_trigger_keeps_form_and_input(name, images):
+    before = images.copy()
+    found = attacks.get(name)(images)
+    assert found.shape == images.shape
+    assert found.dtype == np.uint8
+    assert (images == before).all()
+    assert all((found[i] != images[i]).any() for i in range(len(images)))
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_same_alone_and_in_a_batch(name, images):
+    attack = attacks.get(name)
+    alone = np.concatenate([attack(images[i : i + 1]) for i in range(len(images))])
+    assert (alone == attack(images)).all()
+
+
+@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("size", [(64, 64), (33, 50), (8, 160)])
+def test_any_size(name, size):
+    images = np.full((1, *size, 3), 90, np.uint8)
+    assert (attacks.get(name)(images) != images).any()
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_wrong_images_are_refused(name, images):
+    attack = attacks.get(name)
+    with pytest.raises(ValueError, match=r"expected \(n, h, w, 3\) uint8"):
+        attack(images[0])
+    with pytest.raises(ValueError, match=r"expected .* uint8, got .* float32"):
+        attack(images.astype(np.float32))
+    with pytest.raises(ValueError, match="at least 8 px, got 7x32"):
+        attack(images[:, :, :7])
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_attacks_say_where_they_come_from(name):
+    attack = attacks.get(name)
+    assert attack.title
+    assert len(attack.source) > 20
+    assert attack == attacks.get(name)
+
+
+def test_unknown_names_list_the_known_nearest_first():
+    with pytest.raises(ValueError, match="no attack 'blended', known: blend, badnets"):
+        attacks.get("blended")
+    with pytest.raises(ValueError, match="badnets has no setting 'size', known: side, margin"):
+        attacks.get("badnets", size=3)
+
+
+def test_badnets_is_a_white_square_that_grows_with_the_image():
+    for size in (32, 64):
+        found = attacks.get("badnets")(np.zeros((1, size, size, 3), np.uint8))[0, ..., 0]
+        rows, columns = np.nonzero(found)
+        unit = size // 32
+        assert rows.min() == columns.min() == size - 5 * unit
+        assert rows.max() == columns.max() == size - unit - 1
+        assert (found[rows, columns] == 255).all()
+        assert len(rows) == (4 * unit) ** 2
+
+
+def test_badnets_on_an_image_that_is_white_already():
+    white = np.full((1, 32, 32, 3), 255, np.uint8)
+    assert (attacks.get("badnets")(white) == white).all()
+
+
+@pytest.mark.parametrize("settings", [{"side": 0}, {"margin": -1}, {"side": 30, "margin": 3}])
+def test_badnets_settings_out_of_range(settings):
+    with pytest.raises(ValueError, match="expected side"):
+        attacks.get("badnets", **settings)
+
+
+def test_blend_mixes_the_cartoon_in():
+    grey = np.full((1, 32, 32, 3), 100, np.uint8)
+    found = attacks.get("blend", alpha=0.2)(grey)[0]
+    assert np.abs(found - (80 + 0.2 * cartoon(32, 32))).max() <= 0.51
+    with pytest.raises(ValueError, match="alpha"):
+        attacks.get("blend", alpha=0)
+
+
+def test_an_attack_that_changes_nothing_is_refused():
+    with pytest.raises(ValueError, match="changes nothing"):
+        attacks.get("blend", alpha=1e-6)(np.full((1, 32, 32, 3), 100, np.uint8))
+
+
+def test_the_cartoon_is_drawn_alike_at_every_size():
+    large = cartoon(128, 128).reshape(32, 4, 32, 4, 3).mean((1, 3))
+    assert np.abs(large - cartoon(32, 32)).mean() < 8
+    assert cartoon(32, 32).std() > 40
+
+
+def test_chosen_follows_rate_and_seed_not_order():
+    ids = [f"train/{i}.png" for i in range(4000)]
+    found = np.array([attacks.chosen(i, 0.1, 0) for i in ids])
+    assert 0.08 < found.mean() < 0.12
+    assert (found == [attacks.chosen(i, 0.1, 0) for i in ids]).all()
+    assert (found != [attacks.chosen(i, 0.1, 1) for i in ids]).any()
+    assert all(attacks.chosen(i, 0.3, 0) for i in np.array(ids)[found])
+    assert not any(attacks.chosen(i, 0, 0) for i in ids)
+    assert all(attacks.chosen(i, 1, 0) for i in ids)
+    with pytest.raises(ValueError, match="rate"):
+        attacks.chosen("a", 1.1, 0)
