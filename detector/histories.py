@@ -1,0 +1,171 @@
+"""The encoding histories that a clean image may have before it reaches us.
+
+A detector trained on lossless pictures alone calls nearly every JPEG poisoned, because
+compression and resizing write their own marks into the high frequencies. So a clean image
+in training has been through what pictures on the internet go through. Warps, colour
+quantisation and everything else that a trigger may consist of stay out.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from sanitizer.tiles import TILE
+
+Filter = Image.Resampling
+
+#: Filters with which pictures are resized; Pillow's are antialiased where they shrink.
+FILTERS: tuple[Filter, ...] = (
+    Filter.BILINEAR,
+    Filter.BICUBIC,
+    Filter.LANCZOS,
+    Filter.BOX,
+    Filter.HAMMING,
+)
+
+#: Filters of libraries that sample without antialiasing, such as OpenCV and TensorFlow.
+SAMPLERS: tuple[Filter, ...] = (Filter.NEAREST, Filter.BILINEAR, Filter.BICUBIC)
+
+#: JPEG qualities in training, and Pillow's names for 4:4:4 and 4:2:0.
+QUALITIES = (40, 98)
+SUBSAMPLINGS = (0, 2)
+
+
+def jpeg(pixels: np.ndarray, quality: int, subsampling: int = 2) -> np.ndarray:
+    """One JPEG generation of (h, w, 3) uint8; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0."""
+    return _through(pixels, "JPEG", quality=quality, subsampling=subsampling)
+
+
+def webp(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """One lossy WebP generation of (h, w, 3) uint8."""
+    return _through(pixels, "WEBP", quality=quality, method=0)
+
+
+def resize(pixels: np.ndarray, side: tuple[int, int], resample: Filter) -> np.ndarray:
+    """Resize (h, w, 3) uint8 to (height, width) ``side``, antialiased where it shrinks."""
+    return np.asarray(Image.fromarray(pixels).resize(side[::-1], resample))
+
+
+def sample(pixels: np.ndarray, side: tuple[int, int], resample: Filter) -> np.ndarray:
+    """Resize (h, w, 3) uint8 to (height, width) ``side`` without antialiasing."""
+    height, width = pixels.shape[:2]
+    scale = (width / side[1], 0, 0, 0, height / side[0], 0)
+    image = Image.fromarray(pixels)
+    return np.asarray(image.transform(side[::-1], Image.Transform.AFFINE, scale, resample))
+
+
+def training_views(pixels: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Turn one decoded image into 32x32 views for the training pool.
+
+    A larger image is seen as the thumbnails of small sets and as the native tiles of larger
+    ones; an image of 32 px or less has only one view, whatever ``n``.
+
+    Args:
+        pixels: (h, w, 3) uint8 of any size.
+        n: views of a larger image.
+
+    Returns:
+        (n or 1, 32, 32, 3) uint8.
+    """
+    if min(pixels.shape[:2]) <= TILE:
+        side = (max(TILE, pixels.shape[0]), max(TILE, pixels.shape[1]))
+        grown = pixels if pixels.shape[:2] == side else resize(pixels, side, Filter.BILINEAR)
+        return _crop(grown, rng)[None]
+    return np.stack([_view(pixels, rng) for _ in range(n)])
+
+
+def random_history(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Take one (32, 32, 3) uint8 view through a random clean history; same shape."""
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    if rng.random() < 0.3:
+        pixels = _resized(pixels, rng)
+    if rng.random() < 0.2:
+        pixels = _toned(pixels, rng)
+    if rng.random() < 0.1:
+        pixels = _filtered(pixels, rng)
+    if rng.random() < 0.5:
+        pixels = random_encoding(pixels, rng)
+    return np.ascontiguousarray(pixels)
+
+
+def random_encoding(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Take one (h, w, 3) uint8 image through one lossy generation; same shape.
+
+    A tile is cut anywhere, so the codec's block grid may start anywhere in it.
+    """
+    height, width = pixels.shape[:2]
+    top, left = rng.integers(0, 16, 2) if rng.random() < 0.3 else (0, 0)
+    if top or left:
+        pixels = np.pad(pixels, ((top, 16 - top), (left, 16 - left), (0, 0)), mode="symmetric")
+    if rng.random() < 0.08:
+        pixels = webp(pixels, int(rng.integers(*QUALITIES)))
+    else:
+        subsampling = SUBSAMPLINGS[int(rng.random() < 0.7)]
+        pixels = jpeg(pixels, int(rng.integers(*QUALITIES)), subsampling)
+    return pixels[top : top + height, left : left + width]
+
+
+def _through(pixels: np.ndarray, fmt: str, **options: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, fmt, **options)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def _view(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    kind = rng.random()
+    if kind < 0.2:
+        return _crop(pixels, rng)
+    short = TILE if kind < 0.6 else int(rng.integers(TILE, min(height, width) + 1))
+    if rng.random() < 0.5:  # a centred square, the habit of small sets
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels, height, width = pixels[top : top + side, left : left + side], side, side
+    scale = short / min(height, width)
+    side = (max(TILE, round(height * scale)), max(TILE, round(width * scale)))
+    change, filters = (sample, SAMPLERS[1:]) if rng.random() < 0.2 else (resize, FILTERS)
+    return _crop(change(pixels, side, filters[rng.integers(len(filters))]), rng)
+
+
+def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    top = rng.integers(0, pixels.shape[0] - TILE + 1)
+    left = rng.integers(0, pixels.shape[1] - TILE + 1)
+    return pixels[top : top + TILE, left : left + TILE]
+
+
+def _resized(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Brought to another size, there and back or there and cropped; 32x32 again.
+
+    Only by smooth filters where it grows: nearest pixels would leave flat blocks.
+    """
+    height, width = (int(s) for s in rng.integers(20, 65, 2))
+    if rng.random() < 0.7:
+        width = height
+    samplers = SAMPLERS if max(height, width) <= TILE else SAMPLERS[1:]
+    change, filters = (sample, samplers) if rng.random() < 0.4 else (resize, FILTERS[:3])
+    pixels = change(pixels, (height, width), filters[rng.integers(len(filters))])
+    if min(height, width) > TILE and rng.random() < 0.5:
+        return _crop(pixels, rng)
+    change, filters = (sample, SAMPLERS[1:]) if rng.random() < 0.4 else (resize, FILTERS[:3])
+    return change(pixels, (TILE, TILE), filters[rng.integers(len(filters))])
+
+
+def _toned(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another gamma, contrast and brightness, or no colour."""
+    if rng.random() < 0.15:
+        return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
+    levels = np.arange(256, dtype=np.float64) / 255
+    curve = (levels ** rng.uniform(0.7, 1.4) - 0.5) * rng.uniform(0.75, 1.25) + 0.5
+    curve = np.clip(np.rint((curve + rng.uniform(-0.08, 0.08)) * 255), 0, 255)
+    return curve.astype(np.uint8)[pixels]
+
+
+def _filtered(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mildly blurred or sharpened."""
+    if rng.random() < 0.5:
+        chosen: ImageFilter.MultibandFilter = ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9))
+    else:
+        chosen = ImageFilter.UnsharpMask(rng.uniform(0.5, 2), int(rng.integers(30, 120)), 0)
+    return np.asarray(Image.fromarray(pixels).filter(chosen))

@@ -1,0 +1,120 @@
+"""Histories and manipulations: what may happen to a view, and what must not."""
+
+import numpy as np
+import pytest
+
+from detector import histories, manipulations
+from detector.pairs import batches, pairs
+from detector.textures import random_colours, random_spectrum, texture
+
+
+@pytest.fixture(name="pool", scope="module")
+def _pool():
+    """Smooth grey views with some detail, (60, 32, 32, 3) uint8."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 215, (60, 6, 6, 1), dtype=np.uint8).repeat(3, axis=3)
+    return np.stack([histories.resize(c, (32, 32), histories.Filter.BICUBIC) for c in coarse])
+
+
+@pytest.mark.parametrize("side", [(224, 224), (100, 60), (33, 40), (32, 32), (20, 28), (9, 40)])
+def test_training_views_of_any_size(side):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (*side, 3), dtype=np.uint8)
+    views = histories.training_views(pixels, rng, 7)
+    assert views.shape == (7 if min(side) > 32 else 1, 32, 32, 3)
+    assert views.dtype == np.uint8
+
+
+def test_a_view_of_32_pixels_is_the_image():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert (histories.training_views(pixels, rng, 3)[0] == pixels).all()
+
+
+def test_histories_keep_form_and_picture(pool):
+    rng = np.random.default_rng(1)
+    untouched = 0
+    for view in pool:
+        before = view.copy()
+        found = histories.random_history(view, rng)
+        assert found.shape == view.shape
+        assert found.dtype == np.uint8
+        assert (view == before).all()
+        flipped = view[:, ::-1]
+        untouched += np.array_equal(found, view) or np.array_equal(found, flipped)
+    assert 5 < untouched < 40  # lossless pictures stay in, encoded ones come in
+
+
+def test_codecs_start_their_grid_anywhere(pool):
+    rng = np.random.default_rng(2)
+    for view in pool:
+        found = histories.random_encoding(view, rng)
+        assert found.shape == view.shape
+        assert np.abs(found.astype(int) - view).mean() < 10  # in its place, not shifted
+
+
+def test_sampling_without_antialiasing_keeps_single_pixels():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[::2] = 255
+    sampled = histories.sample(pixels, (32, 32), histories.Filter.NEAREST)
+    assert set(np.unique(sampled)) <= {0, 255}
+    assert np.ptp(histories.resize(pixels, (32, 32), histories.Filter.BOX)) == 0
+
+
+@pytest.mark.parametrize("change", manipulations.MANIPULATIONS, ids=lambda f: f.__name__)
+def test_each_manipulation_changes_pixels_and_stays_finite(change, pool):
+    rng = np.random.default_rng(3)
+    changed = 0
+    for view, other in zip(pool, pool[::-1], strict=True):
+        found = change(view.astype(np.float32), other.astype(np.float32), rng)
+        assert found.shape == view.shape
+        assert np.isfinite(found).all()
+        changed += np.abs(found - view).max() > 1
+    assert changed > 0.9 * len(pool)
+
+
+def test_manipulate_always_changes_and_never_writes_to_its_input(pool):
+    rng = np.random.default_rng(4)
+    before = pool.copy()
+    for i in range(300):
+        view = pool[i % len(pool)]
+        assert (manipulations.manipulate(view, pool[i % 7], rng) != view).any()
+    assert (pool == before).all()
+
+
+def test_no_white_colours():
+    colours = random_colours(np.random.default_rng(5), 2000)
+    assert (colours.min(axis=1) <= 170).all()
+
+
+def test_no_spectrum_is_a_single_wave():
+    rng = np.random.default_rng(6)
+    for _ in range(100):
+        power = np.abs(np.fft.rfft2(random_spectrum(32, 32, rng), axes=(0, 1))) ** 2
+        total = power.sum(axis=2)
+        assert total.max() < 0.9 * total.sum()
+
+
+def test_textures_are_in_range():
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        found = texture(32, 24, rng)
+        assert found.shape == (32, 24, 3)
+        assert found.min() >= 0
+        assert found.max() <= 255
+
+
+def test_encodings_do_not_tell_the_halves_of_a_pair_apart(pool, monkeypatch):
+    """Without a manipulation both halves of a pair are the same image."""
+    monkeypatch.setattr("detector.pairs.manipulate", lambda pixels, other, rng: pixels)
+    images, labels = pairs(pool, np.arange(len(pool)), np.random.default_rng(8))
+    clean, changed = np.split(images, 2)
+    assert (clean == changed).all()
+    assert labels.tolist() == [0] * len(pool) + [1] * len(pool)
+
+
+def test_batches_are_the_same_for_the_same_seed(pool):
+    first = list(batches(pool, 3, 8, np.random.default_rng(9)))
+    again = list(batches(pool, 3, 8, np.random.default_rng(9)))
+    assert len(first) == 3
+    assert all((a == b).all() for (a, _), (b, _) in zip(first, again, strict=True))
