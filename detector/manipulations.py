@@ -4,8 +4,8 @@ Zeng et al. (ICCV 2021, section 4) train on random blocks, noise, shadows and bl
 of on triggers, and find that a detector of these finds triggers it has never seen. The
 manipulations here are theirs, widened in size, place, texture and strength.
 
-Triggers that detectors are judged by never appear: no white or nearly white squares, no pure
-sinusoids, no warps, no colour quantisation, no fixed set of DCT coefficients.
+Triggers that detectors are judged by never appear: no solid white or nearly white patches, no
+pure sinusoids, no warps, no colour quantisation, no fixed set of DCT coefficients.
 """
 
 from collections.abc import Callable
