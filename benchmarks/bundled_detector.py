@@ -59,10 +59,16 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=TrainSettings.pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bfloat16", action="store_true", help="faster where hardware has it")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    settings = TrainSettings(epochs=arguments.epochs, pairs=arguments.pairs, seed=arguments.seed)
+    settings = TrainSettings(
+        epochs=arguments.epochs,
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        bfloat16=arguments.bfloat16,
+    )
     pool = np.concatenate(list(views(arguments.data, "train", VIEWS).values()))
     held_out = views(arguments.data, "validation", VIEWS)
     print(f"pool of {len(pool):,} views", flush=True)

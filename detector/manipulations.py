@@ -4,8 +4,8 @@ Zeng et al. (ICCV 2021, section 4) train on random blocks, noise, shadows and bl
 of on triggers, and find that a detector of these finds triggers it has never seen. The
 manipulations here are theirs, widened in size, place, texture and strength.
 
-Triggers that detectors are judged by never appear: no solid white or nearly white patches, no
-pure sinusoids, no warps, no colour quantisation, no fixed set of DCT coefficients.
+Triggers that detectors are judged by never appear: no white square where BadNets has its own,
+no pure sinusoids, no warps, no colour quantisation, no fixed set of DCT coefficients.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,9 @@ from PIL import Image, ImageDraw
 from detector.textures import drawing, random_colours, random_points, random_spectrum, texture
 
 Rng = np.random.Generator
+
+#: A patch whose darkest value is above this counts as white.
+WHITISH = 170
 
 
 def manipulate(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
@@ -45,9 +48,13 @@ def blocks(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
         if rng.random() < 0.5:
             w = h
         top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+        patch = _patch(other, h, w, rng)
+        if h == w and patch.min() > WHITISH:
+            # White squares stay out of the lower half: BadNets puts its trigger there.
+            top = rng.integers(0, height // 2 - h + 1)
         where = pixels[top : top + h, left : left + w]
         opacity = 1.0 if rng.random() < 0.7 else rng.uniform(0.3, 1)
-        where += opacity * _mask(h, w, rng) * (_patch(other, h, w, rng) - where)
+        where += opacity * _mask(h, w, rng) * (patch - where)
     return pixels
 
 

@@ -61,8 +61,12 @@ class TwoBranch(nn.Module):
         )
 
     def forward(self, coefficients: torch.Tensor) -> torch.Tensor:
-        plane = self.plane_head(self.plane(self._folded(self._log_magnitudes(coefficients))))
-        space = self.space(self._folded(self._maps(coefficients)))
+        # The inputs keep full precision where convolutions are given less: a trigger may be
+        # one grey level, and in bfloat16 the mean of an image drowns it.
+        with torch.autocast(coefficients.device.type, enabled=False):
+            logs, maps = self._log_magnitudes(coefficients), self._maps(coefficients)
+        plane = self.plane_head(self.plane(self._folded(logs)))
+        space = self.space(self._folded(maps))
         pooled = torch.cat([plane, space.amax((2, 3)), space.mean((2, 3))], dim=1)
         return self.head(pooled).squeeze(1)
 

@@ -29,6 +29,7 @@ class TrainSettings:
     learning_rate: float = 2e-3  #: the highest; it warms up, then falls as a cosine to 0
     weight_decay: float = 1e-4
     seed: int = 0
+    bfloat16: bool = False  #: convolutions in bfloat16, faster where the hardware has it
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
@@ -84,7 +85,10 @@ def train(
         rng = np.random.default_rng([settings.seed, epoch])
         for step, (images, labels) in enumerate(batches(pool, steps, settings.batch, rng)):
             rate = _rate(epoch * steps + step, settings.epochs * steps) * settings.learning_rate
-            report.step(epoch, _step(network, optimizer, images, labels, rate, device), len(images))
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
+                loss = _loss(network, images, labels, device)
+            _update(network, optimizer, loss, rate)
+            report.step(epoch, float(loss.detach()), len(images))
         figures = measure(network, checks)
         checkpoints.store(checkpoint_dir, network, optimizer, asdict(settings), pool, epoch + 1)
         report.epoch_end(epoch, figures)
@@ -106,26 +110,24 @@ def measure(network: nn.Module, checks: Mapping[str, np.ndarray]) -> dict[str, f
     return found
 
 
-def _step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: np.ndarray,
-    labels: np.ndarray,
-    rate: float,
-    device: torch.device,
-) -> float:
+def _loss(
+    network: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device
+) -> torch.Tensor:
     network.train()
+    output = network(dct2_on(images, device))
+    truth = torch.from_numpy(labels).to(device)
+    return nn.functional.binary_cross_entropy_with_logits(output.float(), truth)
+
+
+def _update(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float
+) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    output = network(dct2_on(images, device))
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        output, torch.from_numpy(labels).to(device)
-    )
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
-    return float(loss.detach())
 
 
 def _rate(step: int, steps: int) -> float:
