@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from detector.dct import dct2_on
-from detector.network import NetworkSettings, build, logits
+from detector.network import NetworkSettings, build, for_scoring, logits
 from detector.storage import (
     CARD,
     DECIMALS,
@@ -53,7 +53,8 @@ class Detector:
     ):
         self.name, self.digest, self.card, self.calibration = name, digest, card, calibration
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.to(self._device).eval()
+        self._weights = _tensors(network)
+        self._network = for_scoring(network).to(self._device)
         self._temperature = float(card["temperature"])
 
     @property
@@ -124,7 +125,7 @@ class Detector:
 
     def save(self, directory: Path) -> None:
         """Write ``weights.safetensors`` and ``detector.json``, each atomically."""
-        data = safetensors.torch.save(_tensors(self._network))
+        data = safetensors.torch.save(self._weights)
         write_detector(directory, data, self.card, self.calibration)
 
 

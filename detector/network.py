@@ -1,11 +1,13 @@
 """The network: 32x32 DCT coefficients in, one logit out."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sanitizer.dct import dct_matrix
 from sanitizer.tiles import TILE
@@ -108,7 +110,19 @@ def build(settings: NetworkSettings) -> TwoBranch:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def logits(network: nn.Module, coefficients: torch.Tensor, batch: int = 256) -> np.ndarray:
+def for_scoring(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, batch norms folded into their convolutions: half as fast again."""
+    found = copy.deepcopy(network).eval()
+    for block in found.modules():
+        if not isinstance(block, nn.Sequential) or len(block) < 2:
+            continue
+        convolution, norm = block[0], block[1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            block[0], block[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return found.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def logits(network: nn.Module, coefficients: torch.Tensor, batch: int = 64) -> np.ndarray:
     """Logits (n,) float32 of (n, 3, 32, 32) coefficients, in evaluation mode."""
     network.eval()
     with torch.inference_mode():

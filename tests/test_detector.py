@@ -15,7 +15,7 @@ from PIL import Image
 from detector.calibration import calibrate, image_scores
 from detector.dct import matrix_dct2
 from detector.model import Detector, DetectorError, bundled
-from detector.network import NetworkSettings, build
+from detector.network import NetworkSettings, build, for_scoring, logits
 from detector.textures import random_spectrum
 from detector.training import TrainSettings, train
 from sanitizer.dct import dct2
@@ -150,6 +150,13 @@ def test_calibration_is_sorted_and_split_by_tiles(saved, pool):
     scores, counts = image_scores(detector, [large[0], pool[3]])
     assert counts.tolist() == [4, 1]
     assert scores[0] == pytest.approx(detector.score(pool[:1])[0], abs=2e-6)
+
+
+def test_folding_batch_norms_changes_no_score(trained, pool):
+    coefficients = torch.from_numpy(dct2(pool))
+    plain = logits(trained.network, coefficients)
+    folded = logits(for_scoring(trained.network), coefficients)
+    assert np.abs(plain - folded).max() < 1e-4
 
 
 def test_a_score_that_is_not_finite_is_an_error(saved, pool):
