@@ -1,6 +1,6 @@
 """Scores of clean images, kept with a detector to decide what is suspicious."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from sanitizer.tiles import tiles
 #: Images of alike numbers of tiles are calibrated together: a maximum over more is higher.
 TILE_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
 
-#: Tiles scored in one go.
-BATCH = 1024
+#: Tiles scored in one go; bounds the memory of the network's activations.
+BATCH = 256
 
 
 def calibrate(
@@ -44,11 +44,22 @@ def calibrate(
 
 
 def image_scores(detector: Detector, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (n,) float32 of decoded images, each that of its worst tile, and tile counts."""
-    cut = [tiles(pixels) for pixels in images]
+    """Scores (n,) float32 of decoded images, and their numbers of tiles; see `worst_tiles`."""
+    return worst_tiles(detector, [tiles(pixels) for pixels in images])
+
+
+def worst_tiles(detector: Detector, cut: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of images, each that of its most suspicious tile.
+
+    Args:
+        cut: for each image its (k, 32, 32, 3) uint8 tiles, k at least 1.
+
+    Returns:
+        (n,) float32 scores and (n,) int numbers of tiles.
+    """
     if not cut:
         return np.zeros(0, np.float32), np.zeros(0, np.int64)
-    counts = np.array([len(t) for t in cut])
+    counts = np.array([len(tiles_of_one) for tiles_of_one in cut])
     stacked = np.concatenate(cut)
     parts = [detector.score(stacked[i : i + BATCH]) for i in range(0, len(stacked), BATCH)]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])

@@ -9,16 +9,14 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from detector.model import Detector
 
+from detector.calibration import worst_tiles
+from detector.model import Detector
 from sanitizer.images import DecodedImage, ImageError, decode
 from sanitizer.tiles import tiles
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-#: Tiles scored in one go; bounds the memory of the network's activations.
-SCORE_TILES = 256
 
 
 def encoded_images(batch: pa.RecordBatch, image_column: str) -> list[bytes | None]:
@@ -49,22 +47,8 @@ def prepare(data: bytes | None) -> Prepared:
 
 
 def score(detector: Detector, prepared: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and numbers of tiles of those images that can be judged.
-
-    Returns:
-        (m,) float32 scores, each that of the image's most suspicious tile, and (m,) int
-        numbers of tiles.
-    """
-    judged = [p.tiles for p in prepared if p.tiles is not None]
-    if not judged:
-        return np.zeros(0, np.float32), np.zeros(0, int)
-    counts = np.array([len(t) for t in judged])
-    stacked = np.concatenate(judged)
-    scores = np.concatenate(
-        [detector.score(stacked[i : i + SCORE_TILES]) for i in range(0, len(stacked), SCORE_TILES)]
-    )
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.maximum.reduceat(scores, starts), counts
+    """(m,) float32 scores and (m,) numbers of tiles of those images that can be judged."""
+    return worst_tiles(detector, [p.tiles for p in prepared if p.tiles is not None])
 
 
 def map_in_order(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from detector import histories, manipulations
 from detector.pairs import batches, pairs
-from detector.textures import random_colours, random_spectrum, texture
+from detector.textures import random_spectrum, texture
 
 
 @pytest.fixture(name="pool", scope="module")
@@ -82,9 +83,23 @@ def test_manipulate_always_changes_and_never_writes_to_its_input(pool):
     assert (pool == before).all()
 
 
-def test_no_white_colours():
-    colours = random_colours(np.random.default_rng(5), 2000)
-    assert (colours.min(axis=1) <= 170).all()
+def test_no_white_square_where_badnets_has_its_own(monkeypatch):
+    white = np.full((32, 32, 3), 255.0)
+    monkeypatch.setattr(manipulations, "_patch", lambda other, h, w, rng: white[:h, :w])
+    black = np.zeros((32, 32, 3), np.float32)
+    squares, others = 0, 0
+    for seed in range(400):
+        found = manipulations.blocks(black.copy(), black, np.random.default_rng(seed))
+        regions, _ = ndimage.label(found[..., 0] > 0)
+        for rows, columns in ndimage.find_objects(regions):
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            solid = (found[rows, columns] > 0).all()
+            if solid and height == width >= 3:
+                squares += 1
+                assert rows.stop <= 16
+            others += rows.stop > 16
+    assert squares > 50
+    assert others > 50
 
 
 def test_no_spectrum_is_a_single_wave():
