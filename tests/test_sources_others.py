@@ -308,3 +308,33 @@ def test_unknown_gated_and_unreachable_sets(hub: Path, monkeypatch: pytest.Monke
 def test_what_is_no_hub_id_is_no_such_file(location: str) -> None:
     with pytest.raises(InputError, match=r"no such file or folder$"):
         open_source(location)
+
+
+def test_a_source_tells_where_it_reads_and_how_much(
+    tmp_path: Path, members: Members, dataset: datasets.Dataset, hub: Path, data_dir: Path
+) -> None:
+    write_tar(tmp_path / "set" / "a.tar", members)
+    tar = tmp_path / "set" / "a.tar"
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "1.png").write_bytes(members[1][1])
+    dataset.save_to_disk(tmp_path / "saved")
+    saved = tmp_path / "saved"
+    put(data_dir, hub / f"org/set@{COMMIT}" / "0.parquet", tmp_path / "pq" / "0.parquet")
+    parquet = tmp_path / "pq" / "0.parquet"
+    arrows = sum(path.stat().st_size for path in saved.glob("*.arrow"))
+    expected = {
+        f"{tmp_path}/set/": (tar.parent, tar.stat().st_size),
+        f"{tar}": (tar, tar.stat().st_size),
+        f"file://{tar}": (tar, tar.stat().st_size),
+        f"{tmp_path}/s*/a.tar": (tmp_path, tar.stat().st_size),
+        f"file://{tmp_path}/set/?.tar": (tar.parent, tar.stat().st_size),
+        f"{parquet}": (parquet, parquet.stat().st_size),
+        f"{saved}": (saved, arrows),
+        f"file://{saved}": (saved, arrows),
+        f"{tmp_path}/img": (tmp_path / "img", 0),
+        "org/set": (None, parquet.stat().st_size),
+    }
+    for location, (root, nbytes) in expected.items():
+        source = open_source(location)
+        assert source.root == (str(root) if root else None), location
+        assert source.nbytes == nbytes, location

@@ -48,4 +48,7 @@ class Source:
     class_names: tuple[str, ...] | None  #: by label index, where the set names its classes
     shards: tuple[Shard, ...]  #: in a fixed order, which numbers the output files
     rows: int | None  #: total, where it is known without reading everything
+    #: absolute local folder or file that everything is read from; None where it is not local
+    root: str | None = None
+    nbytes: int = 0  #: of all files that will be read; 0 where it is not known cheaply
     notes: tuple[str, ...] = field(default=())  #: what the user should be told, one line each

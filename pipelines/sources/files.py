@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,7 @@ SPLIT_NAMES = frozenset(
 )
 
 _SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.\w+", re.IGNORECASE)
+_LOCAL_SCHEMES = ("file://", "local://")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -46,11 +47,12 @@ class Listing:
     location: str  #: what the user gave
     root: str  #: absolute folder or URL that ``names`` are relative to
     names: tuple[str, ...]  #: sorted, with ``/`` separators, hidden ones left out
+    local: str | None = None  #: absolute folder or file that holds all of them, if it is local
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and a note that counts the others by extension."""
         others = Counter(suffix(n) or "no extension" for n in self.names if not wanted(n))
-        kept = Listing(self.location, self.root, tuple(filter(wanted, self.names)))
+        kept = replace(self, names=tuple(filter(wanted, self.names)))
         if not others:
             return kept, ()
         counts = ", ".join(f"{name} {count}" for name, count in others.most_common(8))
@@ -68,20 +70,28 @@ def list_files(location: str) -> Listing | None:
     Raises:
         InputError: what cannot be listed, or a glob that matches nothing.
     """
-    remote = "://" in location
-    if not remote:
-        location_path = os.path.abspath(location)  # noqa: PTH100 (keeps the links of the path)
-        if Path(location_path).is_dir():
-            return Listing(location, location_path, tuple(sorted(_walk(location_path))))
-        if Path(location_path).exists():
-            folder, name = os.path.split(location_path)
-            return Listing(location, folder, (name,))
+    path = local_path(location)
+    if path is not None:
+        if Path(path).is_dir():
+            return Listing(location, path, tuple(sorted(_walk(path))), path)
+        if Path(path).exists():
+            folder, name = os.path.split(path)
+            return Listing(location, folder, (name,), path)
     try:
         if _GLOB.search(location):
-            return _list_glob(location, location if remote else location_path)
-        return _list_remote(location) if remote else None
+            return _list_glob(location, path or location)
+        return _list_remote(location) if path is None else None
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{location}: cannot be listed ({error})") from error
+
+
+def local_path(location: str) -> str | None:
+    """The absolute path of a location on this machine; None for any other address."""
+    if location.startswith(_LOCAL_SCHEMES):
+        return str(LocalFileSystem._strip_protocol(location))
+    if "://" in location:
+        return None
+    return os.path.abspath(location)  # noqa: PTH100 (keeps the links of the path)
 
 
 def _list_glob(location: str, pattern: str) -> Listing:
@@ -91,7 +101,7 @@ def _list_glob(location: str, pattern: str) -> Listing:
     names = _relative(folder, (path for path, info in found.items() if info["type"] != "directory"))
     if not names:
         raise InputError(f"{location}: no file matches")
-    return Listing(location, root, names)
+    return Listing(location, root, names, local_path(root or "/"))
 
 
 def _list_remote(location: str) -> Listing | None:

@@ -134,6 +134,7 @@ def resolve(
             for i in range(0, len(names), shard_rows)
         ),
         rows=len(names),
+        root=listing.local,
         notes=notes,
     )
 

@@ -115,6 +115,8 @@ def resolve(
         class_names=columns.class_names(schema, label),
         shards=tuple(shard for part in parts for shard in part.shards(schema, shard_rows)),
         rows=rows,
+        root=listing.local,
+        nbytes=sum(part.size for part in parts),
         notes=notes,
     )
 

@@ -18,7 +18,10 @@ _SPLITS = "dataset_dict.json"
 
 def is_saved(location: str) -> bool:
     """Whether a local folder was written by ``save_to_disk``."""
-    folder = Path(location)
+    path = files.local_path(location)
+    if path is None:
+        return False
+    folder = Path(path)
     return (folder / _STATE).is_file() or (folder / _SPLITS).is_file()
 
 
@@ -72,7 +75,7 @@ def resolve(
         InputError: a split must be chosen or does not exist; no rows; files that are
             missing or not whole; no image column, or no such column.
     """
-    root = Path(location).absolute()
+    root = Path(files.local_path(location) or location)
     splits = _json(root, _SPLITS)["splits"] if (root / _SPLITS).is_file() else [None]
     chosen = files.choose_split(location, splits, split)
     folder = f"{chosen}/" if chosen else ""
@@ -85,6 +88,7 @@ def resolve(
     schema, image, label = columns.roles(
         location, _schema(str(root), names[0]), image_column, label_column
     )
+    sizes = {name: files.file_size(str(root), name) for name in names}
     return Source(
         location=location,
         kind="saved dataset",
@@ -96,7 +100,7 @@ def resolve(
             SavedShard(
                 str(root),
                 name,
-                files.file_size(str(root), name),
+                sizes[name],
                 start,
                 min(start + shard_rows, count),
                 schema,
@@ -105,6 +109,8 @@ def resolve(
             for start in range(0, count, shard_rows)
         ),
         rows=sum(rows.values()),
+        root=str(root),
+        nbytes=sum(sizes.values()),
     )
 
 

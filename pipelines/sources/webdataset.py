@@ -151,6 +151,7 @@ def resolve(
     label = label or ("cls" if "cls" in found else None)
     images = {image} if image else _image_extensions(samples, where)
     schema = _schema(samples, [e for e in found if e not in images | {label}], label)
+    sizes = [files.file_size(listing.root, name) for name in names]
     return Source(
         location=listing.location,
         kind="webdataset",
@@ -159,10 +160,12 @@ def resolve(
         label_column="label" if label else None,
         class_names=None,
         shards=tuple(
-            TarShard(listing.root, name, files.file_size(listing.root, name), image, label, schema)
-            for name in names
+            TarShard(listing.root, name, size, image, label, schema)
+            for name, size in zip(names, sizes, strict=True)
         ),
         rows=None,
+        root=listing.local,
+        nbytes=sum(sizes),
         notes=notes,
     )
 
