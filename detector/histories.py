@@ -79,9 +79,9 @@ def random_history(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Take one (32, 32, 3) uint8 view through a random clean history; same shape."""
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    if rng.random() < 0.3:
-        pixels = _resized(pixels, rng)
     if rng.random() < 0.2:
+        pixels = _resized(pixels, rng)
+    if rng.random() < 0.1:
         pixels = _toned(pixels, rng)
     if rng.random() < 0.1:
         pixels = _filtered(pixels, rng)
@@ -153,19 +153,22 @@ def _resized(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _toned(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another gamma, contrast and brightness, or no colour."""
+    """Another gamma, less contrast, another brightness, or no colour; nothing is clipped.
+
+    Clipping makes flat white and black regions, and then a flat patch is no sign of anything.
+    """
     if rng.random() < 0.15:
         return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
     levels = np.arange(256, dtype=np.float64) / 255
-    curve = (levels ** rng.uniform(0.7, 1.4) - 0.5) * rng.uniform(0.75, 1.25) + 0.5
-    curve = np.clip(np.rint((curve + rng.uniform(-0.08, 0.08)) * 255), 0, 255)
-    return curve.astype(np.uint8)[pixels]
+    contrast = rng.uniform(0.8, 1)
+    curve = levels ** rng.uniform(0.75, 1.3) * contrast + rng.uniform(0, 1 - contrast)
+    return np.rint(curve * 255).astype(np.uint8)[pixels]
 
 
 def _filtered(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mildly blurred or sharpened."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         chosen: ImageFilter.MultibandFilter = ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9))
     else:
-        chosen = ImageFilter.UnsharpMask(rng.uniform(0.5, 2), int(rng.integers(30, 120)), 0)
+        chosen = ImageFilter.UnsharpMask(rng.uniform(0.5, 2), int(rng.integers(20, 80)), 0)
     return np.asarray(Image.fromarray(pixels).filter(chosen))

@@ -88,11 +88,11 @@ def shadow(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
 
 def blend(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
     """Mixed with, or added to, another image or a texture all over."""
-    if rng.random() < 0.45:
+    if rng.random() < 0.25:
         layer = other[:: 1 - 2 * int(rng.random() < 0.3)]
     else:
         layer = texture(pixels.shape[0], pixels.shape[1], rng)
-    alpha = rng.uniform(0.08, 0.32)
+    alpha = rng.uniform(0.1, 0.32)
     if rng.random() < 0.6:
         return pixels + alpha * (layer - pixels)
     return pixels + alpha * layer
@@ -124,7 +124,7 @@ MANIPULATIONS: tuple[Callable[[np.ndarray, np.ndarray, Rng], np.ndarray], ...] =
     watermark,
     spectrum,
 )
-_SHARES = np.array([0.40, 0.06, 0.03, 0.03, 0.22, 0.10, 0.16])
+_SHARES = np.array([0.42, 0.06, 0.03, 0.02, 0.23, 0.11, 0.13])
 
 
 def _patch(other: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:

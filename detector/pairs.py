@@ -5,9 +5,9 @@ the manipulation is all that tells them apart.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from detector.histories import random_encoding, random_history
 from detector.manipulations import manipulate
@@ -38,15 +38,27 @@ def pairs(
     return images, np.repeat(np.array([0, 1], np.float32), n)
 
 
+class PairBatches(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """The batches of one epoch by step, each drawn from its own seed."""
+
+    def __init__(self, pool: np.ndarray, steps: int, size: int, seed: tuple[int, int]):
+        rows = np.random.default_rng(seed).permutation(len(pool))
+        self.pool, self.seed = pool, seed
+        self.rows = np.resize(rows, steps * size).reshape(steps, size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        return pairs(self.pool, self.rows[step], np.random.default_rng((*self.seed, step)))
+
+
 def batches(
-    pool: np.ndarray, steps: int, size: int, rng: np.random.Generator
+    pool: np.ndarray, steps: int, size: int, seed: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """``steps`` batches of ``size`` pairs; the next is drawn while the network learns from one."""
-    rows = np.resize(rng.permutation(len(pool)), steps * size).reshape(steps, -1)
-    with ThreadPoolExecutor(1) as executor:
-        following = executor.submit(pairs, pool, rows[0], rng)
-        for step in range(steps):
-            batch = following.result()
-            if step + 1 < steps:
-                following = executor.submit(pairs, pool, rows[step + 1], rng)
-            yield batch
+    """``steps`` batches of ``size`` pairs, drawn by another process while the network learns."""
+    loader = DataLoader(
+        PairBatches(pool, steps, size, seed), batch_size=None, num_workers=1, prefetch_factor=8
+    )
+    for images, labels in loader:
+        yield images.numpy(), labels.numpy()

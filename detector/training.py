@@ -82,8 +82,8 @@ def train(
     report = Reporter(settings.epochs, steps * settings.batch * 2, done, progress)
     for epoch in range(done, settings.epochs):
         torch.manual_seed(settings.seed * 100_003 + epoch)
-        rng = np.random.default_rng([settings.seed, epoch])
-        for step, (images, labels) in enumerate(batches(pool, steps, settings.batch, rng)):
+        drawn = batches(pool, steps, settings.batch, (settings.seed, epoch))
+        for step, (images, labels) in enumerate(drawn):
             rate = _rate(epoch * steps + step, settings.epochs * steps) * settings.learning_rate
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
                 loss = _loss(network, images, labels, device)
