@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from detector.calibration import worst_tiles
 from detector.model import Detector
-from sanitizer.images import DecodedImage, ImageError, decode
-from sanitizer.tiles import tiles
+from sanitizer.images import Header, ImageError, decode
+from sanitizer.tiles import check_size, tiles
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -31,19 +31,27 @@ def encoded_images(batch: pa.RecordBatch, image_column: str) -> list[bytes | Non
 class Prepared:
     """An image ready for the detector, or the reason why it will never be."""
 
-    image: DecodedImage | None  #: None where nothing could be decoded
+    header: Header | None  #: None where not even that could be read
     tiles: np.ndarray | None  #: (k, 32, 32, 3) uint8; None if it cannot be judged
     error: ImageError | None  #: set if and only if ``tiles`` is None
 
 
 def prepare(data: bytes | None) -> Prepared:
-    """Decode one image and cut it into tiles."""
-    image = None
+    """Decode one image and cut it into tiles; one of a size never judged is not decoded."""
+    header: Header | None = None
+
+    def look(found: Header) -> None:
+        nonlocal header
+        header = found
+        check_size(found.width, found.height)
+
     try:
-        image = decode(data)
-        return Prepared(image, tiles(image.pixels), None)
+        cut = tiles(decode(data, look))
+        return Prepared(header, cut, None)
     except ImageError as error:
-        return Prepared(image, None, error)
+        # Its traceback and cause would keep the pixels alive.
+        error.__cause__ = error.__context__ = None
+        return Prepared(header, None, error.with_traceback(None))
 
 
 def score(detector: Detector, prepared: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:

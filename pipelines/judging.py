@@ -102,14 +102,14 @@ def _calibrated(one: Prepared, policy: ConformalPolicy) -> Prepared:
         f"no calibration for images of {len(one.tiles)} tiles of 32x32; give --trusted "
         "with clean images of this size",
     )
-    return Prepared(one.image, None, error)
+    return Prepared(one.header, None, error)
 
 
 def _properties(one: Prepared, encoded: bytes | None) -> dict[str, Any]:
     return {
-        "width": one.image.width if one.image else None,
-        "height": one.image.height if one.image else None,
-        "format": one.image.format if one.image else None,
+        "width": one.header.width if one.header else None,
+        "height": one.header.height if one.header else None,
+        "format": one.header.format if one.header else None,
         "content_sha256": hashlib.sha256(encoded).hexdigest() if encoded else None,
     }
 

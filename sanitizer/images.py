@@ -6,6 +6,7 @@ checked in the header before anything is decompressed, and every failure is an
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,22 +32,19 @@ class ImageError(ValueError):
 
 
 @dataclass(frozen=True)
-class DecodedImage:
-    """One image as a model in training would see it."""
+class Header:
+    """What an encoded image says of itself before a pixel is decompressed."""
 
-    pixels: np.ndarray  #: (height, width, 3) uint8, RGB, 0 to 255
+    width: int  #: pixels
+    height: int  #: pixels
     format: str  #: one of FORMATS
 
-    @property
-    def width(self) -> int:
-        return int(self.pixels.shape[1])
 
-    @property
-    def height(self) -> int:
-        return int(self.pixels.shape[0])
-
-
-def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def decode(
+    data: bytes | None,
+    on_header: Callable[[Header], None] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
     """Decode one encoded image to RGB.
 
     What common training code does is done here too: transparency is dropped, not
@@ -55,7 +53,11 @@ def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
 
     Args:
         data: the encoded image.
+        on_header: called before anything is decompressed; may refuse by an ImageError.
         max_pixels: limit on width x height, compared before anything is decompressed.
+
+    Returns:
+        (height, width, 3) uint8, RGB, as a model in training would see it.
 
     Raises:
         ImageError: no bytes, a format outside ``FORMATS``, more than ``max_pixels``
@@ -65,16 +67,18 @@ def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         raise ImageError("no bytes", "expected an encoded image, found zero bytes")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise _too_many_pixels(f"{image.width}x{image.height}", max_pixels)
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
             fmt = "JPEG" if image.format == "MPO" else str(image.format)
+            if on_header is not None:
+                on_header(Header(image.width, image.height, fmt))
+            if image.width * image.height > max_pixels:
+                raise _too_many_pixels(f"{image.width}x{image.height}", max_pixels)
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and fmt != "JPEG":
                 raise ImageError(
                     "animated", f"{frames} frames in one {fmt}, expected a still image"
                 )
-            return DecodedImage(_rgb(image), fmt)
+            return _rgb(image)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:

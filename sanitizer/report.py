@@ -242,7 +242,7 @@ def _gallery(output: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         key = label_key(row["label"])
         item = row | {"class": names.get(key, class_name(key)), "labelled": key != "null"}
         try:
-            pixels = decode(encoded.get(row["sample_id"])).pixels
+            pixels = decode(encoded.get(row["sample_id"]))
         except ImageError as error:
             shown.append(item | {"error": str(error)})
             continue
@@ -338,7 +338,7 @@ def _mean_of_sample(
             _encoded_images(file, summary), math.ceil(SPECTRUM_IMAGES / len(files))
         ):
             with suppress(ImageError):  # only if the file is not what was judged
-                spectra.append(mean_spectrum([tiles(decode(data).pixels)]))
+                spectra.append(mean_spectrum([tiles(decode(data))]))
     return np.mean(spectra or [np.zeros((TILE, TILE))], axis=0), len(spectra)
 
 

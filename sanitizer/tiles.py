@@ -36,6 +36,21 @@ def tiles(pixels: np.ndarray) -> np.ndarray:
         ImageError: a side under ``MIN_SIDE`` or over ``MAX_SIDE``: not judged.
     """
     height, width = pixels.shape[:2]
+    check_size(width, height)
+    if min(height, width) < TILE:
+        scale = TILE / min(height, width)
+        size = (max(TILE, round(width * scale)), max(TILE, round(height * scale)))
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    rows, columns = (_starts(side) for side in pixels.shape[:2])
+    return np.stack([pixels[r : r + TILE, c : c + TILE] for r in rows for c in columns])
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse an image of (width, height) pixels that is too large or too small to judge.
+
+    Raises:
+        ImageError: a side under ``MIN_SIDE`` or over ``MAX_SIDE``.
+    """
     if max(height, width) > MAX_SIDE:
         raise ImageError(
             "too large to judge",
@@ -46,12 +61,6 @@ def tiles(pixels: np.ndarray) -> np.ndarray:
             "too small to judge",
             f"{width}x{height}, this detector judges images of at least {MIN_SIDE} px a side",
         )
-    if min(height, width) < TILE:
-        scale = TILE / min(height, width)
-        size = (max(TILE, round(width * scale)), max(TILE, round(height * scale)))
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
-    rows, columns = (_starts(side) for side in pixels.shape[:2])
-    return np.stack([pixels[r : r + TILE, c : c + TILE] for r in rows for c in columns])
 
 
 def _starts(side: int) -> np.ndarray:

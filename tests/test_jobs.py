@@ -65,7 +65,7 @@ def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
     rows = read(tmp_path / "out/features")
     assert rows["sample_id"].to_pylist() == ["a.png", "a.png"]
     assert rows["tile"].to_pylist() == [0, 1]
-    expected = dct2(tiles(decode((folder / "a.png").read_bytes()).pixels))
+    expected = dct2(tiles(decode((folder / "a.png").read_bytes())))
     found = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
     np.testing.assert_allclose(found, expected)
     assert read(tmp_path / "out/rejected")["sample_id"].to_pylist() == ["b.png"]

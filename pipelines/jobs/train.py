@@ -163,7 +163,7 @@ def _images(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
                 ids, encoded_images(batch, source.image_column), strict=True
             ):
                 try:
-                    yield sample_id, decode(data).pixels
+                    yield sample_id, decode(data)
                 except ImageError:
                     unreadable += 1
             progress.advance(batch.num_rows)
