@@ -29,6 +29,17 @@ def real_images(data_dir: Path) -> list[bytes]:
     return [row["image"]["bytes"] for row in batch.to_pylist()]
 
 
+def _touch(path: Path) -> None:
+    """Make a file look written to later, whatever the clock's resolution."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+@pytest.fixture
+def touch() -> Callable[[Path], None]:
+    return _touch
+
+
 def _save(image: Image.Image, path: Path, **options: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 from datasets import Features
 from reading import rows_of
@@ -98,16 +99,58 @@ def test_names_that_are_not_utf8_get_distinct_ids(write_folder: Callable[..., Pa
     assert all(r["image"]["bytes"] for r in rows)
 
 
-def test_vanished_file_gives_a_null_and_a_vanished_folder_an_error(
-    write_folder: Callable[..., Path],
+def test_what_changed_or_vanished_since_it_was_listed_is_an_error(
+    write_folder: Callable[..., Path], touch: Callable[[Path], None]
 ) -> None:
     root = write_folder("a/1.png", "a/2.png")
     source = open_source(str(root))
-    (root / "a" / "1.png").unlink()
-    assert [r["image"]["bytes"] is None for r in rows_of(source)] == [True, False]
+    image = root / "a" / "2.png"
+    whole, status = image.read_bytes(), image.stat()
+    touch(image)
+    with pytest.raises(InputError, match=r"^a/2\.png: has changed since .* with --overwrite$"):
+        rows_of(source)
+    image.write_bytes(whole[:100])
+    with pytest.raises(InputError, match=r"a/2\.png: has changed from [\d,]+ to 100 bytes"):
+        rows_of(source)
+    image.write_bytes(whole)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [r["image"]["bytes"] is None for r in rows_of(source)] == [False, False]
+    image.unlink()
+    with pytest.raises(InputError, match=r"a/2\.png: was there when .* any more \(No such file"):
+        rows_of(source)
     root.rename(root.with_name("moved"))
     with pytest.raises(InputError, match="the folder is gone"):
         rows_of(source)
+
+
+def test_shards_tell_a_changed_folder_from_an_unchanged_one(
+    write_folder: Callable[..., Path], touch: Callable[[Path], None]
+) -> None:
+    root = write_folder("a/1.png", "a/2.png")
+    (root / "a" / "broken.png").symlink_to(root / "nothing")
+    locations = (str(root), f"file://{root}", str(root / "*" / "*.png"))
+    before = [repr(open_source(location).shards) for location in locations]
+    assert [repr(open_source(location).shards) for location in locations] == before
+    touch(root / "a" / "2.png")
+    after = [repr(open_source(location).shards) for location in locations]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+
+
+def test_remote_files_are_told_apart_by_what_their_file_system_says() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/changing/1.png", b"one")
+    source = open_source("memory://changing")
+    assert source.nbytes == 3
+    assert rows_of(source)[0]["image"]["bytes"] == b"one"
+    memory.pipe("/changing/1.png", b"other")
+    with pytest.raises(InputError, match=r"1\.png: has changed from 3 to 5 bytes"):
+        rows_of(source)
+    assert repr(open_source("memory://changing").shards) != repr(source.shards)
+    memory.rm("/changing/1.png")
+    memory.pipe("/changing/2.png", b"")
+    with pytest.raises(InputError, match=r"1\.png: was there when the run began"):
+        rows_of(source)
+    assert files._remote_stamp({"size": 1, "ETag": '"ab"', "mtime": 3}) == (1, "ab")
 
 
 def test_batches_and_files_are_bounded_by_bytes(

@@ -3,7 +3,7 @@
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -331,10 +331,27 @@ def test_a_source_tells_where_it_reads_and_how_much(
         f"{parquet}": (parquet, parquet.stat().st_size),
         f"{saved}": (saved, arrows),
         f"file://{saved}": (saved, arrows),
-        f"{tmp_path}/img": (tmp_path / "img", 0),
+        f"{tmp_path}/img": (tmp_path / "img", len(members[1][1])),
         "org/set": (None, parquet.stat().st_size),
     }
     for location, (root, nbytes) in expected.items():
         source = open_source(location)
         assert source.root == (str(root) if root else None), location
         assert source.nbytes == nbytes, location
+
+
+def test_changed_tars_and_saved_datasets_are_noticed(
+    tmp_path: Path, members: Members, dataset: datasets.Dataset, touch: Callable[[Path], None]
+) -> None:
+    dataset.save_to_disk(tmp_path / "saved")
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    for location, file in (
+        (tmp_path / "saved", arrow),
+        (tmp_path / "a.tar", write_tar(tmp_path / "a.tar", members)),
+    ):
+        source = open_source(str(location))
+        assert repr(open_source(str(location)).shards) == repr(source.shards)
+        touch(file)
+        with pytest.raises(InputError, match=f"{file.name}: has changed since .* --overwrite"):
+            rows_of(source)
+        assert repr(open_source(str(location)).shards) != repr(source.shards)

@@ -1,8 +1,10 @@
 """Parquet: columns, splits, shards within row groups, and the memory that reading takes."""
 
 import io
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -219,13 +221,21 @@ def test_damaged_and_empty_files_give_one_line(table: pa.Table, tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
 
-def test_file_that_changes_after_it_was_listed_is_an_error(table: pa.Table, tmp_path: Path) -> None:
+def test_file_that_changes_after_it_was_listed_is_an_error(
+    table: pa.Table, tmp_path: Path, touch: Callable[[Path], None]
+) -> None:
     path = tmp_path / "set.parquet"
     pq.write_table(table, path)
     source = open_source(str(path))
     damaged = bytearray(path.read_bytes())
     damaged[10:5000] = bytes(4990)
+    status = path.stat()
     path.write_bytes(damaged)
+    touch(path)
+    with pytest.raises(InputError, match=r"set\.parquet: has changed since .* with --overwrite"):
+        rows_of(source)
+    assert repr(open_source(str(path)).shards) != repr(source.shards)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(InputError, match=r"set\.parquet: cannot be read"):
         rows_of(source)
     pq.write_table(table.slice(0, 9), path)

@@ -4,9 +4,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import dataclass, field, replace
+from stat import S_ISREG
+from typing import IO, Any, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -40,6 +40,17 @@ _LOCAL_SCHEMES = ("file://", "local://")
 _GLOB = re.compile(r"[*?\[]")
 
 
+class Stamp(NamedTuple):
+    """What tells that a file is still the one that was listed; None where that is not known."""
+
+    size: int | None  #: in bytes
+    version: int | str | None  #: mtime in ns of a local file; etag or mtime of another
+
+
+#: Of a file that could not be looked at, such as a broken link.
+UNKNOWN = Stamp(None, None)
+
+
 @dataclass(frozen=True)
 class Listing:
     """The files of one input: a folder's, a glob's, or one file alone."""
@@ -48,6 +59,7 @@ class Listing:
     root: str  #: absolute folder or URL that ``names`` are relative to
     names: tuple[str, ...]  #: sorted, with ``/`` separators, hidden ones left out
     local: str | None = None  #: absolute folder or file that holds all of them, if it is local
+    stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)  #: by name
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and a note that counts the others by extension."""
@@ -72,11 +84,11 @@ def list_files(location: str) -> Listing | None:
     """
     path = local_path(location)
     if path is not None:
-        if Path(path).is_dir():
-            return Listing(location, path, tuple(sorted(_walk(path))), path)
-        if Path(path).exists():
+        if os.path.isdir(path):  # noqa: PTH112
+            return _listing(location, path, dict(_walk(path)), path)
+        if os.path.exists(path):  # noqa: PTH110
             folder, name = os.path.split(path)
-            return Listing(location, folder, (name,), path)
+            return _listing(location, folder, {name: stamp(folder, name)}, path)
     try:
         if _GLOB.search(location):
             return _list_glob(location, path or location)
@@ -94,14 +106,25 @@ def local_path(location: str) -> str | None:
     return os.path.abspath(location)  # noqa: PTH100 (keeps the links of the path)
 
 
+def _listing(
+    location: str, root: str, stamps: dict[str, Stamp], local: str | None = None
+) -> Listing:
+    return Listing(location, root, tuple(sorted(stamps)), local, stamps)
+
+
 def _list_glob(location: str, pattern: str) -> Listing:
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     filesystem, folder = _filesystem(root)
     found = filesystem.glob(folder + pattern[len(root) :], detail=True)
-    names = _relative(folder, (path for path, info in found.items() if info["type"] != "directory"))
-    if not names:
+    local = local_path(root or "/")
+    if local is None:
+        stamps = _relative(folder, {p: i for p, i in found.items() if i["type"] != "directory"})
+    else:
+        looked_at = ((name, _local_stamp(f"{folder}/{name}")) for name in _relative(folder, found))
+        stamps = {name: found for name, found in looked_at if found is not None}
+    if not stamps:
         raise InputError(f"{location}: no file matches")
-    return Listing(location, root, names, local_path(root or "/"))
+    return _listing(location, root, stamps, local)
 
 
 def _list_remote(location: str) -> Listing | None:
@@ -109,18 +132,24 @@ def _list_remote(location: str) -> Listing | None:
     filesystem, path = _filesystem(location)
     if filesystem.isfile(path):
         root, _, name = location.rpartition("/")
-        return Listing(location, root, (name,))
-    names = _relative(path, filesystem.find(path))
-    return Listing(location, location, names) if names else None
+        return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
+    stamps = _relative(path, filesystem.find(path, detail=True))
+    return _listing(location, location, stamps) if stamps else None
 
 
-def _relative(folder: str, paths: Any) -> tuple[str, ...]:
-    names = (path[len(folder.rstrip("/")) + 1 :] for path in paths)
-    return tuple(sorted(n for n in names if not any(p.startswith(".") for p in n.split("/"))))
+def _relative(folder: str, found: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
+    """The files that are not hidden, by their names relative to ``folder``."""
+    start = len(folder.rstrip("/")) + 1
+    named = {path[start:]: info for path, info in found.items()}
+    return {
+        name: _remote_stamp(info)
+        for name, info in named.items()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
 
 
-def _walk(root: str) -> Iterator[str]:
-    """Relative names of the files below ``root``; a link back to an outer folder is not entered."""
+def _walk(root: str) -> Iterator[tuple[str, Stamp]]:
+    """The files below ``root``, by relative name; a link back to an outer folder is not entered."""
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while pending:
         prefix, outer = pending.pop()
@@ -136,52 +165,93 @@ def _walk(root: str) -> Iterator[str]:
                         continue
                     if entry.is_dir():
                         pending.append((f"{prefix}{entry.name}/", outer | {here}))
-                    # A broken link is listed, so that it ends among the rejects.
-                    elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110
-                        yield f"{prefix}{entry.name}"
+                    elif (found := _local_stamp(entry)) is not None:
+                        yield f"{prefix}{entry.name}", found
         except OSError as error:
             raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+
+
+def _local_stamp(file: str | os.DirEntry[str]) -> Stamp | None:
+    """None for what is no file; a broken link is listed, so that it ends among the rejects."""
+    try:
+        status = os.stat(file) if isinstance(file, str) else file.stat()  # noqa: PTH116
+    except OSError:
+        return UNKNOWN
+    return Stamp(status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else None
+
+
+def _remote_stamp(info: dict[str, Any]) -> Stamp:
+    version = next((info[key] for key in ("ETag", "etag", "mtime") if info.get(key)), None)
+    return Stamp(info.get("size"), None if version is None else str(version).strip('"'))
 
 
 def _filesystem(root: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
 
 
-def open_file(root: str, name: str, size: int | None = None) -> IO[bytes]:
+def open_file(root: str, name: str, listed: Stamp = UNKNOWN) -> IO[bytes]:
     """Open one file of a listing for reading.
 
     Args:
         root: of the listing.
         name: of the file in it.
-        size: in bytes, when the file was listed; None where it does not matter.
+        listed: what the file was when it was listed; UNKNOWN where it does not matter.
 
     Raises:
         OSError: it is missing or cannot be read.
-        InputError: its size is another by now.
+        InputError: it is another by now.
     """
-    check_size(root, name, size)
+    if "://" not in root:
+        local = open(f"{root}/{name}", "rb")  # noqa: PTH123, SIM115 (the caller closes it)
+        try:
+            status = os.fstat(local.fileno())
+            _compare(name, listed, Stamp(status.st_size, status.st_mtime_ns))
+        except InputError:
+            local.close()
+            raise
+        return local
+    if listed != UNKNOWN:
+        check(root, name, listed)
     filesystem, folder = _filesystem(root)
     file: IO[bytes] = filesystem.open(f"{folder}/{name}", "rb")
     return file
 
 
-def file_size(root: str, name: str) -> int:
-    """Size of one file of a listing in bytes."""
-    filesystem, folder = _filesystem(root)
-    return int(filesystem.size(f"{folder}/{name}"))
-
-
-def check_size(root: str, name: str, size: int | None) -> None:
-    """See that a file is still as large as it was.
+def stamp(root: str, name: str) -> Stamp:
+    """What one file of a listing is now.
 
     Raises:
         OSError: it is missing.
-        InputError: its size is another by now.
     """
-    if size is not None and (found := file_size(root, name)) != size:
-        raise InputError(
-            f"{text(name)}: has changed, from {size:,} to {found:,} bytes; start again"
-        )
+    filesystem, folder = _filesystem(root)
+    if "://" in root:
+        return _remote_stamp(filesystem.info(f"{folder}/{name}"))
+    status = os.stat(f"{root}/{name}")  # noqa: PTH116
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def check(root: str, name: str, listed: Stamp) -> None:
+    """See that a file is still the one that was listed.
+
+    Raises:
+        OSError: it is missing.
+        InputError: it is another by now.
+    """
+    _compare(name, listed, stamp(root, name))
+
+
+def _compare(name: str, listed: Stamp, found: Stamp) -> None:
+    if all(a == b or a is None or b is None for a, b in zip(listed, found, strict=True)):
+        return
+    sizes = f" from {listed.size:,} to {found.size:,} bytes" if listed.size != found.size else ""
+    raise InputError(
+        f"{text(name)}: has changed{sizes} since the run began; start again with --overwrite"
+    )
+
+
+def total_size(stamps: Iterable[Stamp]) -> int:
+    """Size of all files in bytes, as far as it is known."""
+    return sum(stamp.size or 0 for stamp in stamps)
 
 
 def unreadable(name: str, what: str, error: Exception) -> InputError:

@@ -49,6 +49,7 @@ class FolderShard:
     root: str  #: absolute folder or URL
     names: tuple[str, ...]  #: of the files, relative to ``root``
     labels: tuple[int | None, ...]  #: of each file; None where it has none
+    stamps: tuple[files.Stamp, ...]  #: of each file
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     @property
@@ -58,29 +59,42 @@ class FolderShard:
     def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Batches of at most ``batch_rows`` files and about ``BATCH_BYTES``.
 
-        A file that cannot be read gives a row without bytes.
+        A file that cannot be read, such as a broken link, gives a row without bytes.
 
         Raises:
-            InputError: the folder itself is gone.
+            InputError: a file has changed or vanished since it was listed, or the folder has.
         """
         return columns.batches(self._rows(), self.schema, batch_rows)
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
-        for name, label in zip(self.names, self.labels, strict=True):
-            data = self._bytes(name)
+        for name, label, stamp in zip(self.names, self.labels, self.stamps, strict=True):
+            data = self._bytes(name, stamp)
             sample_id = files.text(name)
             image = {"bytes": data, "path": sample_id}
             yield {"image": image, "label": label, "sample_id": sample_id}, len(data or b"")
 
-    def _bytes(self, name: str) -> bytes | None:
+    def _bytes(self, name: str, stamp: files.Stamp) -> bytes | None:
         try:
-            with files.open_file(self.root, name) as file:
+            with files.open_file(self.root, name, stamp) as file:
                 data = file.read(files.MAX_FILE_BYTES + 1)
                 return data if len(data) <= files.MAX_FILE_BYTES else None
         except OSError:
-            if not files.exists(self.root):
-                raise InputError(f"{self.root}: the folder is gone") from None
+            self._check_unreadable(name, stamp)
             return None
+
+    def _check_unreadable(self, name: str, stamp: files.Stamp) -> None:
+        """See that a file which cannot be read could not be when it was listed, either."""
+        if not files.exists(self.root):
+            raise InputError(f"{self.root}: the folder is gone")
+        if stamp == files.UNKNOWN:
+            return
+        try:
+            files.check(self.root, name, stamp)
+        except OSError as error:
+            raise InputError(
+                f"{files.text(name)}: was there when the run began and is not any more "
+                f"({error.strerror or error}); put it back, or start again with --overwrite"
+            ) from error
 
 
 def resolve(
@@ -114,6 +128,7 @@ def resolve(
     classes = sorted(map(files.text, filter(None, found)))
     index = {name: i for i, name in enumerate(classes)}
     labels = [index.get(files.text(_class_of(n, depth) or "")) for n in names]
+    stamps = [listing.stamps[n] for n in names]
     schema, image, label = columns.roles(
         listing.location, _schema(classes), image_column, label_column
     )
@@ -129,12 +144,14 @@ def resolve(
                 listing.root,
                 tuple(names[i : i + shard_rows]),
                 tuple(labels[i : i + shard_rows]),
+                tuple(stamps[i : i + shard_rows]),
                 schema,
             )
             for i in range(0, len(names), shard_rows)
         ),
         rows=len(names),
         root=listing.local,
+        nbytes=files.total_size(stamps),
         notes=notes,
     )
 

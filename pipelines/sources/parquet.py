@@ -31,7 +31,7 @@ class ParquetShard:
 
     root: str  #: absolute folder or URL
     name: str  #: of the file, relative to ``root``
-    size: int  #: of the file in bytes, when it was resolved
+    stamp: files.Stamp  #: of the file, when it was resolved
     row_groups: tuple[int, ...]  #: in order
     skip: int  #: rows of the row groups before the shard's own
     rows: int  #: of the shard
@@ -49,7 +49,7 @@ class ParquetShard:
             InputError: the file is gone, has changed or is corrupt.
         """
         try:
-            with files.open_file(self.root, self.name, self.size) as file:
+            with files.open_file(self.root, self.name, self.stamp) as file:
                 yield from self._batches(_open(file), batch_rows)
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(self.name, "Parquet", error) from error
@@ -116,7 +116,7 @@ def resolve(
         shards=tuple(shard for part in parts for shard in part.shards(schema, shard_rows)),
         rows=rows,
         root=listing.local,
-        nbytes=sum(part.size for part in parts),
+        nbytes=files.total_size(part.stamp for part in parts),
         notes=notes,
     )
 
@@ -127,7 +127,7 @@ class _Part:
     def __init__(self, root: str, name: str):
         self.root, self.name = root, name
         try:
-            self.size = files.file_size(root, name)
+            self.stamp = files.stamp(root, name)
             with files.open_file(root, name) as file:
                 parquet = _open(file)
                 self.schema = columns.plain_schema(parquet.schema_arrow)
@@ -150,7 +150,7 @@ class _Part:
                 yield ParquetShard(
                     self.root,
                     self.name,
-                    self.size,
+                    self.stamp,
                     groups,
                     skip,
                     stop - skip,

@@ -31,7 +31,7 @@ class SavedShard:
 
     root: str  #: absolute folder
     name: str  #: of the file, relative to ``root``
-    size: int  #: of the file in bytes, when it was resolved
+    stamp: files.Stamp  #: of the file, when it was resolved
     start: int  #: index of its first row in the file
     stop: int  #: index behind its last row
     schema: pa.Schema = field(repr=False)  #: of the batches
@@ -50,7 +50,7 @@ class SavedShard:
             InputError: the file is gone, has changed or is corrupt.
         """
         position = 0
-        for batch in _stream(self.root, self.name, self.size):
+        for batch in _stream(self.root, self.name, self.stamp):
             first, last = max(self.start, position), min(self.stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
             for row in range(first, last, rows):
@@ -88,7 +88,7 @@ def resolve(
     schema, image, label = columns.roles(
         location, _schema(str(root), names[0]), image_column, label_column
     )
-    sizes = {name: files.file_size(str(root), name) for name in names}
+    stamps = {name: files.stamp(str(root), name) for name in names}
     return Source(
         location=location,
         kind="saved dataset",
@@ -100,7 +100,7 @@ def resolve(
             SavedShard(
                 str(root),
                 name,
-                sizes[name],
+                stamps[name],
                 start,
                 min(start + shard_rows, count),
                 schema,
@@ -110,7 +110,7 @@ def resolve(
         ),
         rows=sum(rows.values()),
         root=str(root),
-        nbytes=sum(sizes.values()),
+        nbytes=files.total_size(stamps.values()),
     )
 
 
@@ -130,10 +130,10 @@ def _schema(root: str, name: str) -> pa.Schema:
         raise files.unreadable(name, "an Arrow stream", error) from error
 
 
-def _stream(root: str, name: str, size: int | None = None) -> Iterator[pa.RecordBatch]:
+def _stream(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterator[pa.RecordBatch]:
     """The record batches as they lie in the file; nothing is read before it is looked at."""
     try:
-        files.check_size(root, name, size)
+        files.check(root, name, stamp)
         with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
             yield from reader
     except (OSError, pa.ArrowException) as error:

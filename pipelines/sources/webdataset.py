@@ -51,7 +51,7 @@ class TarShard:
 
     root: str  #: absolute folder or URL
     name: str  #: of the tar, relative to ``root``
-    size: int  #: in bytes, when it was resolved
+    stamp: files.Stamp  #: when it was resolved
     image: str | None  #: extension of the images; None for any usual one
     label: str | None  #: extension of the labels
     schema: pa.Schema = field(repr=False)  #: of the batches
@@ -74,7 +74,7 @@ class TarShard:
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
         seen: set[str] = set()
-        for sample in _samples(self.root, self.name, self.size):
+        for sample in _samples(self.root, self.name, self.stamp):
             sample_id = f"{self.source}#{sample.key}"
             again = 2
             while sample_id in seen:
@@ -151,7 +151,7 @@ def resolve(
     label = label or ("cls" if "cls" in found else None)
     images = {image} if image else _image_extensions(samples, where)
     schema = _schema(samples, [e for e in found if e not in images | {label}], label)
-    sizes = [files.file_size(listing.root, name) for name in names]
+    stamps = [files.stamp(listing.root, name) for name in names]
     return Source(
         location=listing.location,
         kind="webdataset",
@@ -160,12 +160,12 @@ def resolve(
         label_column="label" if label else None,
         class_names=None,
         shards=tuple(
-            TarShard(listing.root, name, size, image, label, schema)
-            for name, size in zip(names, sizes, strict=True)
+            TarShard(listing.root, name, stamp, image, label, schema)
+            for name, stamp in zip(names, stamps, strict=True)
         ),
         rows=None,
         root=listing.local,
-        nbytes=sum(sizes),
+        nbytes=files.total_size(stamps),
         notes=notes,
     )
 
@@ -196,11 +196,11 @@ def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.S
     return columns.output_schema(pa.schema(fields), "image")
 
 
-def _samples(root: str, name: str, size: int | None = None) -> Iterator[Sample]:
+def _samples(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterator[Sample]:
     """The samples of one tar; a member whose extension the sample has already starts another."""
     sample: Sample | None = None
     try:
-        for key, extension, data in _members(root, name, size):
+        for key, extension, data in _members(root, name, stamp):
             if sample and (key != sample.key or extension in sample.members):
                 yield sample
                 sample = None
@@ -212,10 +212,10 @@ def _samples(root: str, name: str, size: int | None = None) -> Iterator[Sample]:
         yield sample
 
 
-def _members(root: str, name: str, size: int | None) -> Iterator[tuple[str, str, bytes | None]]:
+def _members(root: str, name: str, stamp: files.Stamp) -> Iterator[tuple[str, str, bytes | None]]:
     """Key, extension and bytes of each member but folders and hidden files."""
     with (
-        files.open_file(root, name, size) as file,
+        files.open_file(root, name, stamp) as file,
         tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictHeader) as tar,
     ):
         while (member := tar.next()) is not None:
