@@ -113,7 +113,8 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
     ]
     assert rows[0]["__other__"] == [{"extension": "depth", "bytes": b"unseen"}]
     assert rows[0]["image"] == {"bytes": image, "path": "x.jpg"}
-    assert (rows[2]["image"]["bytes"], rows[2]["txt"]) == (None, "\\xff")
+    assert (rows[2]["image"]["bytes"], rows[2]["txt"]) == (None, None)
+    assert rows[2]["__other__"] == [{"extension": "txt", "bytes": b"\xff"}]
     assert rows[5]["__other__"] == [{"extension": "", "bytes": b"read me"}]
 
 
@@ -131,10 +132,60 @@ def test_extensions_choose_image_and_label(tmp_path: Path, members: Members) -> 
         open_source(path, image_column="jpg")
 
 
-def test_label_that_is_no_number_is_named(tmp_path: Path, members: Members) -> None:
-    path = write_tar(tmp_path / "a.tar", [*members, ("z.png", members[1][1]), ("z.cls", b"cat")])
-    with pytest.raises(InputError, match=r"a\.tar#z: the label is b'cat', expected a whole number"):
-        rows_of(open_source(str(path)))
+def test_members_that_do_not_fit_their_column_are_kept_as_they_are(
+    tmp_path: Path, members: Members
+) -> None:
+    image = members[1][1]
+    labels = {"z": b"cat", "y": b"99999999999999999999", "x": b"007", "w": b"", "v": b" -12\n"}
+    odd = [(f"{key}.{e}", data) for key, cls in labels.items() for e, data in _pair(image, cls)]
+    path = write_tar(tmp_path / "a.tar", [*members, *odd, ("u.png", image), ("u.txt", b"\xff\n")])
+    rows = rows_of(open_source(str(path)))[12:]
+    assert [row["label"] for row in rows] == [None, None, None, None, -12, None]
+    for row in rows[:4]:
+        assert row["__other__"] == [{"extension": "cls", "bytes": labels[row["__key__"]]}]
+    assert rows[4]["__other__"] is None
+    assert rows[5]["txt"] is None
+    assert rows[5]["__other__"] == [{"extension": "txt", "bytes": b"\xff\n"}]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (b"007", "007"),
+        (b"+7\n", "+7"),
+        (b"1_0", "1_0"),
+        (b"-0", "-0"),
+        (b"99999999999999999999", "99999999999999999999"),
+        (b"9223372036854775808", "9223372036854775808"),
+        (b"9223372036854775807", 9223372036854775807),
+        (b"-9223372036854775808\n", -9223372036854775808),
+        (b"\tsea horse \n", "sea horse"),
+        (b"0", 0),
+        (b"\xff", None),
+    ],
+)
+def test_labels_are_numbers_only_where_nothing_is_lost(
+    tmp_path: Path, real_images: list[bytes], first: bytes, expected: object
+) -> None:
+    samples = [(f"1.{e}", data) for e, data in _pair(real_images[0], first)]
+    samples += [(f"2.{e}", data) for e, data in _pair(real_images[1], b"7")]
+    one, two = rows_of(open_source(str(write_tar(tmp_path / "a.tar", samples))))
+    assert one["label"] == expected
+    assert two["label"] == (7 if isinstance(expected, int) else "7")
+    kept = None if expected is not None else [{"extension": "cls", "bytes": first}]
+    assert one["__other__"] == kept
+
+
+def _pair(image: bytes, label: bytes) -> Members:
+    return [("png", image), ("cls", label)]
+
+
+def test_keys_with_dots_are_explained_in_few_words(
+    tmp_path: Path, real_images: list[bytes]
+) -> None:
+    dotted = [(f"a.b.{i}.png", image) for i, image in enumerate(real_images[:30])]
+    with pytest.raises(InputError, match=r"each: b\.0\.png, b\.1\.png, b\.2\.png, …; .*first dot"):
+        open_source(str(write_tar(tmp_path / "a.tar", dotted)))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz")])

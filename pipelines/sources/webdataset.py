@@ -1,6 +1,7 @@
 """WebDataset tars: one, a folder of them, or a glob; consecutive members with one key are a row."""
 
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ SAMPLED = 5
 #: Where members go that have no column of their own, so that none is lost.
 OTHER = "__other__"
 _OTHER_TYPE = pa.list_(pa.struct([("extension", pa.string()), ("bytes", pa.binary())]))
+
+#: 64 bits have at most 19 digits; no leading zeros, plus signs or underscores.
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 _TEXT = ("txt", "text", "json")
 _OWN_COLUMNS = ("image", "label", "__key__", OTHER, columns.SAMPLE_ID)
@@ -67,8 +71,12 @@ class TarShard:
         ``MAX_FILE_BYTES``, gives a row without bytes. Where a key occurs again, ``##2`` and
         so on is added to the id.
 
+        A member that does not fit its column, such as a label that is not a whole number
+        where those of the first samples were, or text that is not UTF-8, gives a null there
+        and goes to ``__other__`` as it is.
+
         Raises:
-            InputError: the tar is gone, has changed or is not whole; a label is not a number.
+            InputError: the tar is gone, has changed or is not whole.
         """
         return columns.batches(self._rows(), self.schema, batch_rows)
 
@@ -90,27 +98,26 @@ class TarShard:
         extension = self.image or next(iter(sample.image_extensions()), None)
         image = members.pop(extension, None) if extension else None
         row["image"] = {"bytes": image, "path": f"{sample.key}.{extension}"}
+        extensions = {name: name for name in self.schema.names if name not in _OWN_COLUMNS}
         if self.label is not None:
-            row["label"] = self._label(members.pop(self.label, None), sample_id)
-        for name in set(self.schema.names) - set(_OWN_COLUMNS):
-            data = members.pop(name, None)
-            is_text = pa.types.is_string(self.schema.field(name).type)
-            row[name] = _decoded(data) if is_text and data is not None else data
+            extensions["label"] = self.label
+        for column, extension in extensions.items():
+            data = members.get(extension)
+            row[column] = None if data is None else self._value(column, data)
+            if data is None or row[column] is not None:
+                members.pop(extension, None)
         row[OTHER] = [{"extension": e, "bytes": data} for e, data in members.items()] or None
         return row
 
-    def _label(self, data: bytes | None, sample_id: str) -> int | str | None:
-        if data is None:
-            return None
-        if pa.types.is_string(self.schema.field("label").type):
-            return _decoded(data).strip()
-        try:
-            return int(data)
-        except ValueError:
-            raise InputError(
-                f"{sample_id}: the label is {data[:40]!r}, expected a whole number as in the "
-                "first samples"
-            ) from None
+    def _value(self, column: str, data: bytes) -> bytes | str | int | None:
+        """What a member is in its column; None where it does not fit."""
+        kind = self.schema.field(column).type
+        if pa.types.is_integer(kind):
+            return _whole_number(data)
+        if not pa.types.is_string(kind):
+            return data
+        text = _decoded(data)
+        return text.strip() if text is not None and column == "label" else text
 
 
 def resolve(
@@ -125,8 +132,10 @@ def resolve(
 
     The columns follow from the first ``SAMPLED`` samples of the first tar: ``image``,
     ``label`` where there is a ``.cls``, one for each further extension (text for txt and
-    json, else bytes), ``__key__``. A member with another extension, met later, is kept in
-    ``__other__``.
+    json, else bytes), ``__key__``. Labels are numbers where those of the first samples are
+    whole numbers of 64 bits in their usual notation, else text without the space around it,
+    so that ``007`` stays what it is. A member with another extension, met later, or one that
+    does not fit its column is kept in ``__other__``, byte for byte.
 
     Args:
         listing: the files; others than tars are left out, with a note.
@@ -173,9 +182,10 @@ def resolve(
 def _image_extensions(samples: list[Sample], where: str) -> set[str | None]:
     for sample in samples:
         if len(several := sample.image_extensions()) > 1:
+            names = ", ".join(several[:3]) + (", …" if len(several) > 3 else "")
             raise InputError(
-                f"{where} have several images each: {', '.join(several)}; choose one with "
-                "--image-column"
+                f"{where} have several images each: {names}; choose one with --image-column, "
+                "or rename them, as a key ends at the first dot of a name"
             )
     found: set[str | None] = {e for sample in samples for e in sample.image_extensions()}
     if not found:
@@ -186,8 +196,9 @@ def _image_extensions(samples: list[Sample], where: str) -> set[str | None]:
 def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.Schema:
     fields = [pa.field("image", columns.IMAGE_TYPE)]
     if label is not None:
-        values = [s.members[label] for s in samples if label in s.members]
-        numbers = all(_is_whole_number(value) for value in values)
+        found = [s.members.get(label) for s in samples]
+        values = [_whole_number(data) for data in found if data is not None]
+        numbers = bool(values) and None not in values
         fields.append(pa.field("label", pa.int64() if numbers else pa.string()))
     for name in others:
         if name not in _OWN_COLUMNS:
@@ -251,12 +262,17 @@ def _lower(extension: str | None) -> str | None:
     return extension.lower().removeprefix(".") if extension else None
 
 
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
-
-
-def _is_whole_number(data: bytes | None) -> bool:
+def _decoded(data: bytes) -> str | None:
     try:
-        return data is None or isinstance(int(data), int)
-    except ValueError:
-        return False
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _whole_number(data: bytes) -> int | None:
+    """The number that these bytes write in the usual way, if it fits 64 bits."""
+    written = data.strip()
+    if not _NUMBER.fullmatch(written):
+        return None
+    value = int(written)
+    return value if -(2**63) <= value < 2**63 else None
