@@ -191,3 +191,27 @@ def test_columns_of_a_folder_are_fixed(write_folder: Callable[..., Path]) -> Non
     assert open_source(root, image_column="image", label_column="label").label_column == "label"
     with pytest.raises(InputError, match="no column 'kind'; the columns are image, label"):
         open_source(root, label_column="kind")
+
+
+def test_empty_input_is_not_the_current_folder(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder("a/1.png")
+    monkeypatch.chdir(root)
+    with pytest.raises(InputError, match="INPUT is empty"):
+        open_source("")
+    assert (
+        rows_of(open_source(root)) == rows_of(open_source(str(root))) == rows_of(open_source("."))
+    )
+    assert open_source(root).location == str(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("x" * 5000, "File name too long"), ("a\0b", "embedded null byte")]
+)
+def test_location_that_cannot_be_looked_at_is_told_why(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(InputError, match=rf": cannot be read \({reason}\)$") as caught:
+        open_source(f"{tmp_path}/{name}")
+    assert len(str(caught.value)) < 300

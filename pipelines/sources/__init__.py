@@ -1,5 +1,6 @@
 """Where images come from: folders, Parquet, WebDataset tars, saved datasets, the Hub."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -19,7 +20,7 @@ _KINDS = (
 
 
 def open_source(
-    location: str,
+    location: str | os.PathLike[str],
     *,
     split: str | None = None,
     image_column: str | None = None,
@@ -39,6 +40,9 @@ def open_source(
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
     """
+    location = os.fspath(location)
+    if not location:
+        raise InputError("INPUT is empty; name a file, a folder or a set")
     resolve = _resolver(location)
     return resolve(
         split=split,

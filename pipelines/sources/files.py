@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import IO, Any, NamedTuple
 
 import fsspec
@@ -84,9 +84,18 @@ def list_files(location: str) -> Listing | None:
     """
     path = local_path(location)
     if path is not None:
-        if os.path.isdir(path):  # noqa: PTH112
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            mode = None
+        except (OSError, ValueError) as error:
+            mode = None
+            if not _GLOB.search(location):
+                reason = getattr(error, "strerror", None) or error
+                raise InputError(f"{_shortened(location)}: cannot be read ({reason})") from error
+        if mode is not None and S_ISDIR(mode):
             return _listing(location, path, dict(_walk(path)), path)
-        if os.path.exists(path):  # noqa: PTH110
+        if mode is not None:
             folder, name = os.path.split(path)
             return _listing(location, folder, {name: stamp(folder, name)}, path)
     try:
@@ -95,6 +104,10 @@ def list_files(location: str) -> Listing | None:
         return _list_remote(location) if path is None else None
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{location}: cannot be listed ({error})") from error
+
+
+def _shortened(location: str) -> str:
+    return location if len(location) <= 200 else f"{location[:200]}…"
 
 
 def local_path(location: str) -> str | None:
