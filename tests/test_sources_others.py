@@ -11,6 +11,7 @@ import datasets
 import fsspec
 import httpx2
 import huggingface_hub
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
@@ -406,3 +407,53 @@ def test_changed_tars_and_saved_datasets_are_noticed(
         with pytest.raises(InputError, match=f"{file.name}: has changed since .* --overwrite"):
             rows_of(source)
         assert repr(open_source(str(location)).shards) != repr(source.shards)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b'{"app": 1}'),
+        ("state.json", b"[]"),
+        ("state.json", b'{"_data_files": {}}'),
+        ("state.json", b'{"_data_files": [{"name": 1}, 2]}'),
+        ("state.json", b"{"),
+        ("dataset_dict.json", b"{}"),
+        ("dataset_dict.json", b'{"splits": "train"}'),
+        ("dataset_dict.json", b"\xff"),
+    ],
+)
+def test_folder_with_json_of_something_else_is_no_saved_dataset(
+    write_folder: Callable[..., Path], name: str, content: bytes
+) -> None:
+    root = write_folder("a/1.png")
+    (root / name).write_bytes(content)
+    source = open_source(str(root))
+    assert (source.kind, source.rows) == ("image folder", 1)
+    assert source.notes == ("ignored 1 file other than images: .json 1",)
+
+
+def test_splits_of_a_saved_dataset_lie_in_it(dataset: datasets.Dataset, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "saved")
+    root = tmp_path / "dict"
+    root.mkdir()
+    for splits, message in (
+        (["../saved"], r"the split '\.\./saved' is not in a folder of that name"),
+        (["train"], r"train/state\.json is missing or does not list any files"),
+    ):
+        (root / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
+        with pytest.raises(InputError, match=message):
+            open_source(str(root))
+
+
+def test_saved_text_that_is_not_utf8_is_named(
+    real_images: list[bytes], dataset: datasets.Dataset, tmp_path: Path
+) -> None:
+    dataset.save_to_disk(tmp_path / "saved")
+    words = pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string())
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    table = pa.table({"image": pa.array(real_images[:2]), "label": words})
+    with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    source = open_source(str(tmp_path / "saved"), image_column="image")
+    with pytest.raises(InputError, match=r"arrow: the column label is damaged or not UTF-8"):
+        rows_of(source)

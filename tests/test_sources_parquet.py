@@ -246,6 +246,31 @@ def test_file_that_changes_after_it_was_listed_is_an_error(
         rows_of(source)
 
 
+@pytest.mark.parametrize("column", ["sample_id", "label"])
+@pytest.mark.parametrize("as_dictionary", [False, True])
+def test_text_that_is_not_utf8_is_named(
+    table: pa.Table, tmp_path: Path, column: str, as_dictionary: bool
+) -> None:
+    words = pa.array([b"word %d" % i for i in range(59)] + [b"\xff"], pa.binary()).view(pa.string())
+    words = words.dictionary_encode() if as_dictionary else words
+    kept = table.select([name for name in table.column_names if name != column])
+    pq.write_table(kept.append_column(column, words), tmp_path / "set.parquet")
+    source = open_source(str(tmp_path / "set.parquet"), shard_rows=30)
+    if not as_dictionary:  # which comes with every batch
+        assert sum(batch.num_rows for batch in source.shards[0].read()) == 30
+    message = rf"set\.parquet: the column {column} is damaged or not UTF-8 \(.*\)$"
+    with pytest.raises(InputError, match=message) as caught:
+        list(source.shards[1].read())
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_of_one_name_are_refused(table: pa.Table, tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    pq.write_table(table.append_column("label", table["label"]), path)
+    with pytest.raises(InputError, match=r"set\.parquet: several columns are called 'label'"):
+        open_source(str(path))
+
+
 def test_any_fsspec_file_system_will_do(table: pa.Table) -> None:
     import fsspec
 

@@ -1,6 +1,7 @@
 """What the columns of a set mean: which holds the images, which the labels, which the ids."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -68,10 +69,13 @@ def roles(
         The schema of the batches, the image column, and the label column if there is one.
 
     Raises:
-        InputError: no such column, none or several that may hold images, or a ``sample_id``
-            that is not text.
+        InputError: no such column, none or several that may hold images, two columns of one
+            name, or a ``sample_id`` that is not text.
     """
     try:
+        twice = [name for name, count in Counter(schema.names).items() if count > 1]
+        if twice:
+            raise InputError(f"several columns are called {twice[0]!r}; rename them")
         image = find_image_column(schema, image_column, guess)
         label = find_label_column(schema, label_column)
         return output_schema(schema, image), image, label
@@ -219,13 +223,21 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 
 def with_ids(
-    batch: pa.RecordBatch, schema: pa.Schema, source: str, first_row: int
+    batch: pa.RecordBatch, schema: pa.Schema, label_column: str | None, source: str, first_row: int
 ) -> pa.RecordBatch:
     """The batch under ``schema``, with ids ``<source>#<row>`` unless it brings its own.
 
     Raises:
-        InputError: a ``sample_id`` of the input is null.
+        InputError: a ``sample_id`` of the input is null; a ``sample_id`` or a label is text
+            that is not UTF-8.
     """
+    for name in {SAMPLE_ID, label_column}.intersection(batch.schema.names):
+        try:
+            batch.column(name).validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{source}: the column {name} is damaged or not UTF-8 ({error})"
+            ) from error
     columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
     if SAMPLE_ID not in batch.schema.names:
         rows = range(first_row, first_row + batch.num_rows)

@@ -36,6 +36,7 @@ class ParquetShard:
     skip: int  #: rows of the row groups before the shard's own
     rows: int  #: of the shard
     first_row: int  #: index of its first row in the whole file
+    label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     @property
@@ -62,7 +63,8 @@ class ParquetShard:
             own = batch.slice(start - position, min(stop - start, batch.num_rows))
             position += batch.num_rows
             if position > 0:
-                yield columns.with_ids(own, self.schema, self.source, self.first_row + start)
+                first_row = self.first_row + start
+                yield columns.with_ids(own, self.schema, self.label, self.source, first_row)
             if position >= stop:
                 return
         raise InputError(f"{self.source}: ends before the rows that it says it holds")
@@ -113,7 +115,7 @@ def resolve(
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
-        shards=tuple(shard for part in parts for shard in part.shards(schema, shard_rows)),
+        shards=tuple(shard for part in parts for shard in part.shards(label, schema, shard_rows)),
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(part.stamp for part in parts),
@@ -139,7 +141,9 @@ class _Part:
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(name, "Parquet", error) from error
 
-    def shards(self, schema: pa.Schema, shard_rows: int) -> Iterator[ParquetShard]:
+    def shards(
+        self, label: str | None, schema: pa.Schema, shard_rows: int
+    ) -> Iterator[ParquetShard]:
         """Row groups joined up to ``shard_rows``; a larger one is cut into even parts."""
         for groups in _joined(self.group_rows, shard_rows):
             before = sum(self.group_rows[: groups[0]])
@@ -155,6 +159,7 @@ class _Part:
                     skip,
                     stop - skip,
                     before + skip,
+                    label,
                     schema,
                 )
 

@@ -19,10 +19,26 @@ _SPLITS = "dataset_dict.json"
 def is_saved(location: str) -> bool:
     """Whether a local folder was written by ``save_to_disk``."""
     path = files.local_path(location)
-    if path is None:
-        return False
-    folder = Path(path)
-    return (folder / _STATE).is_file() or (folder / _SPLITS).is_file()
+    return path is not None and (_splits(Path(path)) or _data_files(Path(path))) is not None
+
+
+def _splits(root: Path) -> list[str] | None:
+    """The names of the splits; None where ``root`` is no saved ``DatasetDict``."""
+    found = _json(root / _SPLITS).get("splits")
+    fits = isinstance(found, list) and all(isinstance(name, str) for name in found)
+    return found if fits else None
+
+
+def _data_files(folder: Path) -> list[str] | None:
+    """The names of the Arrow files; None where ``folder`` is no saved ``Dataset``."""
+    found = _json(folder / _STATE).get("_data_files")
+    if not isinstance(found, list):
+        return None
+    try:
+        # Base names only: the list comes with the set, and must not lead out of it.
+        return [Path(file["filename"]).name for file in found]
+    except (KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class SavedShard:
     stamp: files.Stamp  #: of the file, when it was resolved
     start: int  #: index of its first row in the file
     stop: int  #: index behind its last row
+    label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     @property
@@ -55,7 +72,7 @@ class SavedShard:
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
             for row in range(first, last, rows):
                 part = batch.slice(row - position, min(rows, last - row))
-                yield columns.with_ids(part, self.schema, self.name, row)
+                yield columns.with_ids(part, self.schema, self.label, self.name, row)
             position += batch.num_rows
             if position >= self.stop:
                 return
@@ -76,12 +93,14 @@ def resolve(
             missing or not whole; no image column, or no such column.
     """
     root = Path(files.local_path(location) or location)
-    splits = _json(root, _SPLITS)["splits"] if (root / _SPLITS).is_file() else [None]
-    chosen = files.choose_split(location, splits, split)
+    chosen = files.choose_split(location, _splits(root) or [None], split)
+    if chosen is not None and Path(chosen).name != chosen:
+        raise InputError(f"{location}: the split {chosen!r} is not in a folder of that name")
     folder = f"{chosen}/" if chosen else ""
-    # Base names only: the list of files comes with the set, and must not lead out of it.
-    listed = _json(root, folder + _STATE)["_data_files"]
-    names = [folder + Path(file["filename"]).name for file in listed]
+    listed = _data_files(root / folder)
+    if listed is None:
+        raise InputError(f"{location}: {folder}{_STATE} is missing or does not list any files")
+    names = [folder + name for name in listed]
     rows = {name: sum(b.num_rows for b in _stream(str(root), name)) for name in names}
     if not any(rows.values()):
         raise InputError(f"{location}: holds no rows")
@@ -103,6 +122,7 @@ def resolve(
                 stamps[name],
                 start,
                 min(start + shard_rows, count),
+                label,
                 schema,
             )
             for name, count in rows.items()
@@ -114,12 +134,13 @@ def resolve(
     )
 
 
-def _json(root: Path, name: str) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is no such thing."""
     try:
-        found: dict[str, Any] = json.loads((root / name).read_bytes())
-    except (OSError, ValueError) as error:
-        raise files.unreadable(name, "JSON", error) from error
-    return found
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _schema(root: str, name: str) -> pa.Schema:
