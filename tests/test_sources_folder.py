@@ -198,8 +198,9 @@ def test_empty_input_is_not_the_current_folder(
 ) -> None:
     root = write_folder("a/1.png")
     monkeypatch.chdir(root)
-    with pytest.raises(InputError, match="INPUT is empty"):
-        open_source("")
+    for location in ("", "file://"):
+        with pytest.raises(InputError, match="INPUT is empty"):
+            open_source(location)
     assert (
         rows_of(open_source(root)) == rows_of(open_source(str(root))) == rows_of(open_source("."))
     )

@@ -432,6 +432,23 @@ def test_folder_with_json_of_something_else_is_no_saved_dataset(
     assert source.notes == ("ignored 1 file other than images: .json 1",)
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds no rows"),
+        ([{"filename": ""}], "cannot be read as an Arrow stream"),
+        ([{"filename": "a\0b"}], "cannot be read as an Arrow stream .embedded null byte"),
+        ([{"filename": "../../etc/passwd"}], "passwd: cannot be read as an Arrow stream .*No such"),
+    ],
+)
+def test_odd_lists_of_files_give_one_line(
+    tmp_path: Path, files: list[dict[str, str]], message: str
+) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": files}))
+    with pytest.raises(InputError, match=message):
+        open_source(str(tmp_path))
+
+
 def test_splits_of_a_saved_dataset_lie_in_it(dataset: datasets.Dataset, tmp_path: Path) -> None:
     dataset.save_to_disk(tmp_path / "saved")
     root = tmp_path / "dict"

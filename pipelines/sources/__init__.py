@@ -41,7 +41,7 @@ def open_source(
         InputError: nothing there, nothing that can be read, or a choice is needed.
     """
     location = os.fspath(location)
-    if not location:
+    if location in ("", *files.LOCAL_SCHEMES):
         raise InputError("INPUT is empty; name a file, a folder or a set")
     resolve = _resolver(location)
     return resolve(

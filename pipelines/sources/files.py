@@ -19,6 +19,9 @@ BATCH_BYTES = 32 << 20
 #: A larger image is not read and its row holds no bytes; no sane image comes near.
 MAX_FILE_BYTES = 256 << 20
 
+#: What the addresses of files on this machine start with.
+LOCAL_SCHEMES = ("file://", "local://")
+
 #: Folder and file names that stand for a split, not for a class.
 SPLIT_NAMES = frozenset(
     (
@@ -36,7 +39,6 @@ SPLIT_NAMES = frozenset(
 )
 
 _SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.\w+", re.IGNORECASE)
-_LOCAL_SCHEMES = ("file://", "local://")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -63,10 +65,12 @@ class Listing:
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and a note that counts the others by extension."""
-        others = Counter(suffix(n) or "no extension" for n in self.names if not wanted(n))
-        kept = replace(self, names=tuple(filter(wanted, self.names)))
-        if not others:
-            return kept, ()
+        names = tuple(filter(wanted, self.names))
+        if len(names) == len(self.names):
+            return self, ()
+        kept = replace(self, names=names)
+        ours = set(names)
+        others = Counter(suffix(n) or "no extension" for n in self.names if n not in ours)
         counts = ", ".join(f"{name} {count}" for name, count in others.most_common(8))
         return kept, (f"ignored {count_of(others.total(), 'file')} other than {what}: {counts}",)
 
@@ -112,7 +116,7 @@ def _shortened(location: str) -> str:
 
 def local_path(location: str) -> str | None:
     """The absolute path of a location on this machine; None for any other address."""
-    if location.startswith(_LOCAL_SCHEMES):
+    if location.startswith(LOCAL_SCHEMES):
         return str(LocalFileSystem._strip_protocol(location))
     if "://" in location:
         return None

@@ -147,7 +147,7 @@ def _schema(root: str, name: str) -> pa.Schema:
     try:
         with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
             return columns.plain_schema(reader.schema)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise files.unreadable(name, "an Arrow stream", error) from error
 
 
@@ -157,5 +157,5 @@ def _stream(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterato
         files.check(root, name, stamp)
         with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
             yield from reader
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise files.unreadable(name, "an Arrow stream", error) from error
