@@ -23,6 +23,7 @@ setup(
         "apache-beam>=2.77,<3",
         "click>=8.1.7,<9",
         "datasets>=5.2,<6",
+        "filelock>=3.16",
         "fsspec>=2025.3",
         "great-expectations>=1.24,<2",
         "huggingface-hub>=1,<3",

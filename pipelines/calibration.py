@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detector.model import Detector
 
+from detector.model import Detector
 from pipelines.batches import encoded_images, map_in_order, prepare, score
 from pipelines.errors import InputError
 from pipelines.progress import Progress
@@ -22,6 +23,7 @@ class Calibration:
     groups: tuple[CalibrationGroup, ...]
     origin: str  #: "stored" or "trusted"
     words: str  #: what decided and what is promised, for people
+    root: str | None = None  #: local folder or file of trusted images
 
     def digest(self) -> str:
         """Of the groups and their scores, so that a run knows its calibration again."""
@@ -53,7 +55,7 @@ class Calibration:
 def calibrate(
     detector: Detector,
     max_clean_loss: float,
-    trusted: str | None,
+    trusted: str | Path | None,
     *,
     image_column: str | None = None,
     workers: int = 1,
@@ -100,7 +102,7 @@ def _names(groups: Sequence[CalibrationGroup]) -> str:
 def _trusted(
     detector: Detector,
     max_clean_loss: float,
-    trusted: str,
+    trusted: str | Path,
     image_column: str | None,
     workers: int,
     quiet: bool,
@@ -129,4 +131,4 @@ def _trusted(
         f"Calibrated on {len(merged):,} trusted clean images from {trusted}{left_out}. Of clean "
         f"images from the same source {max_clean_loss:.2%} or less are expected to be removed."
     )
-    return Calibration((group,), "trusted", words)
+    return Calibration((group,), "trusted", words, source.root)

@@ -3,22 +3,36 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-CARD = """---
-configs:
-- config_name: default
-  data_files:
-{data_files}
----
-# {title}
-
-{text}
-"""
+import pyarrow as pa
 
 
-def write_card(output: Path, splits: Sequence[str], title: str, text: str) -> None:
-    """Write ``README.md`` with one configuration whose splits are ``splits`` and no others."""
-    data_files = "\n".join(
-        f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits
-    )
-    card = CARD.format(data_files=data_files, title=title, text=text)
+def write_card(
+    output: Path,
+    splits: Sequence[str],
+    title: str,
+    text: str,
+    schema: pa.Schema,
+    image_column: str,
+) -> None:
+    """Write ``README.md`` with one configuration whose splits are ``splits`` and no others.
+
+    Args:
+        splits: those with rows; without any, the card names none.
+        schema: of the data files. Where the images are plain bytes, the card says that they
+            are images: the metadata of the files cannot, as ``datasets`` takes only the
+            struct form from there.
+    """
+    from datasets import DatasetInfo, Features, Image
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+    data = DatasetCardData()
+    if files:
+        data["configs"] = [{"config_name": "default", "data_files": files}]
+    if not pa.types.is_struct(schema.field(image_column).type):
+        features = Features.from_arrow_schema(schema) | {image_column: Image()}
+        infos = DatasetInfosDict({"default": DatasetInfo(features=Features(features))})
+        infos.to_dataset_card_data(data)
+    card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
     (output / "README.md").write_text(card, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.errors import FreqsanError, RunError
+from pipelines.errors import FreqsanError, InputError, RunError
 from pipelines.output import Output, Receipt, take_failure, write_failure, write_receipt
 from pipelines.progress import Progress, watch
 from pipelines.shards import ShardFiles
@@ -111,10 +111,14 @@ def _run(
     runner: str,
     beam_options: Sequence[str],
 ) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    options = PipelineOptions([f"--runner={runner}", *beam_options])
+    # What a worker raises is told once, by whoever asked for the run.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        with beam.Pipeline(options=options) as pipeline:
+        pipeline = beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *beam_options]))
+    except ValueError as error:
+        raise InputError(f"Beam refuses these options: {error}".partition("\n")[0]) from error
+    try:
+        with pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(todo, reshuffle=False)
@@ -127,6 +131,8 @@ def _run(
         failure = take_failure(output.path)
         if failure is not None:
             raise failure from error
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
         if _is_disk_full(error):
             raise RunError(
                 f"no space left on the disk of {output.path}; finished shards are kept: "

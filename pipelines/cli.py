@@ -7,6 +7,7 @@ import functools
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,28 @@ class FreqsanGroup(click.Group):
     """Turns expected failures into one line and their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Beam speaks of its optional parts on the root logger.
+        # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
         logging.basicConfig(level=logging.ERROR)
+        warnings.filterwarnings("ignore", module="PIL")
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except FreqsanError as error:
             click.echo(f"freqsan: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("freqsan: interrupted; run the same command again to go on", err=True)
+            ctx.exit(1)
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            kind = type(error).__name__
+            click.echo(
+                f"freqsan: unexpected {kind}: {error}; this may be a bug, `freqsan --debug …` "
+                "shows where it happened",
+                err=True,
+            )
             ctx.exit(1)
 
 
@@ -82,7 +96,8 @@ judging_options = _options(
 
 @click.group(cls=FreqsanGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="freqsan")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
+def main(debug: bool) -> None:
     """Clean an image training set before it poisons a model.
 
     INPUT is a folder of images (class sub-folders give labels), a Parquet file, directory or
@@ -119,6 +134,8 @@ def _print_clean(manifest: dict[str, Any], output: str) -> None:
     for kind, count in manifest["rejected_by_reason"].items():
         click.echo(f"  {count:>16,}  {kind}")
     click.echo(f"report    {output}/report/index.html")
+    if counts["rejected"] == counts["read"]:
+        click.echo("warning: not one image could be judged; see why in the report", err=True)
 
 
 @main.command()

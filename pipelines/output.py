@@ -8,7 +8,6 @@ on at the shards without a receipt. The manifest is written last and is the comm
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Container
 from dataclasses import dataclass
@@ -16,7 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from pipelines.errors import InputError, RunError
+from pipelines.guards import check_space
 from pipelines.shards import TEMPORARY_PREFIX, write_json
 from pipelines.sources.base import Source
 
@@ -24,7 +26,7 @@ WORK = ".freqsan"
 MANIFEST = "manifest.json"
 
 #: What a job may write into OUTPUT, and so what ``--overwrite`` may remove.
-OWN_ENTRIES = (MANIFEST, "data", "rejected", "scores", "features", "report", "README.md", WORK)
+OWN_ENTRIES = (MANIFEST, "data", "rejected", "scores", "features", "report", "README.md")
 
 #: Packages whose version may change a result.
 VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
@@ -73,63 +75,88 @@ class Output:
     def __init__(self, path: Path, plan: dict[str, Any]):
         self.path = path
         self.plan = plan
+        self._lock: FileLock | None = None
 
     def open(self, *, overwrite: bool, needed_bytes: int = 0) -> bool:
-        """Make the directory ready; returns False if this very run is already complete there.
+        """Make the directory ready and lock it; :meth:`close` it in the end.
+
+        Returns:
+            False, and nothing is done, if this very run is already complete there.
 
         Raises:
-            InputError: the directory holds another run or foreign files, without
-                ``overwrite``.
+            InputError: the directory holds another run, without ``overwrite``; files that
+                are not freqsan's; or a run that is at work right now.
             RunError: a new run would need more than the free space, ``needed_bytes``.
         """
+        manifest, plan = read_manifest(self.path), _read_json(self.path / WORK / "plan.json")
+        if not (_is_ours(manifest) or plan is not None) and self._holds_foreign_files():
+            raise InputError(
+                f"{self.path} is not empty and holds no freqsan run; nothing in it is touched, "
+                "give an empty or new OUTPUT"
+            )
+        if not overwrite:
+            if manifest is not None:
+                return self._is_unfinished(manifest)
+            if plan not in (None, self.plan):
+                raise InputError(
+                    f"{self.path} holds an unfinished run that differs in "
+                    f"{_differences(plan or {}, self.plan)}; give --overwrite to start anew, or "
+                    "the same settings and input to go on"
+                )
+            if plan is None:
+                check_space(self.path, needed_bytes)
+        self._acquire_lock()
         if overwrite:
             self._clear()
-        manifest, plan = read_manifest(self.path), _read_json(self.path / WORK / "plan.json")
-        if manifest is not None:
-            if manifest.get("plan") == self.plan:
-                return False
-            raise InputError(
-                f"{self.path} holds a finished run with other settings or input; "
-                "give --overwrite to replace it, or another OUTPUT"
-            )
-        if plan is not None and plan != self.plan:
-            differing = _differences(plan, self.plan)
-            raise InputError(
-                f"{self.path} holds an unfinished run that differs in {differing}; "
-                "give --overwrite to start anew, or the same settings to go on"
-            )
-        if plan is None and not overwrite and self.path.exists() and any(self.path.iterdir()):
-            raise InputError(
-                f"{self.path} is not empty and holds no freqsan run; give an empty or new OUTPUT"
-            )
-        if plan is None:
-            check_space(self.path, needed_bytes)
         for leftover in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
             leftover.unlink()
         write_json(self.path / WORK / "plan.json", self.plan)
         return True
 
+    def close(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _holds_foreign_files(self) -> bool:
+        return self.path.exists() and any(p.name != WORK for p in self.path.iterdir())
+
+    def _is_unfinished(self, manifest: dict[str, Any]) -> bool:
+        """False for a manifest of this very run."""
+        if manifest["plan"] != self.plan:
+            raise InputError(
+                f"{self.path} holds a finished run that differs in "
+                f"{_differences(manifest['plan'], self.plan)}; give --overwrite to replace it, "
+                "or another OUTPUT"
+            )
+        # Left by a run that was killed right after its commit.
+        shutil.rmtree(self.path / WORK, ignore_errors=True)
+        return False
+
+    def _acquire_lock(self) -> None:
+        (self.path / WORK).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / WORK / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"another freqsan run is writing to {self.path} right now; wait for it or give "
+                "another OUTPUT"
+            ) from error
+        self._lock = lock
+
     def _clear(self) -> None:
         """Remove an earlier run, and only what is ours."""
-        if not self.path.exists():
-            return
-        ours = (
-            read_manifest(self.path) is not None
-            or _read_json(self.path / WORK / "plan.json") is not None
-        )
-        if any(self.path.iterdir()) and not ours:
-            raise InputError(
-                f"{self.path} is not empty and holds no freqsan run; --overwrite replaces only "
-                "freqsan's own output, so empty it yourself or give another OUTPUT"
-            )
         # A run killed from here on must neither look finished nor like somebody else's files.
         write_json(self.path / WORK / "plan.json", {"job": "overwritten"})
-        for name in OWN_ENTRIES:
-            entry = self.path / name
-            if entry.is_dir():
+        for entry in (*(self.path / name for name in OWN_ENTRIES), *self._receipt_files()):
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
+
+    def _receipt_files(self) -> list[Path]:
+        return sorted((self.path / WORK).glob("shard-*.json"))
 
     def receipts(self, skip: Container[int] = ()) -> dict[int, Receipt]:
         """Receipts of the finished shards, by shard number, but those in ``skip``.
@@ -137,7 +164,7 @@ class Output:
         A shard whose files are gone, or are not the size they had, is not finished.
         """
         found = {}
-        for file in sorted((self.path / WORK).glob("shard-*.json")):
+        for file in self._receipt_files():
             index = int(file.stem.removeprefix("shard-"))
             if index not in skip:
                 receipt = Receipt(**json.loads(file.read_text(encoding="utf-8")))
@@ -152,34 +179,32 @@ class Output:
     def commit(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, the act that makes the run a result, and tidy up."""
         write_json(self.path / MANIFEST, manifest)
-        shutil.rmtree(self.path / WORK)
+        shutil.rmtree(self.path / WORK, ignore_errors=True)
 
 
 def read_manifest(output: Path) -> dict[str, Any] | None:
-    """The manifest of a finished run; None where there is none.
+    """The manifest of a finished run; None where there is none of freqsan's.
 
     Raises:
         InputError: there is one, but it is unreadable.
     """
-    return _read_json(output / MANIFEST)
+    found = _read_json(output / MANIFEST)
+    return found if _is_ours(found) else None
+
+
+def _is_ours(manifest: dict[str, Any] | None) -> bool:
+    """Whether a manifest.json is freqsan's own: other programs write files of that name too."""
+    return manifest is not None and {"freqsan", "job", "plan"} <= manifest.keys()
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{file} is unreadable ({error}); remove it to go on") from error
-
-
-def size_of(location: str) -> int:
-    """Bytes of a local file or directory; 0 for what is not local."""
-    path = Path(location)
-    if path.is_file():
-        return path.stat().st_size
-    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return found if isinstance(found, dict) else None
 
 
 def write_receipt(output: Path, receipt: Receipt) -> None:
@@ -201,42 +226,6 @@ def take_failure(output: Path) -> Exception | None:
     return {"InputError": InputError}.get(found["kind"], RunError)(found["text"])
 
 
-def check_apart(input_path: str, output: Path) -> None:
-    """Refuse an output inside the input, or the other way round.
-
-    Raises:
-        InputError: one lies within the other, or OUTPUT is a file or cannot be written to.
-    """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; OUTPUT must be a directory")
-    there, here = Path(input_path), output.resolve()
-    if there.exists():
-        there = there.resolve()
-        if here == there or here.is_relative_to(there) or there.is_relative_to(here):
-            raise InputError(
-                f"OUTPUT {output} and INPUT {input_path} lie within each other; "
-                "give an OUTPUT outside the input"
-            )
-    parent = next(p for p in (here, *here.parents) if p.exists())
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{parent} cannot be written to; give another OUTPUT")
-
-
-def check_space(output: Path, needed: int) -> None:
-    """Refuse to start what cannot end.
-
-    Raises:
-        RunError: the file system of ``output`` has fewer than ``needed`` bytes free.
-    """
-    parent = next(p for p in (output, *output.parents) if p.exists())
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise RunError(
-            f"no space left for {output}: {free / 1e6:,.0f} MB free, about "
-            f"{needed / 1e6:,.0f} MB needed; free some or give another OUTPUT"
-        )
-
-
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     def flat(plan: dict[str, Any]) -> dict[str, Any]:
         rest = {k: v for k, v in plan.items() if k not in ("options", "versions")}
@@ -244,4 +233,5 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
 
     before, after = flat(old), flat(new)
     names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-    return ", ".join(names)
+    words = {"source_sha256": "the input's files", "shards": "the number of shards"}
+    return ", ".join(words.get(name, name) for name in names)

@@ -51,7 +51,7 @@ class ConformalPolicy:
 
     Args:
         groups: the calibration.
-        max_clean_loss: the share of clean images that may be flagged, above 0, below 1.
+        max_clean_loss: the share of clean images that may be flagged, above 0, at most 0.5.
 
     Raises:
         ValueError: a clean loss out of range, no groups, unsorted or non-finite scores,
@@ -59,8 +59,8 @@ class ConformalPolicy:
     """
 
     def __init__(self, groups: Sequence[CalibrationGroup], max_clean_loss: float):
-        if not 0 < max_clean_loss < 1:
-            raise ValueError(f"max clean loss: expected above 0 and below 1, got {max_clean_loss}")
+        if not 0 < max_clean_loss <= 0.5:
+            raise ValueError(f"max clean loss: expected above 0, at most 0.5, got {max_clean_loss}")
         if not groups:
             raise ValueError("calibration: expected at least one group of clean scores, got none")
         for group in groups:

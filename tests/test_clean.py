@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import clean
+from pipelines import clean, ingest, score
 from pipelines.errors import InputError, RunError
 from pipelines.jobs.demo import SAMPLE
 from pipelines.shards import ParquetPart
@@ -205,7 +206,7 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
     before = {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
     clean(str(image_set), cleaned, max_clean_loss=LOSS, shard_rows=60, quiet=True)
     assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
-    with pytest.raises(InputError, match="other settings or input; give --overwrite"):
+    with pytest.raises(InputError, match="differs in max_clean_loss; give --overwrite"):
         clean(str(image_set), cleaned, max_clean_loss=0.05, shard_rows=60, quiet=True)
     assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
 
@@ -222,13 +223,81 @@ def test_overwrite_removes_stale_shards_and_only_what_is_ours(
     assert {f.name.partition("-of-")[2] for f in (output / "data").iterdir()} == {"00008.parquet"}
     assert (output / "notes.txt").read_text() == "mine"
 
+
+@pytest.mark.parametrize("manifest", ['{"name": "my web app"}', "[1, 2]"])
+def test_overwrite_does_not_touch_what_is_not_ours(
+    image_set: Path, tmp_path: Path, manifest: str
+) -> None:
     foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "data").mkdir()
+    (foreign / "data").mkdir(parents=True)
+    (foreign / "manifest.json").write_text(manifest)
     (foreign / "data" / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="holds no freqsan run"):
-        clean(str(image_set), foreign, overwrite=True, quiet=True)
-    assert (foreign / "data" / "thesis.txt").exists()
+        clean(image_set, foreign, overwrite=True, quiet=True)
+    assert {p.name for p in foreign.rglob("*")} == {"data", "manifest.json", "thesis.txt"}
+
+
+def test_overwrite_does_not_delete_its_own_input(image_set: Path, tmp_path: Path) -> None:
+    ingest(image_set, tmp_path / "set", quiet=True)
+    for given in (f"{tmp_path}/set/data/*.parquet", f"file://{tmp_path}/set"):
+        with pytest.raises(InputError, match="lie within each other"):
+            clean(given, tmp_path / "set", overwrite=True, quiet=True)
+    with pytest.raises(InputError, match=r"--trusted .* lie within each other"):
+        clean(image_set, tmp_path / "set", trusted=tmp_path / "set", overwrite=True, quiet=True)
+    assert read(tmp_path / "set", "data/train").num_rows == ROWS
+
+
+def test_two_runs_cannot_write_to_one_output(image_set: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "out" / ".freqsan").mkdir(parents=True)
+    with (
+        FileLock(tmp_path / "out" / ".freqsan" / "lock"),
+        pytest.raises(InputError, match="another freqsan run is writing"),
+    ):
+        clean(image_set, tmp_path / "out", quiet=True)
+    clean(image_set, tmp_path / "out", quiet=True)
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, color in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (32, 32), color).save(folder / f"{i}.png")
+    clean(folder, tmp_path / "out", quiet=True)
+    Image.new("RGB", (32, 32), "white").save(folder / "1.png")
+    with pytest.raises(InputError, match="differs in the input's files; give --overwrite"):
+        clean(folder, tmp_path / "out", quiet=True)
+
+
+def test_memory_does_not_grow_with_the_size_of_pictures_that_are_not_judged(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    for i in range(30):
+        Image.new("1", (7000, 7000)).save(folder / f"{i}.png", optimize=True)
+    tracemalloc.start()
+    try:
+        score(folder, tmp_path / "out", workers=1, quiet=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20  # one such picture decoded is 147 MB
+
+
+def test_raw_bytes_columns_load_as_images(image_set: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    raw = [row["bytes"] for row in pq.read_table(image_set)["image"].to_pylist()]
+    table = pa.table({"picture": pa.array(raw, pa.binary()), "label": list(range(ROWS))})
+    pq.write_table(table, tmp_path / "raw.parquet")
+    clean(tmp_path / "raw.parquet", tmp_path / "out", max_clean_loss=LOSS, quiet=True)
+    written = [read(tmp_path / "out", f"data/{split}") for split in ("clean", "poisoned")]
+    assert sorted(pa.concat_tables(written)["picture"].to_pylist()) == sorted(raw)
+    loaded = load_dataset(str(tmp_path / "out"), split="clean", cache_dir=str(tmp_path / "cache"))
+    assert loaded[0]["picture"].size == (32, 32)
 
 
 def test_bad_images_are_rejected_with_their_reason_and_their_bytes(tmp_path: Path) -> None:

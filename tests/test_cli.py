@@ -94,6 +94,35 @@ def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) 
     assert_one_line(run("clean", small_set, file), 2, "is a file")
 
 
+def test_what_a_worker_finds_out_is_one_line_too(small_set: Path, tmp_path: Path) -> None:
+    whole = small_set.read_bytes()
+    middle = len(whole) // 3
+    corrupt = tmp_path / "corrupt.parquet"
+    corrupt.write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "clean", "--quiet", corrupt, tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 2)
+    assert len(done.stderr.splitlines()) == (done.returncode > 0), done.stderr
+
+
+def test_a_damaged_run_cannot_be_reported_on(small_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("clean", small_set, out, "--quiet").exit_code == 0
+    (out / "report" / "summary.json").write_text("{}")
+    assert_one_line(run("report", out), 2, "is damaged")
+    (out / "manifest.json").write_text("[1, 2]")
+    assert_one_line(run("report", out), 2, "no finished run")
+
+
+def test_an_unknown_runner_is_bad_usage(small_set: Path, tmp_path: Path) -> None:
+    result = run("clean", small_set, tmp_path / "out", "--runner", "Foo", "--quiet")
+    assert_one_line(result, 2, "Beam refuses these options")
+
+
 def test_a_forgotten_dash_dash_is_a_usage_error(small_set: Path, tmp_path: Path) -> None:
     result = run("clean", small_set, tmp_path / "out", "surplus")
     assert result.exit_code == 2

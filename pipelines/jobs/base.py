@@ -1,6 +1,5 @@
 """What all sharded jobs share: from a source to an output with a manifest."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 from detector.model import Detector, DetectorError
 from pipelines.calibration import Calibration
 from pipelines.chain import DEFAULT_RUNNER, Step, run_chain
-from pipelines.errors import InputError
-from pipelines.output import MANIFEST, Output, Receipt, check_apart, make_plan
+from pipelines.errors import InputError, RunError
+from pipelines.guards import check_apart, check_output
+from pipelines.output import Output, Receipt, make_plan, read_manifest
 from pipelines.progress import Progress
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
@@ -45,7 +45,7 @@ class Settings:
                     f"{name.replace('_', ' ')}: expected at least 1, got {getattr(self, name)}"
                 )
 
-    def open(self, location: str) -> Source:
+    def open(self, location: str | Path) -> Source:
         """Resolve ``location``.
 
         Raises:
@@ -73,14 +73,14 @@ def load_detector(name: str) -> Detector:
 
 
 def judging_options(
-    identity: str, max_clean_loss: float, trusted: str | None, calibration: Calibration
+    identity: str, max_clean_loss: float, trusted: str | Path | None, calibration: Calibration
 ) -> dict[str, Any]:
     """The settings that decide scores and verdicts."""
     return {
         "detector": identity,
         "policy": "budget",
         "max_clean_loss": max_clean_loss,
-        "trusted": trusted,
+        "trusted": None if trusted is None else str(trusted),
         "calibration_sha256": calibration.digest(),
     }
 
@@ -113,31 +113,43 @@ def run_job(
         InputError: the output holds something else, or the input turned out unreadable.
         RunError: the run failed.
     """
-    check_apart(source.location, output_path)
+    check_output(output_path)
+    check_apart(source.root, f"INPUT {source.location}", output_path)
     output = Output(output_path, make_plan(job, source, options))
-    if not output.open(overwrite=settings.overwrite, needed_bytes=needed_bytes):
-        Progress(what, quiet=settings.quiet).say(
-            f"{output_path} already holds this very run, finished: nothing to do"
+    try:
+        if not output.open(overwrite=settings.overwrite, needed_bytes=needed_bytes):
+            Progress(what, quiet=settings.quiet).say(
+                f"{output_path} already holds this very run, finished: nothing to do"
+            )
+            return read_manifest(output_path) or {}
+        receipts = run_chain(
+            step,
+            source,
+            output,
+            runner=settings.runner,
+            beam_options=settings.beam_options,
+            progress=Progress(what, quiet=settings.quiet),
         )
-        return dict(json.loads((output_path / MANIFEST).read_text(encoding="utf-8")))
-    receipts = run_chain(
-        step,
-        source,
-        output,
-        runner=settings.runner,
-        beam_options=settings.beam_options,
-        progress=Progress(what, quiet=settings.quiet),
-    )
-    told = finish(output, receipts)
-    manifest = {
-        "freqsan": output.plan["versions"]["freqsan"],
-        "job": job,
-        "input": {"location": source.location, "kind": source.kind, "notes": list(source.notes)},
-        **told,
-        "shards": [{"index": r.index, "files": r.files} for r in receipts],
-        "options": options,
-        "versions": output.plan["versions"],
-        "plan": output.plan,
-    }
-    output.commit(manifest)
+        manifest = {
+            "freqsan": output.plan["versions"]["freqsan"],
+            "job": job,
+            "input": {
+                "location": source.location,
+                "kind": source.kind,
+                "notes": list(source.notes),
+            },
+            **finish(output, receipts),
+            "shards": [{"index": r.index, "files": r.files} for r in receipts],
+            "options": options,
+            "versions": output.plan["versions"],
+            "plan": output.plan,
+        }
+        output.commit(manifest)
+    except OSError as error:
+        raise RunError(
+            f"{error.strerror or error} ({error.filename or output_path}); finished shards are "
+            "kept: mend that and run the same command again to go on"
+        ) from error
+    finally:
+        output.close()
     return manifest

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.calibration import Calibration, calibrate
 from pipelines.cards import write_card
 from pipelines.errors import RunError
+from pipelines.guards import check_apart
 from pipelines.jobs.base import (
     DEFAULT_DETECTOR,
     Settings,
@@ -16,7 +17,7 @@ from pipelines.jobs.base import (
     run_job,
 )
 from pipelines.judging import JudgeStep
-from pipelines.output import Output, Receipt, size_of
+from pipelines.output import Output, Receipt
 from pipelines.shards import write_json
 from pipelines.sources.base import Source
 from sanitizer.records import CLEAN, POISONED, REJECTED
@@ -26,12 +27,12 @@ from sanitizer.validation import validate_run
 
 
 def clean(
-    input: str,
+    input: str | Path,
     output: str | Path,
     *,
     detector: str = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
-    trusted: str | None = None,
+    trusted: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Split an image set into clean, poisoned and rejected samples.
@@ -40,7 +41,7 @@ def clean(
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same.
         detector: name of a bundled detector, or directory of one.
-        max_clean_loss: the share of clean images that may be lost, above 0, below 1.
+        max_clean_loss: the share of clean images that may be lost, above 0, at most 0.5.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
         settings: as in :class:`pipelines.jobs.base.Settings`.
 
@@ -48,15 +49,22 @@ def clean(
         The manifest, as written to ``output/manifest.json``.
 
     Raises:
-        InputError: bad usage or input; nothing was written.
+        InputError: bad usage or input. What was not seen before the work began, such as a
+            corrupt file, leaves an unfinished run behind, without a manifest.
         RunError: the run failed; what was finished is kept for the next run.
     """
     chosen, output = Settings(**settings), Path(output)
     loaded = load_detector(detector)
     source = chosen.open(input)
     calibration = calibrate(
-        loaded, max_clean_loss, trusted, workers=chosen.workers, quiet=chosen.quiet
+        loaded,
+        max_clean_loss,
+        trusted,
+        image_column=chosen.image_column,
+        workers=chosen.workers,
+        quiet=chosen.quiet,
     )
+    check_apart(calibration.root, f"--trusted {trusted}", output)
     return run_job(
         "clean",
         source,
@@ -71,7 +79,7 @@ def clean(
             max_clean_loss=max_clean_loss,
         ),
         what="cleaning",
-        needed_bytes=size_of(input),
+        needed_bytes=source.nbytes,
         settings=chosen,
     )
 
@@ -111,6 +119,8 @@ def _finish(
         f"Of {counts['read']:,} images {counts[CLEAN]:,} passed, {counts[POISONED]:,} were "
         f"removed and {counts[REJECTED]:,} could not be judged (`rejected/`). "
         "`report/index.html` shows why.",
+        source.schema,
+        source.image_column,
     )
     return {
         "counts": counts,
@@ -133,7 +143,7 @@ def check_run(output: Path, rows: list[int], summary: dict[str, Any]) -> None:
     if not validation.success:
         raise RunError(
             f"validation failed: {'; '.join(validation.failures)} "
-            f"(all in {output / 'report' / 'validation.json'}); no manifest was written"
+            f"(all in {output / 'report' / 'validation.json'}); do not use this output"
         )
 
 

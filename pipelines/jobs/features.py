@@ -84,7 +84,7 @@ class FeatureStep:
         return {"rows": rows, "tiles": features.rows, "rejected": dict(sorted(kinds.items()))}
 
 
-def features(input: str, output: str | Path, **settings: Any) -> dict[str, Any]:
+def features(input: str | Path, output: str | Path, **settings: Any) -> dict[str, Any]:
     """Write the DCT coefficients of every image's tiles; arguments and errors as for ``ingest``."""
     chosen = Settings(**settings)
     source = chosen.open(input)

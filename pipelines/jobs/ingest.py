@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.cards import write_card
 from pipelines.jobs.base import Settings, run_job
-from pipelines.output import Output, Receipt, size_of
+from pipelines.output import Output, Receipt
 from pipelines.shards import ShardFiles
 from pipelines.sources.base import Shard
 
@@ -30,7 +30,7 @@ class IngestStep:
         return {"rows": part.rows}
 
 
-def ingest(input: str, output: str | Path, **settings: Any) -> dict[str, Any]:
+def ingest(input: str | Path, output: str | Path, **settings: Any) -> dict[str, Any]:
     """Copy an image set to Parquet shards that ``load_dataset`` and ``clean`` read.
 
     Args:
@@ -42,7 +42,7 @@ def ingest(input: str, output: str | Path, **settings: Any) -> dict[str, Any]:
         The manifest, as written to ``output/manifest.json``.
 
     Raises:
-        InputError: bad usage or input; nothing was written.
+        InputError: bad usage or input.
         RunError: the run failed.
     """
     chosen = Settings(**settings)
@@ -51,7 +51,15 @@ def ingest(input: str, output: str | Path, **settings: Any) -> dict[str, Any]:
     def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
         rows = sum(r.summary["rows"] for r in receipts)
         text = f"{rows:,} images from {source.kind}, with a stable `sample_id` each."
-        write_card(written.path, ("train",), "Image set read by freqsan", text)
+        splits = ("train",) if rows else ()
+        write_card(
+            written.path,
+            splits,
+            "Image set read by freqsan",
+            text,
+            source.schema,
+            source.image_column,
+        )
         return {"counts": {"read": rows}}
 
     return run_job(
@@ -62,6 +70,6 @@ def ingest(input: str, output: str | Path, **settings: Any) -> dict[str, Any]:
         {},
         finish,
         what="reading",
-        needed_bytes=size_of(input),
+        needed_bytes=source.nbytes,
         settings=chosen,
     )

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from sanitizer.report import write_report
-
 from pipelines.errors import InputError
 from pipelines.jobs.clean import check_run, read_summary
 from pipelines.output import read_manifest
+from sanitizer.report import write_report
 
 
 def report(output: str | Path) -> Path:
@@ -25,12 +24,18 @@ def report(output: str | Path) -> Path:
         raise InputError(
             f"{output} holds no finished run of freqsan clean (no manifest.json of it)"
         )
-    summary = read_summary(output)
-    rows = [
-        shard["files"][name]["rows"]
-        for shard in manifest["shards"]
-        for name in shard["files"]
-        if name.startswith("scores/")
-    ]
-    check_run(output, rows, summary)
-    return write_report(output, summary)
+    try:
+        summary = read_summary(output)
+        rows = [
+            shard["files"][name]["rows"]
+            for shard in manifest["shards"]
+            for name in shard["files"]
+            if name.startswith("scores/")
+        ]
+        check_run(output, rows, summary)
+        return write_report(output, summary)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # ValueError is also what Arrow says of a damaged Parquet file.
+        raise InputError(
+            f"{output} is damaged ({type(error).__name__}: {error}); clean again with --overwrite"
+        ) from error

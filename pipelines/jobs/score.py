@@ -19,12 +19,12 @@ from sanitizer.summary import empty_summary, finish_summary, merge
 
 
 def score(
-    input: str,
+    input: str | Path,
     output: str | Path,
     *,
     detector: str = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
-    trusted: str | None = None,
+    trusted: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Score an image set into ``output/scores/``; arguments and errors as for ``clean``."""
@@ -32,7 +32,12 @@ def score(
     loaded = load_detector(detector)
     source = chosen.open(input)
     calibration = calibrate(
-        loaded, max_clean_loss, trusted, workers=chosen.workers, quiet=chosen.quiet
+        loaded,
+        max_clean_loss,
+        trusted,
+        image_column=chosen.image_column,
+        workers=chosen.workers,
+        quiet=chosen.quiet,
     )
 
     def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sanitizer.spectrum import mean_spectrum, save_heat_map
 
 from pipelines.batches import encoded_images, prepare
 from pipelines.errors import InputError
 from pipelines.jobs.base import Settings
 from pipelines.progress import Progress
+from sanitizer.spectrum import mean_spectrum, save_heat_map
 
 
-def spectrum(input: str, output: str | Path, **settings: Any) -> dict[str, int]:
+def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str, int]:
     """Draw the mean log-magnitude DCT of all tiles of an image set.
 
     Args:
@@ -29,6 +29,8 @@ def spectrum(input: str, output: str | Path, **settings: Any) -> dict[str, int]:
         InputError: unreadable input, or no image in it that can be used.
     """
     chosen, path = Settings(**settings), Path(output)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: expected the name of a PNG, ending in .png")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path.absolute().parent} is no directory; give a PNG path inside one")
     source = chosen.open(input)
@@ -52,5 +54,5 @@ def spectrum(input: str, output: str | Path, **settings: Any) -> dict[str, int]:
     except ValueError as error:
         raise InputError(f"{input}: no image could be averaged ({error})") from error
     progress.finish()
-    save_heat_map({Path(input).name or input: mean}, path)
+    save_heat_map({Path(input).name or str(input): mean}, path)
     return counts

@@ -1,0 +1,59 @@
+"""What is refused before a job writes anything."""
+
+import os
+import shutil
+from pathlib import Path
+
+from pipelines.errors import InputError, RunError
+
+
+def check_output(output: Path) -> None:
+    """Refuse an OUTPUT that cannot become a directory of ours.
+
+    Raises:
+        InputError: it is a file or a dangling link, or cannot be written to.
+    """
+    if (output.exists() or output.is_symlink()) and not output.is_dir():
+        raise InputError(f"{output} is a file or a broken link; OUTPUT must be a directory")
+    parent = _existing(output)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent} cannot be written to; give another OUTPUT")
+
+
+def check_apart(root: str | None, given: str, output: Path) -> None:
+    """Refuse an output inside an input, or the other way round.
+
+    Args:
+        root: what the input's files lie in, a local path; None where it is not local.
+        given: the input in the user's words.
+
+    Raises:
+        InputError: one lies within the other.
+    """
+    if root is None:
+        return
+    there, here = Path(root).resolve(), output.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InputError(
+            f"OUTPUT {output} and {given} lie within each other; give an OUTPUT apart from it"
+        )
+
+
+def check_space(output: Path, needed: int) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        RunError: the file system of ``output`` has fewer than ``needed`` bytes free.
+    """
+    free = shutil.disk_usage(_existing(output)).free
+    if free < needed:
+        raise RunError(
+            f"no space left for {output}: {free / 1e6:,.0f} MB free, about "
+            f"{needed / 1e6:,.0f} MB needed; free some or give another OUTPUT"
+        )
+
+
+def _existing(path: Path) -> Path:
+    """The nearest of a path and its parents that exists."""
+    path = path.absolute()
+    return next(p for p in (path, *path.parents) if p.exists())
