@@ -11,12 +11,15 @@ from sanitizer.tiles import tiles
 #: Images of alike numbers of tiles are calibrated together: a maximum over more is higher.
 TILE_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
 
+#: Images of a calibration group at least: what a clean loss of 1 % needs.
+MIN_IMAGES = 99
+
 #: Tiles scored in one go; bounds the memory of the network's activations.
 BATCH = 256
 
 
 def calibrate(
-    detector: Detector, images: Mapping[str, Iterable[np.ndarray]], min_images: int = 99
+    detector: Detector, images: Mapping[str, Iterable[np.ndarray]], min_images: int = MIN_IMAGES
 ) -> list[dict[str, Any]]:
     """Calibration groups of clean images never trained on.
 

@@ -1,6 +1,7 @@
 """A detector: a directory with ``weights.safetensors`` and ``detector.json``."""
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -37,7 +38,7 @@ class Detector:
 
     Attributes:
         name: of the detector, such as ``"freqsan-small"``.
-        digest: first 12 hexadecimal digits of the SHA-256 of its weights file.
+        digest: first 12 hexadecimal digits of a SHA-256 over all that decides a score.
         card: the contents of ``detector.json``, without the calibration scores.
         calibration: groups of clean scores, dicts with ``name``, ``min_tiles``,
             ``max_tiles`` and ``scores`` (float32, ascending).
@@ -56,6 +57,8 @@ class Detector:
         self._weights = _tensors(network)
         self._network = for_scoring(network).to(self._device)
         self._temperature = float(card["temperature"])
+        if not 0 < self._temperature < float("inf"):
+            raise ValueError(f"temperature: expected above 0, got {self._temperature}")
 
     @property
     def identity(self) -> str:
@@ -98,10 +101,10 @@ class Detector:
             check_shapes(network, tensors)
             network.load_state_dict(tensors)
             calibration = [read_group(g) for g in card.pop("calibration")]
-            return cls(card["name"], network, _digest(data), card, calibration)
+            return cls(card["name"], network, _digest(data, card), card, calibration)
         except KeyError as error:
             raise DetectorError(f"{directory / CARD} lacks the entry {error}") from error
-        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        except (ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise DetectorError(f"{directory} is no working detector: {one_line(error)}") from error
 
     @classmethod
@@ -121,7 +124,7 @@ class Detector:
             "held_out_detection_at_1_percent_clean_loss": trained.figures,
             "versions": _versions(),
         }
-        return cls(name, trained.network, _digest(data), {**own, **(card or {})}, [])
+        return cls(name, trained.network, _digest(data, own), {**own, **(card or {})}, [])
 
     def save(self, directory: Path) -> None:
         """Write ``weights.safetensors`` and ``detector.json``, each atomically."""
@@ -154,8 +157,9 @@ def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
+def _digest(weights: bytes, card: Mapping[str, Any]) -> str:
+    settings = json.dumps([card["network"], card["temperature"]], sort_keys=True).encode()
+    return hashlib.sha256(weights + settings).hexdigest()[:12]
 
 
 def _versions() -> dict[str, str]:

@@ -59,9 +59,14 @@ def check_shapes(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 def read_group(stored: dict[str, Any]) -> dict[str, Any]:
     """One calibration group, its scores as an ascending float32 array."""
     scores = np.asarray(stored["scores"], dtype=np.float32)
-    if scores.ndim != 1 or not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
-        raise ValueError(f"calibration group {stored['name']!r}: expected ascending finite scores")
+    in_range = np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()
+    if scores.ndim != 1 or not len(scores) or not in_range or (np.diff(scores) < 0).any():
+        raise ValueError(
+            f"calibration group {stored['name']!r}: expected ascending scores from 0 to 1"
+        )
     limits = {key: int(stored[key]) for key in ("min_tiles", "max_tiles")}
+    if not 1 <= limits["min_tiles"] <= limits["max_tiles"]:
+        raise ValueError(f"calibration group {stored['name']!r}: expected 1 <= min <= max tiles")
     return {"name": str(stored["name"]), **limits, "scores": scores}
 
 

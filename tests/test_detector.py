@@ -192,7 +192,7 @@ def edit(directory: Path, change) -> None:
         (lambda d: edit(d, lambda c: c.pop("temperature")), "lacks the entry 'temperature'"),
         (
             lambda d: edit(d, lambda c: c["calibration"][0]["scores"].reverse()),
-            "expected ascending finite scores",
+            "expected ascending scores from 0 to 1",
         ),
     ],
 )

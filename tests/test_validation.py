@@ -266,6 +266,7 @@ def test_the_pages_hold_no_markup_of_the_ids(tmp_path: Path) -> None:
     for page in pages:
         assert "alert(1)</script>" not in page.read_text()
         assert "<b>cat" not in page.read_text()
+        assert "default-src 'none'" in page.read_text()
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:

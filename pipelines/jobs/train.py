@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from detector.calibration import calibrate
+from detector.calibration import MIN_IMAGES, TILE_RANGES, calibrate
 from detector.histories import jpeg, training_views
 from detector.model import CARD, Detector
 from detector.training import TrainProgress, TrainSettings
 from detector.training import train as fit
 from pipelines.batches import encoded_images
 from pipelines.errors import InputError
+from pipelines.guards import check_output
 from pipelines.progress import Progress
 from pipelines.sources import open_source
 from sanitizer.images import ImageError, decode
@@ -29,10 +30,16 @@ MAX_POOL = 400_000
 #: Views that figures and the score's scale are measured on, and images of a calibration group.
 MAX_HELD_OUT, MAX_CALIBRATION = 2_000, 1_500
 
+#: Views that figures can be measured on at all.
+MIN_HELD_OUT = 100
+
 #: Of 20 parts by a hash of the sample id, the first is held out to measure on; two more
 #: calibrate, unless there are images for that.
 PARTS, CALIBRATION_PARTS = 20, (1, 2)
 
+
+#: Encodings that calibration images are scored in; as JPEG, of this quality.
+ENCODINGS = {"as given": None, "jpeg q95": 95, "jpeg q75": 75}
 
 #: Folder of the checkpoint, inside the detector's directory while it is in training.
 WORK = ".training"
@@ -90,8 +97,8 @@ def train(
     """
     output = Path(output)
     _check_output(output)
-    if epochs < 1:
-        raise InputError(f"epochs: expected at least 1, got {epochs}")
+    if epochs < 1 or seed < 0:
+        raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
     pool, held_out = Reservoir(MAX_POOL, seed), Reservoir(MAX_HELD_OUT, seed)
     calibration: dict[str, Reservoir] = {}
     rng = np.random.default_rng(seed)
@@ -106,11 +113,13 @@ def train(
     for location in calibrate_on:
         for _, pixels in _images(location, quiet):
             calibration.setdefault(_name(location), _reservoir(seed)).offer(pixels)
-    if len(held_out.kept) < 100:
+    if len(held_out.kept) < MIN_HELD_OUT:
         raise InputError(
             f"found {pool.offered + held_out.offered:,} usable views in {', '.join(inputs)}, "
             "expected at least some 2,000; give more clean images"
         )
+    groups = _groups(calibration)
+    _check_calibration(groups)
     settings = TrainSettings(epochs=epochs, seed=seed)
     try:
         trained = fit(
@@ -128,12 +137,7 @@ def train(
         "pool_views": len(pool.kept),
     }
     detector = Detector.of(output.resolve().name, trained, card)
-    detector.calibration = calibrate(detector, _groups(calibration))
-    if not detector.calibration:
-        raise InputError(
-            f"found {sum(r.offered for r in calibration.values())} images to calibrate on, "
-            "expected at least 99 of alike size; give more with --calibrate-on"
-        )
+    detector.calibration = calibrate(detector, groups)
     detector.save(output)
     for file in (output / WORK).iterdir():
         file.unlink()
@@ -142,8 +146,7 @@ def train(
 
 
 def _check_output(output: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; --output must be a directory")
+    check_output(output)
     if (output / CARD).exists():
         raise InputError(f"{output} holds a detector already; give another --output")
     if output.exists() and any(p.name != WORK for p in output.iterdir()):
@@ -185,10 +188,24 @@ def _groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
     groups = {}
     for name, reservoir in calibration.items():
         judged = [pixels for pixels in reservoir.kept if _is_judged(pixels)]
-        groups[f"{name} as given"] = judged
-        for quality in (95, 75):
-            groups[f"{name} jpeg q{quality}"] = [jpeg(pixels, quality) for pixels in judged]
+        for encoding, quality in ENCODINGS.items():
+            groups[f"{name} {encoding}"] = [
+                pixels if quality is None else jpeg(pixels, quality) for pixels in judged
+            ]
     return groups
+
+
+def _check_calibration(groups: dict[str, list[np.ndarray]]) -> None:
+    """See before hours of training that there will be something to calibrate on."""
+    counts = [len(tiles(pixels)) for images in groups.values() for pixels in images]
+    alike = [sum(low <= count <= high for count in counts) for low, high in TILE_RANGES]
+    # Each image is in as many groups as there are encodings.
+    most = max(alike) // max(1, len(ENCODINGS))
+    if most < MIN_IMAGES:
+        raise InputError(
+            f"found {most} images of alike size to calibrate on that a detector judges (8 to 160 "
+            f"px a side), expected at least {MIN_IMAGES}; give more with --calibrate-on"
+        )
 
 
 def _is_judged(pixels: np.ndarray) -> bool:

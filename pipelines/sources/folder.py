@@ -74,10 +74,11 @@ class FolderShard:
             yield {"image": image, "label": label, "sample_id": sample_id}, len(data or b"")
 
     def _bytes(self, name: str, stamp: files.Stamp) -> bytes | None:
+        if (stamp.size or 0) > files.MAX_FILE_BYTES:
+            return None
         try:
             with files.open_file(self.root, name, stamp) as file:
-                data = file.read(files.MAX_FILE_BYTES + 1)
-                return data if len(data) <= files.MAX_FILE_BYTES else None
+                return file.read()
         except OSError:
             self._check_unreadable(name, stamp)
             return None

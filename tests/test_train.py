@@ -1,0 +1,57 @@
+"""``train`` as a user sees it: from clean images to a detector that ``clean`` takes."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from detector.training import TrainSettings
+from pipelines import clean, train
+from pipelines.errors import InputError
+from pipelines.jobs import train as job
+from pipelines.jobs.demo import SAMPLE
+
+
+@pytest.fixture(autouse=True)
+def small_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs of 128 pairs instead of 40,000, and a few held-out views are enough."""
+    monkeypatch.setattr(job, "MIN_HELD_OUT", 10)
+    monkeypatch.setattr(
+        job, "TrainSettings", lambda epochs, seed: TrainSettings(epochs, pairs=128, seed=seed)
+    )
+
+
+def innocent(path: Path, start: int, stop: int) -> str:
+    table = pq.read_table(str(SAMPLE))
+    keep = [i for i, poisoned in enumerate(table["is_poisoned"].to_pylist()) if not poisoned]
+    pq.write_table(table.take(keep[start:stop]), path)
+    return str(path)
+
+
+def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
+    images = innocent(tmp_path / "images.parquet", 0, 400)
+    trusted = innocent(tmp_path / "more.parquet", 400, 600)
+    card = train(
+        [images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, licence="CC BY", quiet=True
+    )
+    assert card["name"] == "mine"
+    assert card["licence"] == "CC BY"
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {
+        "detector.json",
+        "weights.safetensors",
+    }
+    manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
+    assert manifest["detector"].startswith("mine@")
+    assert "more" in manifest["calibration"]["words"]
+    with pytest.raises(InputError, match="holds a detector already"):
+        train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
+
+
+def test_too_few_images_are_told_before_training(tmp_path: Path) -> None:
+    images = innocent(tmp_path / "images.parquet", 0, 400)
+    with pytest.raises(InputError, match=r"found \d+ images of alike size .* at least 99"):
+        train([images], tmp_path / "mine", epochs=1, quiet=True)
+    few = innocent(tmp_path / "few.parquet", 0, 30)
+    with pytest.raises(InputError, match="give more clean images"):
+        train([few], tmp_path / "mine", epochs=1, quiet=True)
+    assert not (tmp_path / "mine").exists()
