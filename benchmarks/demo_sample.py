@@ -2,7 +2,7 @@
 
     python -m benchmarks.demo_sample caltech101_32.parquet
 
-Writes ``pipelines/sample/caltech101_badnets.parquet``. The bundled detector never saw these
+Writes ``pipelines/sample/caltech101_random_patch.parquet``. The bundled detector never saw these
 images, nor this trigger.
 """
 
@@ -19,8 +19,8 @@ from PIL import Image as Picture
 
 import attacks
 
-ROWS, POISONED, TARGET, ATTACK = 1000, 60, "airplanes", "badnets"
-TARGET_FILE = Path(__file__).parents[1] / "pipelines" / "sample" / "caltech101_badnets.parquet"
+ROWS, POISONED, TARGET, ATTACK = 1000, 60, "airplanes", "random_patch"
+TARGET_FILE = Path(__file__).parents[1] / "pipelines" / "sample" / "caltech101_random_patch.parquet"
 
 
 def stamp(png: bytes) -> bytes:

@@ -21,7 +21,7 @@ import attacks
 from benchmarks.detection_data import decoded, table, tracks
 from detector.calibration import image_scores
 from detector.histories import Filter, jpeg, resize
-from detector.model import Detector
+from detector.model import BUNDLED, Detector
 from sanitizer.metrics import auroc, auroc_interval, bdr_at_fpr, rate, wilson
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
 
@@ -58,6 +58,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="of each data set, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("detection"))
+    parser.add_argument(
+        "--record", action="store_true", help="put the figures into the detector's card, too"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -76,6 +79,9 @@ def main() -> None:
         "rows": list(map(asdict, rows)),
     }
     arguments.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.record:
+        detector.card["measured"] = {"seed": arguments.seed, "rows": [_figures(r) for r in rows]}
+        detector.save(BUNDLED / detector.name)
 
 
 def test_images(data: Path, n: int, seed: int) -> dict[str, np.ndarray]:
@@ -162,6 +168,19 @@ def markdown(rows: list[Row], title: str) -> str:
         cells += [f"{row.bdr_at_own_1_percent_fpr:.1%}", f"{row.auroc:.3f} [{low:.3f}, {high:.3f}]"]
         lines.append(_line(cells))
     return "\n".join(lines) + "\n"
+
+
+def _figures(row: Row) -> dict[str, object]:
+    """What a detector's card says of one row."""
+    return {
+        "data": row.data,
+        "history": row.history,
+        "attack": row.attack,
+        "images": row.images,
+        "fpr": row.fpr,
+        "bdr": row.bdr,
+        "auroc": round(row.auroc, 4),
+    }
 
 
 def _share(share: float, interval: tuple[float, float]) -> str:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipelines.jobs.clean import clean
 
 #: 1,000 real images, some with a trigger; see pipelines/sample/README.md.
-SAMPLE = resources.files("pipelines") / "sample" / "caltech101_badnets.parquet"
+SAMPLE = resources.files("pipelines") / "sample" / "caltech101_random_patch.parquet"
 
 
 @dataclass(frozen=True)
