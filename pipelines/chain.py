@@ -19,6 +19,7 @@ from pipelines.output import Output, Receipt, take_failure, write_failure, write
 from pipelines.progress import Progress, watch
 from pipelines.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
+from pipelines.threads import give_memory_back
 
 #: Named in full: Beam's DirectRunner first tries to download another runner.
 DEFAULT_RUNNER = "FnApiRunner"
@@ -56,6 +57,7 @@ class RunStep(beam.DoFn):
             with ShardFiles(output, index, self.total) as files:
                 summary = self.step.run(shard, files)
                 write_receipt(output, Receipt(index, summary, files.publish()))
+            give_memory_back()
         except FreqsanError as error:
             write_failure(output, error)
             raise

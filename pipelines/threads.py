@@ -1,7 +1,9 @@
-"""How many threads work, so that neither a core idles nor two fight for one."""
+"""What a process takes of its machine: threads of its cores, and memory."""
 
+import ctypes
 import os
 
+import pyarrow as pa
 import torch
 
 
@@ -13,3 +15,11 @@ def available_cores() -> int:
 def share_cores(workers: int) -> None:
     """Give each of ``workers`` threads its share of the cores inside torch."""
     torch.set_num_threads(max(1, available_cores() // workers))
+
+
+def give_memory_back() -> None:
+    """Return to the system what is free; Arrow and glibc keep it, and each shard adds to it."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

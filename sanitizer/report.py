@@ -35,7 +35,7 @@ from sanitizer.tiles import TILE, tiles
 GALLERY = 60
 
 #: Classes, reasons and failed checks that are listed.
-LISTED = 50
+LISTED = 20
 
 #: Images of each split whose mean spectrum is drawn.
 SPECTRUM_IMAGES = 500
