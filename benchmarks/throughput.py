@@ -4,8 +4,9 @@
     python benchmarks/throughput.py cifar10_train.parquet --memory   # 50,000 against 500,000
 
 The bare loop is one process that does the unavoidable: read, decode, DCT, score, write two
-Parquet files; no ids, hashes, report or validation. All variants run in turn, several
-rounds, each as a process of its own, so that a busy machine slows them alike; medians count.
+Parquet files; no ids, hashes, report or validation. It runs on one thread, and once more with
+torch's own two. All variants run in turn, several rounds, each as a process of its own, so that
+a busy machine slows them alike; medians count.
 """
 
 import argparse
@@ -25,14 +26,19 @@ COPIES = 10
 
 MIB = 1 << 20
 
+BARE = "bare loop, one thread"
 
-def bare_loop(source: str, output: str) -> None:
+
+def bare_loop(source: str, output: str, threads: int) -> None:
     """Decode, transform, score and write, and nothing else."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from detector.model import Detector
+    import torch
     from PIL import Image
 
+    from detector.model import Detector
+
+    torch.set_num_threads(threads)
     detector = Detector.load("freqsan-small")
     file = pq.ParquetFile(source, buffer_size=MIB, pre_buffer=False)
     writers = [
@@ -65,20 +71,23 @@ def clean_command(source: str, output: str, workers: int) -> list[str]:
 
 
 def speed(source: str, rounds: int) -> None:
-    times: dict[str, list[float]] = {"bare loop": [], "1 worker": [], "2 workers": []}
+    bare = [sys.executable, __file__, source, "--bare"]
+    variants = {
+        BARE: lambda folder: [*bare, folder],
+        "bare loop, torch on two threads": lambda folder: [*bare, folder, "--threads", "2"],
+        "1 worker": lambda folder: clean_command(source, folder, 1),
+        "2 workers": lambda folder: clean_command(source, folder, 2),
+    }
+    times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
         for name, seen in times.items():
             with tempfile.TemporaryDirectory() as folder:
-                if name == "bare loop":
-                    command = [sys.executable, __file__, source, "--bare", folder]
-                else:
-                    command = clean_command(source, folder, int(name[0]))
-                seconds, _ = measure(command)
+                seconds, _ = measure(variants[name](folder))
             seen.append(seconds)
             print(f"round {number + 1}: {name} {seconds:.1f} s", file=sys.stderr, flush=True)
     print("| variant | seconds, each round | median ratio to the bare loop |\n|---|---|---|")
     for name, seen in times.items():
-        ratio = statistics.median(a / b for a, b in zip(seen, times["bare loop"], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(seen, times[BARE], strict=True))
         print(f"| {name} | {', '.join(f'{s:.1f}' for s in seen)} | {ratio:.2f} |")
 
 
@@ -103,9 +112,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="memory instead of speed")
     parser.add_argument("--bare", metavar="DIR", help="run the bare loop once, into DIR")
+    parser.add_argument("--threads", type=int, default=1, help="of torch in the bare loop")
     options = parser.parse_args()
     if options.bare:
-        bare_loop(options.source, options.bare)
+        bare_loop(options.source, options.bare, options.threads)
     elif options.memory:
         memory(options.source)
     else:
