@@ -23,7 +23,7 @@ from pipelines.sources.base import Source
 from sanitizer.records import CLEAN, POISONED, REJECTED
 from sanitizer.report import write_report
 from sanitizer.summary import empty_summary, finish_summary, merge
-from sanitizer.validation import validate_run
+from sanitizer.validation import Validation, Validator
 
 
 def clean(
@@ -65,23 +65,28 @@ def clean(
         quiet=chosen.quiet,
     )
     check_apart(calibration.root, f"--trusted {trusted}", output)
-    return run_job(
-        "clean",
-        source,
-        output,
-        JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=True),
-        judging_options(loaded.identity, max_clean_loss, trusted, calibration),
-        functools.partial(
-            _finish,
-            source=source,
-            identity=loaded.identity,
-            calibration=calibration,
-            max_clean_loss=max_clean_loss,
-        ),
-        what="cleaning",
-        needed_bytes=source.nbytes,
-        settings=chosen,
-    )
+    validator = Validator()
+    try:
+        return run_job(
+            "clean",
+            source,
+            output,
+            JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=True),
+            judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+            functools.partial(
+                _finish,
+                source=source,
+                identity=loaded.identity,
+                calibration=calibration,
+                max_clean_loss=max_clean_loss,
+                validator=validator,
+            ),
+            what="cleaning",
+            needed_bytes=source.nbytes,
+            settings=chosen,
+        )
+    finally:
+        validator.close()
 
 
 def _finish(
@@ -92,6 +97,7 @@ def _finish(
     identity: str,
     calibration: Calibration,
     max_clean_loss: float,
+    validator: Validator,
 ) -> dict[str, Any]:
     """Validate what was written, then report on it; the manifest's facts are returned."""
     merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
@@ -108,7 +114,8 @@ def _finish(
         "versions": output.plan["versions"],
     }
     write_json(output.path / "report" / "summary.json", summary)
-    check_run(output.path, [r.summary["rows"] for r in receipts], summary)
+    rows = [r.summary["rows"] for r in receipts]
+    check_valid(output.path, validator.validate(output.path.absolute(), rows, summary))
     write_report(output.path, summary)
     counts = summary["counts"]
     write_card(
@@ -133,13 +140,12 @@ def _finish(
     }
 
 
-def check_run(output: Path, rows: list[int], summary: dict[str, Any]) -> None:
-    """Validate a written run.
+def check_valid(output: Path, validation: Validation) -> None:
+    """Refuse a run whose validation failed.
 
     Raises:
         RunError: an expectation failed; ``report/validation.json`` has the whole list.
     """
-    validation = validate_run(output, rows, summary)
     if not validation.success:
         raise RunError(
             f"validation failed: {'; '.join(validation.failures)} "

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from pipelines.errors import InputError
-from pipelines.jobs.clean import check_run, read_summary
+from pipelines.jobs.clean import check_valid, read_summary
 from pipelines.output import read_manifest
 from sanitizer.report import write_report
+from sanitizer.validation import validate_run
 
 
 def report(output: str | Path) -> Path:
@@ -32,7 +33,7 @@ def report(output: str | Path) -> Path:
             for name in shard["files"]
             if name.startswith("scores/")
         ]
-        check_run(output, rows, summary)
+        check_valid(output, validate_run(output, rows, summary))
         return write_report(output, summary)
     except (OSError, ValueError, KeyError, TypeError) as error:
         # ValueError is also what Arrow says of a damaged Parquet file.
