@@ -288,14 +288,24 @@ def report(output: str) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def detectors(as_json: bool) -> None:
-    """List the bundled detectors."""
+    """List the bundled detectors, what they were made from and how well they did.
+
+    Shares of lossless test images that are flagged at a clean loss of 1 %; --json has all.
+    """
     from pipelines import detectors as job
 
     cards = job()
     if as_json:
         return _print_json(cards)
     for card in cards:
-        click.echo(f"{card['identity']}  {card.get('summary', '')}")
+        names = ", ".join(data["name"] for data in card["training_data"])
+        click.echo(f"{card['identity']}, trained on {names}")
+        for row in card.get("measured", {}).get("rows", ()):
+            if row["history"] == "PNG":
+                click.echo(
+                    f"  {row['data']:<18} {row['attack']:<14} {row['bdr']['0.01']:>6.1%} found, "
+                    f"{row['fpr']['0.01']:.1%} of clean images lost"
+                )
 
 
 @main.command()
