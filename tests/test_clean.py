@@ -242,8 +242,9 @@ def test_overwrite_does_not_delete_its_own_input(image_set: Path, tmp_path: Path
     for given in (f"{tmp_path}/set/data/*.parquet", f"file://{tmp_path}/set"):
         with pytest.raises(InputError, match="lie within each other"):
             clean(given, tmp_path / "set", overwrite=True, quiet=True)
-    with pytest.raises(InputError, match=r"--trusted .* lie within each other"):
-        clean(image_set, tmp_path / "set", trusted=tmp_path / "set", overwrite=True, quiet=True)
+    for job in (clean, score):
+        with pytest.raises(InputError, match=r"--trusted .* lie within each other"):
+            job(image_set, tmp_path / "set", trusted=tmp_path / "set", overwrite=True, quiet=True)
     assert read(tmp_path / "set", "data/train").num_rows == ROWS
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.model import Detector, DetectorError
-from pipelines.calibration import Calibration
+from pipelines.calibration import Calibration, calibrate
 from pipelines.chain import DEFAULT_RUNNER, Step, run_chain
 from pipelines.errors import InputError, RunError
 from pipelines.guards import check_apart, check_output
@@ -83,6 +83,31 @@ def judging_options(
         "trusted": None if trusted is None else str(trusted),
         "calibration_sha256": calibration.digest(),
     }
+
+
+def calibrate_apart(
+    detector: Detector,
+    max_clean_loss: float,
+    trusted: str | Path | None,
+    output: Path,
+    settings: Settings,
+) -> Calibration:
+    """The calibration of a judging job, from images that OUTPUT neither holds nor lies in.
+
+    Raises:
+        InputError: as :func:`pipelines.calibration.calibrate`, or ``trusted`` and ``output``
+            lie within each other: ``overwrite`` would delete it.
+    """
+    calibration = calibrate(
+        detector,
+        max_clean_loss,
+        trusted,
+        image_column=settings.image_column,
+        workers=settings.workers,
+        quiet=settings.quiet,
+    )
+    check_apart(calibration.root, f"--trusted {trusted}", output)
+    return calibration
 
 
 def run_job(

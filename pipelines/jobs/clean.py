@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.calibration import Calibration, calibrate
+from pipelines.calibration import Calibration
 from pipelines.cards import write_card
 from pipelines.errors import RunError
-from pipelines.guards import check_apart
 from pipelines.jobs.base import (
     DEFAULT_DETECTOR,
     Settings,
+    calibrate_apart,
     judging_options,
     load_detector,
     run_job,
@@ -56,15 +56,7 @@ def clean(
     chosen, output = Settings(**settings), Path(output)
     loaded = load_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate(
-        loaded,
-        max_clean_loss,
-        trusted,
-        image_column=chosen.image_column,
-        workers=chosen.workers,
-        quiet=chosen.quiet,
-    )
-    check_apart(calibration.root, f"--trusted {trusted}", output)
+    calibration = calibrate_apart(loaded, max_clean_loss, trusted, output, chosen)
     validator = Validator()
     try:
         return run_job(

@@ -4,10 +4,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from pipelines.calibration import calibrate
 from pipelines.jobs.base import (
     DEFAULT_DETECTOR,
     Settings,
+    calibrate_apart,
     judging_options,
     load_detector,
     run_job,
@@ -31,14 +31,7 @@ def score(
     chosen, output = Settings(**settings), Path(output)
     loaded = load_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate(
-        loaded,
-        max_clean_loss,
-        trusted,
-        image_column=chosen.image_column,
-        workers=chosen.workers,
-        quiet=chosen.quiet,
-    )
+    calibration = calibrate_apart(loaded, max_clean_loss, trusted, output, chosen)
 
     def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
         merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
