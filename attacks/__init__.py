@@ -1,6 +1,7 @@
 """Backdoor triggers, pixels in and pixels out, to evaluate detectors by.
 
-One trigger a file, found by its file name: a new attack is one new file.
+One trigger a file, found by its file name: a new attack is one new file. What several share
+lies in ``base`` and in the sub-packages.
 """
 
 import difflib
@@ -9,14 +10,29 @@ import inspect
 import pkgutil
 from typing import Any
 
-from attacks.base import Attack, chosen
+from attacks.base import Attack, Role, chosen, role_of
 
-__all__ = ["Attack", "chosen", "get", "names"]
+__all__ = ["Attack", "Role", "chosen", "get", "names", "role_of"]
 
 
 def names() -> list[str]:
     """The attacks there are, sorted; each is the name of a file in this package."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+    return sorted(
+        m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and not m.ispkg
+    )
+
+
+def kind(name: str) -> type[Attack]:
+    """The class of an attack.
+
+    Raises:
+        ValueError: an unknown name; known ones are listed, the nearest first.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3)
+        known = near + [n for n in names() if n not in near]
+        raise ValueError(f"no attack {name!r}, known: {', '.join(known)}")
+    return _attack_in(f"{__name__}.{name}")
 
 
 def get(name: str, **settings: Any) -> Attack:
@@ -26,11 +42,7 @@ def get(name: str, **settings: Any) -> Attack:
         ValueError: an unknown name, an unknown setting, or a setting out of range; known
             names are listed, the nearest first.
     """
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3)
-        known = near + [n for n in names() if n not in near]
-        raise ValueError(f"no attack {name!r}, known: {', '.join(known)}")
-    attack = _attack_in(f"{__name__}.{name}")
+    attack = kind(name)
     known_settings = list(inspect.signature(attack).parameters)
     if unknown := sorted(settings.keys() - known_settings):
         raise ValueError(

@@ -1,0 +1,1 @@
+"""How triggers are optimised against a classifier. torch lives here."""

@@ -1,0 +1,1 @@
+"""What several attacks share: pictures, artefacts, arithmetic. numpy and scipy only."""
