@@ -1,4 +1,4 @@
-"""What the jobs do with a record batch: encoded images out of it, tiles and scores of them."""
+"""What the jobs do with a record batch: encoded images out of it, and their tiles."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detector.calibration import worst_tiles
-from detector.model import Detector
 from sanitizer.images import Header, ImageError, decode
 from sanitizer.tiles import check_size, tiles
 
@@ -54,9 +52,9 @@ def prepare(data: bytes | None) -> Prepared:
         return Prepared(header, None, error.with_traceback(None))
 
 
-def score(detector: Detector, prepared: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) float32 scores and (m,) numbers of tiles of those images that can be judged."""
-    return worst_tiles(detector, [p.tiles for p in prepared if p.tiles is not None])
+def judgeable(prepared: Iterable[Prepared]) -> list[np.ndarray]:
+    """The tiles of those images that can be judged."""
+    return [p.tiles for p in prepared if p.tiles is not None]
 
 
 def map_in_order(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:

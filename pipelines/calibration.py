@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from detector.calibration import worst_tiles
 from detector.model import Detector
-from pipelines.batches import encoded_images, map_in_order, prepare, score
+from pipelines.batches import encoded_images, judgeable, map_in_order, prepare
 from pipelines.errors import InputError
 from pipelines.progress import Progress
 from pipelines.sources import open_source
@@ -115,7 +116,8 @@ def _trusted(
 
     def judge(data: list[bytes | None]) -> tuple[np.ndarray, int]:
         prepared = [prepare(d) for d in data]
-        return score(detector, prepared)[0], sum(p.error is not None for p in prepared)
+        found, _ = worst_tiles(detector, judgeable(prepared))
+        return found, len(data) - len(found)
 
     encoded = (encoded_images(b, source.image_column) for b in batches)
     for found, bad in map_in_order(judge, encoded, workers):

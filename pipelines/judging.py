@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from detector.calibration import worst_tiles
 from detector.model import Detector
 from pipelines import threads
-from pipelines.batches import Prepared, encoded_images, map_in_order, prepare, score
+from pipelines.batches import Prepared, encoded_images, judgeable, map_in_order, prepare
 from pipelines.calibration import Calibration
 from pipelines.errors import RunError
 from pipelines.shards import ShardFiles
@@ -51,7 +52,7 @@ def judge_batch(
     """Score and judge every image of a batch."""
     data = encoded_images(batch, image_column)
     prepared = [_calibrated(prepare(d), policy) for d in data]
-    scores, tile_counts = score(detector, prepared)
+    scores, tile_counts = worst_tiles(detector, judgeable(prepared))
     judged = policy.judge(scores, tile_counts)
     decided = zip(
         scores.tolist(), judged.p_values.tolist(), judged.poisoned, judged.groups, strict=True

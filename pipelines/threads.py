@@ -4,7 +4,6 @@ import ctypes
 import os
 
 import pyarrow as pa
-import torch
 
 
 def available_cores() -> int:
@@ -14,6 +13,8 @@ def available_cores() -> int:
 
 def share_cores(workers: int) -> None:
     """Give each of ``workers`` threads its share of the cores inside torch."""
+    import torch  # seconds to load, and most jobs have no use for it
+
     torch.set_num_threads(max(1, available_cores() // workers))
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.model import Detector, DetectorError
-from pipelines.calibration import Calibration, calibrate
 from pipelines.chain import DEFAULT_RUNNER, Step, run_chain
 from pipelines.errors import InputError, RunError
 from pipelines.guards import check_apart, check_output
@@ -15,9 +13,6 @@ from pipelines.progress import Progress
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
 from pipelines.threads import available_cores
-
-#: The detector of commands that are not told which.
-DEFAULT_DETECTOR = "freqsan-small"
 
 
 @dataclass(frozen=True)
@@ -58,56 +53,6 @@ class Settings:
             label_column=self.label_column,
             shard_rows=self.shard_rows,
         )
-
-
-def load_detector(name: str) -> Detector:
-    """A bundled detector by name, or one in a directory.
-
-    Raises:
-        InputError: there is no such detector, or the directory does not hold a whole one.
-    """
-    try:
-        return Detector.load(name)
-    except DetectorError as error:
-        raise InputError(str(error)) from error
-
-
-def judging_options(
-    identity: str, max_clean_loss: float, trusted: str | Path | None, calibration: Calibration
-) -> dict[str, Any]:
-    """The settings that decide scores and verdicts."""
-    return {
-        "detector": identity,
-        "policy": "budget",
-        "max_clean_loss": max_clean_loss,
-        "trusted": None if trusted is None else str(trusted),
-        "calibration_sha256": calibration.digest(),
-    }
-
-
-def calibrate_apart(
-    detector: Detector,
-    max_clean_loss: float,
-    trusted: str | Path | None,
-    output: Path,
-    settings: Settings,
-) -> Calibration:
-    """The calibration of a judging job, from images that OUTPUT neither holds nor lies in.
-
-    Raises:
-        InputError: as :func:`pipelines.calibration.calibrate`, or ``trusted`` and ``output``
-            lie within each other: ``overwrite`` would delete it.
-    """
-    calibration = calibrate(
-        detector,
-        max_clean_loss,
-        trusted,
-        image_column=settings.image_column,
-        workers=settings.workers,
-        quiet=settings.quiet,
-    )
-    check_apart(calibration.root, f"--trusted {trusted}", output)
-    return calibration
 
 
 def run_job(

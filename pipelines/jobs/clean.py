@@ -8,13 +8,12 @@ from typing import Any
 from pipelines.calibration import Calibration
 from pipelines.cards import write_card
 from pipelines.errors import RunError
-from pipelines.jobs.base import (
+from pipelines.jobs.base import Settings, run_job
+from pipelines.jobs.judged import (
     DEFAULT_DETECTOR,
-    Settings,
     calibrate_apart,
     judging_options,
     load_detector,
-    run_job,
 )
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt

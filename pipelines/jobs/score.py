@@ -4,13 +4,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from pipelines.jobs.base import (
+from pipelines.jobs.base import Settings, run_job
+from pipelines.jobs.judged import (
     DEFAULT_DETECTOR,
-    Settings,
     calibrate_apart,
     judging_options,
     load_detector,
-    run_job,
 )
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt

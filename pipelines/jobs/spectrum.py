@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.batches import encoded_images, prepare
+from pipelines.batches import encoded_images, judgeable, prepare
 from pipelines.errors import InputError
 from pipelines.jobs.base import Settings
 from pipelines.progress import Progress
@@ -42,7 +42,7 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
         for shard in source.shards:
             for batch in shard.read():
                 prepared = [prepare(d) for d in encoded_images(batch, source.image_column)]
-                usable = [p.tiles for p in prepared if p.tiles is not None]
+                usable = judgeable(prepared)
                 counts["images"] += len(usable)
                 counts["left_out"] += len(prepared) - len(usable)
                 progress.advance(len(prepared))

@@ -1,0 +1,63 @@
+"""What the jobs that judge share: the detector and its calibration."""
+
+from pathlib import Path
+from typing import Any
+
+from detector.model import Detector, DetectorError
+from pipelines.calibration import Calibration, calibrate
+from pipelines.errors import InputError
+from pipelines.guards import check_apart
+from pipelines.jobs.base import Settings
+
+#: The detector of commands that are not told which.
+DEFAULT_DETECTOR = "freqsan-small"
+
+
+def load_detector(name: str) -> Detector:
+    """A bundled detector by name, or one in a directory.
+
+    Raises:
+        InputError: there is no such detector, or the directory does not hold a whole one.
+    """
+    try:
+        return Detector.load(name)
+    except DetectorError as error:
+        raise InputError(str(error)) from error
+
+
+def judging_options(
+    identity: str, max_clean_loss: float, trusted: str | Path | None, calibration: Calibration
+) -> dict[str, Any]:
+    """The settings that decide scores and verdicts."""
+    return {
+        "detector": identity,
+        "policy": "budget",
+        "max_clean_loss": max_clean_loss,
+        "trusted": None if trusted is None else str(trusted),
+        "calibration_sha256": calibration.digest(),
+    }
+
+
+def calibrate_apart(
+    detector: Detector,
+    max_clean_loss: float,
+    trusted: str | Path | None,
+    output: Path,
+    settings: Settings,
+) -> Calibration:
+    """The calibration of a judging job, from images that OUTPUT neither holds nor lies in.
+
+    Raises:
+        InputError: as :func:`pipelines.calibration.calibrate`, or ``trusted`` and ``output``
+            lie within each other: ``overwrite`` would delete it.
+    """
+    calibration = calibrate(
+        detector,
+        max_clean_loss,
+        trusted,
+        image_column=settings.image_column,
+        workers=settings.workers,
+        quiet=settings.quiet,
+    )
+    check_apart(calibration.root, f"--trusted {trusted}", output)
+    return calibration
