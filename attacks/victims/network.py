@@ -1,0 +1,79 @@
+"""A small residual classifier, fast to train on a CPU."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class VictimSettings:
+    """A victim's network and how it is trained."""
+
+    name: str
+    widths: tuple[int, int, int, int]  #: channels of the four stages
+    epochs: int
+    max_images: int | None = None  #: trains on so many at most, chosen by the seed; None: all
+    batch: int = 128
+    learning_rate: float = 0.2  #: the highest; rises over a fifth of the steps, falls to 0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    shift: int = 2  #: a batch is moved by up to so many px, mirrored at its borders
+    flip: bool = True  #: images are mirrored at random; off where left and right matter
+
+
+class VictimNetwork(nn.Module):
+    """(n, 3, h, w) float, 0 to 255 -> (n, classes) logits; sides of 8 px and more.
+
+    Four convolutional stages, two of them with a residual block, then the largest value of
+    each channel: the shape of DAWNBench's ResNet-9 for CIFAR-10 (David Page, 2018), narrower.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, widths: tuple[int, int, int, int], classes: int):
+        super().__init__()
+        first, second, third, last = widths
+        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("std", torch.ones(1, 3, 1, 1))
+        self.body = nn.Sequential(
+            _Block(3, first),
+            _Block(first, second, pool=True),
+            _Residual(second),
+            _Block(second, third, pool=True),
+            _Block(third, last, pool=True),
+            _Residual(last),
+        )
+        self.head = nn.Linear(last, classes, bias=False)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, last width) activations of the penultimate layer, 0 or above."""
+        normal = (images - self.mean) / self.std
+        return torch.amax(self.body(normal), dim=(2, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.features(images))
+        return logits
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, pool: bool = False):
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.relu(self.norm(self.pool(self.convolution(x))))
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.second = _Block(width, width), _Block(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + self.second(self.first(x))
+        return out
