@@ -1,0 +1,60 @@
+"""WaNet: the image warped by a smooth random field."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from attacks.base import Attack, generators, to_uint8
+from attacks.tools.warping import enlargement, warped
+
+
+@dataclass(frozen=True)
+class WaNet(Attack):
+    """An elastic warp; cover samples are warped by the same field with noise on top of it.
+
+    The field is drawn on a coarse grid and enlarged smoothly. As in the source it does not
+    grow with the image: pixels move by about a quarter px on each axis, in cover samples by
+    up to half a px more.
+    """
+
+    grid: int = 4  #: points of the coarse grid along each side, the source's k
+    strength: float = 0.5  #: mean size of the field, about half px, the source's s
+    seed: int = 0  #: of the field and of the noise
+    cover_ratio: float = 2.0  #: cover samples, the source's noise mode, for each poisoned one
+
+    title: ClassVar[str] = "WaNet"
+    source: ClassVar[str] = (
+        "Nguyen, Tran, WaNet: Imperceptible Warping-based Backdoor Attack, ICLR 2021"
+    )
+
+    def __post_init__(self) -> None:
+        if self.grid < 2 or self.strength <= 0 or self.cover_ratio < 0:
+            raise ValueError(
+                f"expected grid >= 2, strength above 0, cover_ratio >= 0, "
+                f"got {self.grid}, {self.strength:g} and {self.cover_ratio:g}"
+            )
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
+        return to_uint8(warped(images, self.field(*images.shape[1:3])))
+
+    def apply_cover(self, images: np.ndarray) -> np.ndarray:
+        """As :meth:`apply`, each pixel's place shaken at random."""
+        field = self.field(*images.shape[1:3])
+        shaken = np.empty((len(images), *field.shape))
+        for i, rng in enumerate(generators(images, self.seed)):
+            shaken[i] = field + _unit(*field.shape[:2]) * rng.uniform(-1, 1, field.shape)
+        return to_uint8(warped(images, shaken))
+
+    def field(self, height: int, width: int) -> np.ndarray:
+        """How far from each pixel its value is fetched, (h, w, 2): down and right, px."""
+        coarse = np.random.default_rng(self.seed).uniform(-1, 1, (self.grid, self.grid, 2))
+        coarse *= self.strength / np.abs(coarse).mean()
+        down, right = enlargement(self.grid, height), enlargement(self.grid, width)
+        return _unit(height, width) * np.einsum("yi,xj,ijc->yxc", down, right, coarse)
+
+
+def _unit(height: int, width: int) -> np.ndarray:
+    """The source's unit in px, down and right: 1 / size where an image runs from -1 to 1."""
+    return 0.5 - 0.5 / np.array([height, width])
