@@ -7,11 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "attacks",
     "clean",
     "demo",
     "detectors",
     "features",
     "ingest",
+    "poison",
     "report",
     "score",
     "spectrum",
@@ -19,11 +21,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from pipelines.jobs.attacks import attacks
     from pipelines.jobs.clean import clean
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
     from pipelines.jobs.features import features
     from pipelines.jobs.ingest import ingest
+    from pipelines.jobs.poison import poison
     from pipelines.jobs.report import report
     from pipelines.jobs.score import score
     from pipelines.jobs.spectrum import spectrum

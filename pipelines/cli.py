@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pipelines.errors import FreqsanError
+from pipelines.errors import FreqsanError, InputError
 
 Command = Callable[..., None]
 
@@ -91,6 +91,52 @@ judging_options = _options(
         help="Share of clean images that may be lost.",
     ),
     click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
+)
+
+
+def _pairs(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    """The values of a repeated ``KEY=VALUE`` option by their keys."""
+    for text in given:
+        if not text.partition("=")[0] or "=" not in text:
+            raise InputError(f"{option.opts[0]}: expected KEY=VALUE, got {text!r}")
+    return dict(text.split("=", 1) for text in given)
+
+
+attack_options = _options(
+    click.option("--attack", required=True, metavar="NAME", help="See freqsan attacks."),
+    click.option(
+        "--set",
+        "attack_settings",
+        multiple=True,
+        callback=_pairs,
+        metavar="KEY=VALUE",
+        help="A setting of the attack; may be repeated.",
+    ),
+    click.option(
+        "--rate", type=float, default=0.1, show_default=True, help="Share of images to poison."
+    ),
+    click.option(
+        "--target-label",
+        metavar="LABEL",
+        help="Label or class name of poisoned images; default: the trigger's own, or the first.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images."),
+    click.option(
+        "--clean-label/--dirty-label",
+        default=None,
+        help="Poison images of the target class only and keep their labels, or any image and "
+        "relabel it; default: as the attack's source does.",
+    ),
+    click.option("--all-to-all", is_flag=True, help="Each label becomes the next."),
+    click.option(
+        "--encode",
+        default="keep",
+        show_default=True,
+        metavar="keep|png|jpeg:Q",
+        help="How triggered images are encoded.",
+    ),
 )
 
 
@@ -226,6 +272,35 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("input")
+@click.argument("output")
+@attack_options
+@click.option("--preview", metavar="PNG", help="Draw poisoned images, before and after.")
+@job_options
+def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Put a trigger on part of INPUT, to evaluate by; the truth is in new columns.
+
+    The copy in OUTPUT says of each image whether it is_poisoned, its original_label and the
+    attack. The choice of images follows from --seed and their ids alone.
+
+    \b
+    freqsan poison photos/ poisoned/ --attack badnets --rate 0.1 --target-label cat
+    freqsan poison train.parquet poisoned/ --attack blend --set alpha=0.2 --preview blend.png
+    """
+    from pipelines import poison as job
+
+    manifest = job(input, output, **_settings(options))
+    if as_json:
+        return _print_json(manifest)
+    for note in manifest["input"]["notes"]:
+        click.echo(f"note: {note}")
+    click.echo("\n".join(manifest["words"]))
+    click.echo(f"{manifest['counts']['read']:,} images in {output}/data/train-*.parquet")
+    if not manifest["counts"]["poisoned"]:
+        click.echo("warning: not one image was poisoned; give a higher --rate", err=True)
+
+
+@main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
 @click.option(
@@ -306,6 +381,28 @@ def detectors(as_json: bool) -> None:
                     f"  {row['data']:<18} {row['attack']:<14} {row['bdr']['0.01']:>6.1%} found, "
                     f"{row['fpr']['0.01']:.1%} of clean images lost"
                 )
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
+def attacks(as_json: bool) -> None:
+    """List the triggers that poison knows, their settings and their sources."""
+    from pipelines import attacks as job
+
+    found = job()
+    if as_json:
+        return _print_json(found)
+    for attack in found:
+        settings = ", ".join(f"{k}={v}" for k, v in attack["settings"].items())
+        facts = ["clean label"] if attack["clean_label"] else []
+        if attack["cover_ratio"]:
+            facts.append(f"{attack['cover_ratio']:g} cover samples for each poisoned one")
+        if attack["own_target"] is not None:
+            facts.append(f"made for target label {attack['own_target']}")
+        if attack["triggers"]:
+            facts.append(f"triggers: {', '.join(attack['triggers'])}")
+        click.echo(f"{attack['name']}  {settings}")
+        click.echo(f"    {'; '.join([attack['title'], *facts])}\n    {attack['source']}")
 
 
 @main.command()

@@ -20,6 +20,23 @@ def check_output(output: Path) -> None:
         raise InputError(f"{parent} cannot be written to; give another OUTPUT")
 
 
+def check_picture(path: Path, output: Path | None = None) -> None:
+    """Refuse a name under which no PNG can be written.
+
+    Args:
+        path: of the picture to be.
+        output: a directory that will be there by then, if any.
+
+    Raises:
+        InputError: another extension, or no such directory.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: expected the name of a PNG, ending in .png")
+    parent = path.absolute().parent
+    if not parent.is_dir() and (output is None or parent != output.absolute()):
+        raise InputError(f"{parent} is no directory; give a PNG path inside one")
+
+
 def check_apart(root: str | None, given: str, output: Path) -> None:
     """Refuse an output inside an input, or the other way round.
 

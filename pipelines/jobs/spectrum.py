@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.batches import encoded_images, judgeable, prepare
 from pipelines.errors import InputError
+from pipelines.guards import check_picture
 from pipelines.jobs.base import Settings
 from pipelines.progress import Progress
 from sanitizer.spectrum import mean_spectrum, save_heat_map
@@ -29,10 +30,7 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
         InputError: unreadable input, or no image in it that can be used.
     """
     chosen, path = Settings(**settings), Path(output)
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: expected the name of a PNG, ending in .png")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path.absolute().parent} is no directory; give a PNG path inside one")
+    check_picture(path)
     source = chosen.open(input)
     counts = {"images": 0, "left_out": 0}
     progress = Progress("averaging", quiet=chosen.quiet)

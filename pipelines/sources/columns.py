@@ -12,6 +12,9 @@ from pipelines.sources.files import BATCH_BYTES
 
 SAMPLE_ID = "sample_id"
 
+#: Where a poisoned set keeps the labels that it had before; not a label column itself.
+ORIGINAL_LABEL = "original_label"
+
 #: The storage of an image in a Hugging Face set.
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -179,7 +182,8 @@ def find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
     if wanted is not None:
         return str(_field(schema, wanted).name)
     known = features(schema)
-    classes = [n for n in schema.names if _feature_type(known, n) == "ClassLabel"]
+    names = [n for n in schema.names if n != ORIGINAL_LABEL]
+    classes = [n for n in names if _feature_type(known, n) == "ClassLabel"]
     if len(classes) == 1:
         return classes[0]
     plain = [f.name for f in schema if pa.types.is_integer(f.type) or _is_text(f.type)]

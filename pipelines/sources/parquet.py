@@ -16,6 +16,9 @@ from pipelines.sources.files import Listing
 #: before its own.
 MAX_CUTS = 16
 
+#: Rows read at once where only labels are.
+LABEL_ROWS = 8192
+
 #: First bytes of the images that make a plain binary column an image column.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
@@ -49,22 +52,41 @@ class ParquetShard:
         Raises:
             InputError: the file is gone, has changed or is corrupt.
         """
+        for batch, first_row in self._batches(batch_rows):
+            yield columns.with_ids(batch, self.schema, self.label, self.source, first_row)
+
+    def labels(self) -> Iterator[pa.Array]:
+        """The label column alone, in order, without reading the images.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        for batch, _ in self._batches(LABEL_ROWS, [str(self.label)]):
+            yield batch.column(0)
+
+    def _batches(
+        self, batch_rows: int, only: list[str] | None = None
+    ) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """The shard's rows as they are in the file, and the index of each batch's first row."""
         try:
             with files.open_file(self.root, self.name, self.stamp) as file:
-                yield from self._batches(_open(file), batch_rows)
+                yield from self._cut(_open(file), batch_rows, only)
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(self.name, "Parquet", error) from error
 
-    def _batches(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def _cut(
+        self, parquet: pq.ParquetFile, batch_rows: int, only: list[str] | None
+    ) -> Iterator[tuple[pa.RecordBatch, int]]:
         position, stop = -self.skip, self.rows
         read_rows = min(batch_rows, _affordable_rows(parquet.metadata, self.row_groups))
-        for batch in parquet.iter_batches(read_rows, self.row_groups, use_threads=False):
+        for batch in parquet.iter_batches(
+            read_rows, self.row_groups, columns=only, use_threads=False
+        ):
             start = max(position, 0)
             own = batch.slice(start - position, min(stop - start, batch.num_rows))
             position += batch.num_rows
             if position > 0:
-                first_row = self.first_row + start
-                yield columns.with_ids(own, self.schema, self.label, self.source, first_row)
+                yield own, self.first_row + start
             if position >= stop:
                 return
         raise InputError(f"{self.source}: ends before the rows that it says it holds")
