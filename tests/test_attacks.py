@@ -1,50 +1,72 @@
 """Triggers: what every attack promises, and what BadNets and Blend do."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import attacks
+from attacks import Role
 from attacks.blend import cartoon
 
 
-@pytest.fixture(name="images")
-def _images():
-    return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+def noise(n, height, width):
+    """Random pixels: every trigger shows on them, be it a warp or a coarser palette."""
+    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
+def smallest(attack):
+    """Noise as small as data sets have it, or as the attack takes it."""
+    return noise(5, max(32, attack.min_side), max(32, attack.min_side))
+
+
+@pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", attacks.names())
-def test_trigger_keeps_form_and_input(name, images):
+def test_trigger_keeps_form_and_input(name, role):
+    attack = attacks.get(name)
+    images = smallest(attack)
     before = images.copy()
-    found = attacks.get(name)(images)
+    found = attack(images, role)
     assert found.shape == images.shape
     assert found.dtype == np.uint8
     assert (images == before).all()
     assert all((found[i] != images[i]).any() for i in range(len(images)))
 
 
+@pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", attacks.names())
-def test_same_alone_and_in_a_batch(name, images):
-    attack = attacks.get(name)
-    alone = np.concatenate([attack(images[i : i + 1]) for i in range(len(images))])
-    assert (alone == attack(images)).all()
+def test_same_alone_in_a_batch_and_again(name, role):
+    images = smallest(attacks.get(name))
+    batch = attacks.get(name)(images, role)
+    alone = np.concatenate([attacks.get(name)(images[i : i + 1], role) for i in range(len(images))])
+    assert (alone == batch).all()
+    assert (attacks.get(name)(images[::-1], role) == batch[::-1]).all()
 
 
+@pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", attacks.names())
 @pytest.mark.parametrize("size", [(64, 64), (33, 50), (8, 160)])
-def test_any_size(name, size):
-    images = np.full((1, *size, 3), 90, np.uint8)
-    assert (attacks.get(name)(images) != images).any()
+def test_any_size(name, role, size):
+    attack = attacks.get(name)
+    images = noise(1, *size)
+    if min(size) < attack.min_side:
+        with pytest.raises(ValueError, match=f"at least {attack.min_side} px"):
+            attack(images, role)
+    else:
+        assert (attack(images, role) != images).any()
 
 
 @pytest.mark.parametrize("name", attacks.names())
-def test_wrong_images_are_refused(name, images):
+def test_wrong_images_are_refused(name):
     attack = attacks.get(name)
+    images = smallest(attack)
+    least, width = attack.min_side, images.shape[2]
     with pytest.raises(ValueError, match=r"expected \(n, h, w, 3\) uint8"):
         attack(images[0])
     with pytest.raises(ValueError, match=r"expected .* uint8, got .* float32"):
         attack(images.astype(np.float32))
-    with pytest.raises(ValueError, match="at least 8 px, got 7x32"):
-        attack(images[:, :, :7])
+    with pytest.raises(ValueError, match=f"at least {least} px, got {width}x{least - 1}"):
+        attack(images[:, : least - 1])
 
 
 @pytest.mark.parametrize("name", attacks.names())
@@ -56,10 +78,47 @@ def test_attacks_say_where_they_come_from(name):
 
 
 def test_unknown_names_list_the_known_nearest_first():
-    with pytest.raises(ValueError, match="no attack 'blended', known: blend, badnets"):
+    with pytest.raises(ValueError, match="no attack 'blended', known: blend, .*badnets"):
         attacks.get("blended")
     with pytest.raises(ValueError, match="badnets has no setting 'size', known: side, margin"):
         attacks.get("badnets", size=3)
+
+
+NEWCOMER = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from attacks.base import Attack
+
+
+@dataclass(frozen=True)
+class Newcomer(Attack):
+    grey: int = 9
+
+    title: ClassVar[str] = "Newcomer"
+    source: ClassVar[str] = "written a minute ago"
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        images[:, 0] = self.grey
+        return images
+"""
+
+
+def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
+    (tmp_path / "newcomer.py").write_text(NEWCOMER, encoding="utf-8")
+    monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(tmp_path)])
+    try:
+        assert "newcomer" in attacks.names()
+        found = attacks.get("newcomer", grey=7)(noise(2, 32, 32), Role.TEST)
+        assert (found[:, 0] == 7).all()
+        with pytest.raises(ValueError, match="newcomer has no setting 'gray', known: grey"):
+            attacks.get("newcomer", gray=7)
+        with pytest.raises(ValueError, match="no attack 'newcomers', known: newcomer"):
+            attacks.get("newcomers")
+    finally:
+        sys.modules.pop("attacks.newcomer", None)
 
 
 def test_badnets_is_a_white_square_that_grows_with_the_image():
