@@ -35,7 +35,7 @@ class Patch:
         return images
 
 
-#: The source's four and their opacities; the fourth patch there is Trojan's square.
+#: In place of the source's phoenix, fox, BadNets pattern and Trojan square; opacities are its own.
 PATCHES = (
     Patch(bird, 10, ("top", "left"), 0.5),
     Patch(fox, 10, ("top", "right"), 0.2),
