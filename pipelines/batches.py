@@ -34,8 +34,12 @@ class Prepared:
     error: ImageError | None  #: set if and only if ``tiles`` is None
 
 
-def prepare(data: bytes | None) -> Prepared:
-    """Decode one image and cut it into tiles; one of a size never judged is not decoded."""
+def prepare(data: bytes | np.ndarray | None) -> Prepared:
+    """Cut one image into tiles; one that is encoded is decoded, unless its size is never judged.
+
+    Args:
+        data: an encoded image, or (height, width, 3) uint8 pixels.
+    """
     header: Header | None = None
 
     def look(found: Header) -> None:
@@ -44,7 +48,7 @@ def prepare(data: bytes | None) -> Prepared:
         check_size(found.width, found.height)
 
     try:
-        cut = tiles(decode(data, look))
+        cut = tiles(data if isinstance(data, np.ndarray) else decode(data, look))
         return Prepared(header, cut, None)
     except ImageError as error:
         # Its traceback and cause would keep the pixels alive.

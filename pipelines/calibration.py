@@ -1,4 +1,4 @@
-"""Which clean images decide what is suspicious, and what that promises, in words."""
+"""What judges: the detector, and which clean images decide, with what promise, in words."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,12 +9,27 @@ from typing import Any
 import numpy as np
 
 from detector.calibration import worst_tiles
-from detector.model import Detector
+from detector.model import Detector, DetectorError
 from pipelines.batches import encoded_images, judgeable, map_in_order, prepare
 from pipelines.errors import InputError
 from pipelines.progress import Progress
 from pipelines.sources import open_source
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
+
+#: The detector of commands that are not told which.
+DEFAULT_DETECTOR = "freqsan-small"
+
+
+def load_detector(name: str) -> Detector:
+    """A bundled detector by name, or one in a directory.
+
+    Raises:
+        InputError: there is no such detector, or the directory does not hold a whole one.
+    """
+    try:
+        return Detector.load(name)
+    except DetectorError as error:
+        raise InputError(str(error)) from error
 
 
 @dataclass(frozen=True)

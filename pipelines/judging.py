@@ -1,6 +1,7 @@
 """The step of ``clean`` and ``score``: read, decode, transform, score, decide, write."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -51,47 +52,67 @@ def judge_batch(
 ) -> JudgedBatch:
     """Score and judge every image of a batch."""
     data = encoded_images(batch, image_column)
-    prepared = [_calibrated(prepare(d), policy) for d in data]
-    scores, tile_counts = worst_tiles(detector, judgeable(prepared))
-    judged = policy.judge(scores, tile_counts)
-    decided = zip(
-        scores.tolist(), judged.p_values.tolist(), judged.poisoned, judged.groups, strict=True
-    )
+    prepared = [prepare(d) for d in data]
     ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
     labels = (
         batch.column(batch.schema.get_field_index(label_column)).to_pylist()
         if label_column is not None
         else [None] * len(ids)
     )
-    rows = []
-    for sample_id, label, encoded, one in zip(ids, labels, data, prepared, strict=True):
-        if one.error is not None:
-            verdict: dict[str, Any] = {
-                "score": None,
-                "p_value": None,
-                "verdict": REJECTED,
-                "reason": str(one.error),
-            }
-        else:
-            value, p_value, poisoned, group = next(decided)
-            verdict = {
-                "score": value,
-                "p_value": p_value,
-                "verdict": POISONED if poisoned else CLEAN,
-                "reason": _reason(p_value, bool(poisoned), group),
-            }
-        rows.append(
-            ScoreRow(
-                sample_id=sample_id,
-                source=source,
-                label=label,
-                **_properties(one, encoded),
-                **verdict,
-                detector=detector.identity,
-            )
+    found = verdicts(prepared, detector, policy)
+    rows = [
+        ScoreRow(
+            sample_id=sample_id,
+            source=source,
+            label=label,
+            **_properties(one, encoded),
+            score=decided.score,
+            p_value=decided.p_value,
+            verdict=decided.verdict,
+            reason=decided.reason,
+            detector=detector.identity,
         )
-    kinds = [p.error.kind for p in prepared if p.error is not None]
+        for sample_id, label, encoded, one, decided in zip(
+            ids, labels, data, prepared, found, strict=True
+        )
+    ]
+    kinds = [decided.kind for decided in found if decided.kind is not None]
     return JudgedBatch(batch, data, rows, shard_summary(rows, kinds))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided of one image."""
+
+    verdict: str  #: one of ``sanitizer.records.VERDICTS``
+    score: float | None  #: 0 to 1, higher is more suspicious; None if rejected
+    p_value: float | None  #: conformal, above 0, at most 1; None if rejected
+    reason: str  #: in words, what decided
+    kind: str | None = None  #: short category of a reject; None if judged
+
+
+def verdicts(
+    prepared: Iterable[Prepared], detector: Detector, policy: ConformalPolicy
+) -> list[Verdict]:
+    """Score and judge images, in order."""
+    images = [_calibrated(one, policy) for one in prepared]
+    scores, tile_counts = worst_tiles(detector, judgeable(images))
+    judged = policy.judge(scores, tile_counts)
+    decided = map(
+        _decided, scores.tolist(), judged.p_values.tolist(), judged.poisoned, judged.groups
+    )
+    return [
+        next(decided)
+        if one.error is None
+        else Verdict(REJECTED, None, None, str(one.error), one.error.kind)
+        for one in images
+    ]
+
+
+def _decided(score: float, p_value: float, poisoned: bool, group: str) -> Verdict:
+    return Verdict(
+        POISONED if poisoned else CLEAN, score, p_value, _reason(p_value, bool(poisoned), group)
+    )
 
 
 def _calibrated(one: Prepared, policy: ConformalPolicy) -> Prepared:

@@ -53,6 +53,7 @@ def test_imports_point_from_the_hub_to_the_leaves(package: str) -> None:
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),
         ("pipelines.jobs.base", "torch great_expectations"),
         ("pipelines.judging", "great_expectations pandas apache_beam"),
+        ("pipelines.serving", "great_expectations pandas apache_beam"),
     ],
 )
 def test_light_modules_stay_light(module: str, barred: str) -> None:

@@ -5,16 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.calibration import Calibration
+from pipelines.calibration import DEFAULT_DETECTOR, Calibration, load_detector
 from pipelines.cards import write_card
 from pipelines.errors import RunError
 from pipelines.jobs.base import Settings, run_job
-from pipelines.jobs.judged import (
-    DEFAULT_DETECTOR,
-    calibrate_apart,
-    judging_options,
-    load_detector,
-)
+from pipelines.jobs.judged import calibrate_apart, judging_options
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt
 from pipelines.shards import write_json

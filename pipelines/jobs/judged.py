@@ -1,28 +1,12 @@
-"""What the jobs that judge share: the detector and its calibration."""
+"""What the jobs that judge share: their options and their calibration."""
 
 from pathlib import Path
 from typing import Any
 
-from detector.model import Detector, DetectorError
+from detector.model import Detector
 from pipelines.calibration import Calibration, calibrate
-from pipelines.errors import InputError
 from pipelines.guards import check_apart
 from pipelines.jobs.base import Settings
-
-#: The detector of commands that are not told which.
-DEFAULT_DETECTOR = "freqsan-small"
-
-
-def load_detector(name: str) -> Detector:
-    """A bundled detector by name, or one in a directory.
-
-    Raises:
-        InputError: there is no such detector, or the directory does not hold a whole one.
-    """
-    try:
-        return Detector.load(name)
-    except DetectorError as error:
-        raise InputError(str(error)) from error
 
 
 def judging_options(

@@ -4,13 +4,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from pipelines.calibration import DEFAULT_DETECTOR, load_detector
 from pipelines.jobs.base import Settings, run_job
-from pipelines.jobs.judged import (
-    DEFAULT_DETECTOR,
-    calibrate_apart,
-    judging_options,
-    load_detector,
-)
+from pipelines.jobs.judged import calibrate_apart, judging_options
 from pipelines.judging import JudgeStep
 from pipelines.output import Output, Receipt
 from pipelines.shards import write_json

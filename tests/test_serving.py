@@ -1,0 +1,128 @@
+"""``reject`` and ``judge``: what a server asks before its model answers."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import clean
+from pipelines.errors import InputError
+from pipelines.jobs.demo import SAMPLE
+from pipelines.serving import judge, reject
+from sanitizer.images import decode
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "serving.md"
+
+
+@pytest.fixture(scope="module")
+def sample() -> list[bytes]:
+    """Encoded images of the bundled sample, twenty with the trigger first."""
+    rows = pq.read_table(str(SAMPLE)).to_pylist()
+    rows.sort(key=lambda row: not row["is_poisoned"])
+    return [row["image"]["bytes"] for row in rows[:20] + rows[-80:]]
+
+
+def test_triggered_images_are_rejected_and_clean_ones_are_not(sample: list[bytes]) -> None:
+    rejected = reject(sample)
+    assert rejected.shape == (100,)
+    assert rejected.dtype == bool
+    assert rejected[:20].sum() >= 18
+    assert rejected[20:].sum() <= 4
+
+
+def test_pixels_and_encoded_images_are_judged_alike(sample: list[bytes]) -> None:
+    encoded = judge(sample)
+    pixels = judge(np.stack([decode(data) for data in sample]))
+    mixed = judge([decode(sample[0]), *sample[1:]])
+    for other in (pixels, mixed):
+        np.testing.assert_allclose(other.scores, encoded.scores, atol=1e-5)
+        assert other.reasons == encoded.reasons
+
+
+def test_verdicts_are_those_of_clean(tmp_path: Path) -> None:
+    table = pq.read_table(str(SAMPLE)).slice(0, 60)
+    pq.write_table(table, tmp_path / "set.parquet")
+    clean(tmp_path / "set.parquet", tmp_path / "out", quiet=True)
+    (scores,) = (tmp_path / "out/scores").glob("*.parquet")
+    rows = pq.read_table(scores).to_pylist()
+    judged = judge([row["bytes"] for row in table["image"].to_pylist()])
+    assert judged.rejected.tolist() == [row["verdict"] == "poisoned" for row in rows]
+    assert judged.reasons == [row["reason"] for row in rows]
+    np.testing.assert_allclose(judged.p_values, [row["p_value"] for row in rows])
+
+
+def test_what_cannot_be_judged_is_rejected_with_the_reason(sample: list[bytes]) -> None:
+    images = [
+        b"not an image",
+        b"",
+        np.zeros((40, 200, 3), np.uint8),
+        np.zeros((4, 4, 3), np.uint8),
+        sample[-1],
+    ]
+    judged = judge(images)
+    assert judged.rejected.tolist() == [True, True, True, True, False]
+    assert np.isnan(judged.p_values).tolist() == [True, True, True, True, False]
+    for words, reason in zip(
+        ("unsupported format", "no bytes", "too large to judge", "too small to judge"),
+        judged.reasons,
+        strict=False,
+    ):
+        assert reason.startswith(words)
+
+
+def test_no_images_give_no_verdicts() -> None:
+    assert reject([]).shape == (0,)
+    assert reject(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 32, 32, 3), np.float32),
+        np.zeros((32, 32, 3), np.uint8),
+        [np.zeros((32, 32), np.uint8)],
+        ["a path"],
+        b"one image, not in a list",
+    ],
+)
+def test_what_is_no_image_is_an_error_of_the_caller(images: object) -> None:
+    with pytest.raises(InputError, match=r"expected .* uint8 pixels or encoded bytes"):
+        reject(images)  # type: ignore[arg-type]
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="max clean loss"):
+        reject([], max_clean_loss=0)
+    with pytest.raises(InputError, match="no detector 'nosuch'"):
+        reject([], detector="nosuch")
+
+
+def test_a_smaller_clean_loss_rejects_no_more(sample: list[bytes]) -> None:
+    few, many = reject(sample, max_clean_loss=0.002), reject(sample, max_clean_loss=0.2)
+    assert not (few & ~many).any()
+    assert few.sum() < many.sum()
+
+
+def test_trusted_images_set_the_threshold(sample: list[bytes], tmp_path: Path) -> None:
+    table = pq.read_table(str(SAMPLE))
+    trusted = table.filter(np.logical_not(table["is_poisoned"].to_numpy())).slice(0, 200)
+    pq.write_table(trusted, tmp_path / "trusted.parquet")
+    judged = judge(sample, trusted=tmp_path / "trusted.parquet")
+    assert judged.rejected[:20].sum() >= 18
+    assert all("calibration: trusted" in reason for reason in judged.reasons)
+
+
+def test_the_documentation_runs(
+    sample: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "requests").mkdir()
+    for name, data in {"a": sample[-1], "b": sample[0], "c": b"broken"}.items():
+        (tmp_path / "requests" / f"{name}.png").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", DOCS.read_text("utf-8"), re.M | re.S))
+    exec(compile(code, str(DOCS), "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["a.png: a flower", "b.png: refused", "c.png: refused"]
+    assert [line.split()[0] for line in lines[3:]] == ["accept", "refuse", "refuse"]
