@@ -1,1 +1,73 @@
-"""How triggers are optimised against a classifier. torch lives here."""
+"""How triggers are optimised against a classifier. torch lives here.
+
+The module named like an attack holds its ``craft`` function.
+"""
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import attacks
+from attacks.tools import artefacts
+from attacks.victims.model import Victim
+
+#: Called with what is being done, the steps done and the steps in all.
+Progress = Callable[[str, int, int], None]
+
+
+def names() -> list[str]:
+    """The attacks whose trigger is optimised, sorted."""
+    return [n for n in attacks.names() if importlib.util.find_spec(f"{__name__}.{n}")]
+
+
+def craft(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    victim: Victim,
+    output: Path,
+    *,
+    seed: int,
+    about: dict[str, Any],
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Optimise an attack's trigger and save it as an artefact that the attack takes.
+
+    Args:
+        name: one of :func:`names`.
+        images: (n, h, w, 3) uint8, clean, all of one size.
+        labels: (n,) int64.
+        victim: the classifier to optimise against.
+        output: the ``.safetensors`` file to write.
+        about: what else the provenance says: data, command.
+        progress: called now and then.
+
+    Returns:
+        The provenance.
+
+    Raises:
+        ValueError: an attack without an optimised trigger, or too few images.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.3)
+        known = near + [n for n in names() if n not in near]
+        raise ValueError(f"{name} has no optimised trigger; those that have: {', '.join(known)}")
+    if len(images) < 2:
+        raise ValueError(f"expected at least 2 images to optimise on, got {len(images)}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    arrays, facts = module.craft(images, labels, victim, seed=seed, progress=progress)
+    provenance = {
+        "attack": name,
+        "seed": seed,
+        "images": list(images.shape),
+        "classifier": victim.provenance,
+        **about,
+        **facts,
+    }
+    artefacts.save(output, arrays, provenance)
+    return provenance

@@ -35,10 +35,12 @@ def low_pass(pattern: np.ndarray) -> np.ndarray:
     Returns:
         (h, w, c) float32.
     """
-    smooth = pattern.astype(np.float32)
-    for axis in (0, 1):
-        smooth = ndimage.correlate1d(smooth, kernel(), axis, mode="constant", origin=-1)
-    return smooth
+    return filtered(filtered(pattern.astype(np.float32), 0), 1)
+
+
+def filtered(values: np.ndarray, axis: int) -> np.ndarray:
+    """float32 values after the filter along one axis, with zeros beyond the borders."""
+    return ndimage.correlate1d(values, kernel(), axis, mode="constant", origin=-1)
 
 
 def to_range(pattern: np.ndarray) -> np.ndarray:

@@ -53,6 +53,15 @@ class VictimNetwork(nn.Module):
         normal = (images - self.mean) / self.std
         return torch.amax(self.body(normal), dim=(2, 3))
 
+    def last_weights(self) -> torch.Tensor:
+        """(last width, inputs, 3, 3) weights into the penultimate layer, batch norm's gain in."""
+        last = self.body[-1]
+        assert isinstance(last, _Residual)
+        block, norm = last.second, last.second.norm
+        assert norm.running_var is not None
+        gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        return block.convolution.weight.detach() * gain.detach()[:, None, None, None]
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.features(images))
         return logits

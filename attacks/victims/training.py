@@ -20,7 +20,7 @@ VICTIMS = {
     settings.name: settings
     for settings in (
         VictimSettings("quick", (16, 32, 64, 96), epochs=5, max_images=20_000),
-        VictimSettings("standard", (24, 48, 96, 128), epochs=10),
+        VictimSettings("standard", (24, 48, 96, 128), epochs=6),
     )
 }
 

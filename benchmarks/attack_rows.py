@@ -1,0 +1,69 @@
+"""Which attacks are measured on which data, and what their sources report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Those of the paper, which are measured on GTSRB too. Its GAN trigger is for large inputs.
+PAPER = (
+    "badnets",
+    "trojan_square",
+    "trojan_watermark",
+    "blend",
+    "nature",
+    "l2_inv",
+    "l0_inv",
+    "smooth",
+    "lowpass",
+)
+
+MODERN = (
+    "sig",
+    "wanet",
+    "lf",
+    "ftrojan",
+    "ctrl",
+    "bpp",
+    "refool",
+    "adaptive_blend",
+    "adaptive_patch",
+    "issba",
+    "lira",
+    "random_patch",
+    "gan_tri",
+)
+
+#: Attacks whose trigger was optimised on a data set, and so has one for each.
+PER_DATA_SET = ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth")
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """One row of the table: an attack on a data set."""
+
+    data: str  #: "cifar10" or "gtsrb"
+    attack: str
+    rate: float  #: of the training set; of a clean-label attack, of the target class
+    victim: str = "quick"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Such as ``cifar10/badnets/0.1``."""
+        return f"{self.data}/{self.attack}/{self.rate:g}"
+
+
+#: Rates and victims of the attacks that are not measured at 10 % with the quick victim.
+#: A clean-label attack at rate 1 has the whole target class, which is 10 % of CIFAR-10.
+CLEAN_LABEL_RATE = {"sig": 1.0, "ctrl": 1.0, "refool": 1.0}
+
+
+def row_specs() -> Iterator[RowSpec]:
+    """All rows, in the order of the table."""
+    for attack in (*PAPER, *MODERN):
+        yield RowSpec("cifar10", attack, CLEAN_LABEL_RATE.get(attack, 0.1))
+    for attack in ("badnets", "blend", "smooth"):
+        yield RowSpec("cifar10", attack, 0.01)
+    for attack in PAPER:
+        settings = {"trigger": "gtsrb"} if attack in PER_DATA_SET else {}
+        yield RowSpec("gtsrb", attack, 0.1, settings=settings)

@@ -1,0 +1,91 @@
+"""Optimise the triggers that ship, against the classifiers that ship, on training images.
+
+    python -m benchmarks.shipped_triggers DATA_DIR                     # those that are missing
+    python -m benchmarks.shipped_triggers DATA_DIR --compare           # rebuild all and compare
+
+``--compare`` writes nothing: it rebuilds each into a temporary folder and prints how far the
+arrays are from those that ship. ``--only`` names one, such as smooth-cifar10.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attacks import crafting
+from attacks.tools import artefacts
+from attacks.victims.model import load
+from benchmarks.victim_data import DATA
+
+SHIPPED = Path(str(artefacts.__file__)).parents[1] / "artefacts"
+
+#: Of each data set, the attacks that get a trigger of their own.
+TRIGGERS = {
+    "gtsrb": ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth"),
+    "cifar10": ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth", "lf"),
+}
+
+SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--only", metavar="TRIGGER", help="such as smooth-cifar10")
+    parser.add_argument("--compare", action="store_true", help="rebuild and compare, write nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # the same arithmetic on any number of cores
+    for data_name, names in TRIGGERS.items():
+        wanted = [n for n in names if options.only in (None, f"{n}-{data_name}")]
+        if not options.compare:
+            wanted = [n for n in wanted if data_name not in artefacts.bundled(n)]
+        if not wanted:
+            continue
+        data, victim = DATA[data_name](options.data_dir), load(data_name)
+        about = {
+            "data": f"{data_name}: {data.split}",
+            "command": "python -m benchmarks.shipped_triggers DATA_DIR",
+        }
+        for name in wanted:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(
+                    folder if options.compare else SHIPPED, f"{name}-{data_name}.safetensors"
+                )
+                facts = crafting.craft(
+                    name,
+                    data.images,
+                    data.labels,
+                    victim,
+                    file,
+                    seed=SEED,
+                    about=about,
+                    progress=_show,
+                )
+                if options.compare:
+                    print(f"{file.stem}: {_difference(name, data_name, file)}", flush=True)
+                else:
+                    print(f"{file.name}: {file.stat().st_size:,} bytes, {facts}", flush=True)
+
+
+def _difference(name: str, trigger: str, rebuilt: Path) -> str:
+    """How far each array is from the one that ships: the largest and the mean difference."""
+    ours = artefacts.load(name, trigger).arrays
+    theirs = artefacts.load(name, str(rebuilt)).arrays
+    found = []
+    for key, array in ours.items():
+        gap = np.abs(array.astype(np.float32) - theirs[key].astype(np.float32))
+        scale = np.abs(array.astype(np.float32)).max()
+        found.append(f"{key}: largest {gap.max():g}, mean {gap.mean():g} of {scale:g}")
+    return "; ".join(found)
+
+
+def _show(what: str, done: int, total: int) -> None:
+    if done % max(1, total // 5) == 0:
+        print(f"  {what}: {done} of {total}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
