@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
 
 
 def write_card(
@@ -22,8 +26,6 @@ def write_card(
             are images: the metadata of the files cannot, as ``datasets`` takes only the
             struct form from there.
     """
-    from datasets import DatasetInfo, Features, Image
-    from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
@@ -31,8 +33,15 @@ def write_card(
     if files:
         data["configs"] = [{"config_name": "default", "data_files": files}]
     if not pa.types.is_struct(schema.field(image_column).type):
-        features = Features.from_arrow_schema(schema) | {image_column: Image()}
-        infos = DatasetInfosDict({"default": DatasetInfo(features=Features(features))})
-        infos.to_dataset_card_data(data)
+        _tell_features(data, schema, image_column)
     card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
     (output / "README.md").write_text(card, encoding="utf-8")
+
+
+def _tell_features(data: "DatasetCardData", schema: pa.Schema, image_column: str) -> None:
+    from datasets import DatasetInfo, Features, Image  # a second, and rarely needed
+    from datasets.info import DatasetInfosDict
+
+    features = Features.from_arrow_schema(schema) | {image_column: Image()}
+    infos = DatasetInfosDict({"default": DatasetInfo(features=Features(features))})
+    infos.to_dataset_card_data(data)

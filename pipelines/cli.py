@@ -396,7 +396,7 @@ def attacks(as_json: bool) -> None:
         settings = ", ".join(f"{k}={v}" for k, v in attack["settings"].items())
         facts = ["clean label"] if attack["clean_label"] else []
         if attack["cover_ratio"]:
-            facts.append(f"{attack['cover_ratio']:g} cover samples for each poisoned one")
+            facts.append(f"cover samples, {attack['cover_ratio']:g} for each poisoned one")
         if attack["own_target"] is not None:
             facts.append(f"made for target label {attack['own_target']}")
         if attack["triggers"]:

@@ -80,8 +80,9 @@ def _exif(image: Image.Image) -> dict[str, Any]:
 
 def _compression(image: Image.Image) -> dict[str, Any]:
     """What decides the loss in a JPEG, as options to save one of its like."""
+    tables = dict(sorted(image.quantization.items()))  # type: ignore[attr-defined]
     return {
-        "qtables": image.quantization,  # type: ignore[attr-defined]
+        "qtables": list(tables.values()),
         "subsampling": JpegImagePlugin.get_sampling(image),
     }
 

@@ -52,6 +52,7 @@ def test_imports_point_from_the_hub_to_the_leaves(package: str) -> None:
         ("sanitizer.validation", "torch apache_beam great_expectations pandas"),
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),
         ("pipelines.jobs.base", "torch great_expectations"),
+        ("pipelines.jobs.poison", "torch great_expectations datasets matplotlib"),
         ("pipelines.judging", "great_expectations pandas apache_beam"),
         ("pipelines.serving", "great_expectations pandas apache_beam"),
     ],

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from attacks import Attack
-from pipelines import preview as pictures
 from pipelines.batches import map_in_order
 from pipelines.cards import write_card
 from pipelines.encoding import Encoding
-from pipelines.errors import InputError
+from pipelines.errors import InputError, RunError
 from pipelines.guards import check_picture
 from pipelines.jobs.base import Settings, run_job
 from pipelines.labels import Aim, Label, Labels, read_labels
@@ -20,7 +19,11 @@ from pipelines.output import Output, Receipt
 from pipelines.poisoning import Poisoning, poison_batch, poisoned_schema
 from pipelines.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
+from pipelines.sources.files import count_of
 from pipelines.triggers import fingerprint, load_attack, settings_of
+
+#: The counts of a manifest.
+COUNTS = ("read", "eligible", "poisoned", "covers", "unlabelled", "undecodable")
 
 
 @dataclass
@@ -184,9 +187,6 @@ def _finish(
     }
 
 
-COUNTS = ("read", "eligible", "poisoned", "covers", "unlabelled", "undecodable")
-
-
 def describe(
     counts: Mapping[str, int],
     undecodable: Mapping[str, int],
@@ -195,33 +195,39 @@ def describe(
 ) -> list[str]:
     """What was done to a set, in sentences."""
     target = None if options["all_to_all"] else labels.said(options["target_label"])
-    among = f"images of class {target}" if options["clean_label"] else "images"
+    among = count_of(counts["eligible"], "image")
     if options["clean_label"]:
+        among += f" of class {target}"
         now = "all labels are as they were"
     else:
         now = f"they are labelled {target or 'as the next class'} now"
     share = f"{counts['poisoned'] / max(counts['read'], 1):.1%} of the set"
     words = [
-        f"Poisoned {counts['poisoned']:,} of {counts['eligible']:,} {among} ({share}) with "
-        f"{options['attack']}; {now}."
+        f"Poisoned {counts['poisoned']:,} of {among} ({share}) with {options['attack']}; {now}."
     ]
     if counts["covers"]:
-        words.append(f"Put it on {counts['covers']:,} cover images too, under their true labels.")
+        covers = count_of(counts["covers"], "cover image")
+        words.append(f"Put it on {covers} too, with the true labels.")
     if counts["unlabelled"]:
-        words.append(f"Left {counts['unlabelled']:,} images without a label alone.")
+        words.append(f"Left {count_of(counts['unlabelled'], 'image')} without a label alone.")
     if undecodable:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(undecodable.items()))
-        words.append(
-            f"Left {counts['undecodable']:,} chosen images alone that cannot be decoded: {kinds}."
-        )
+        chosen = count_of(counts["undecodable"], "chosen image")
+        words.append(f"Left {chosen} alone that cannot be decoded: {kinds}.")
     return words
 
 
 def _draw(path: Path, source: Source, plan: Poisoning, labels: Labels, encode: str) -> None:
+    from pipelines import preview as pictures  # scipy and matplotlib, only when asked for
+
     found = pictures.pairs(source, plan, labels.names)
     if not found:
         raise InputError(f"no image was poisoned, so there is nothing to draw in {path}")
     told = ", ".join(f"{k} {v}" for k, v in settings_of(plan.attack).items())
     title = f"{plan.attack.title}{f' ({told})' if told else ''}"
-    kept = "encoded as they came" if encode == "keep" else f"encoded as {encode}"
-    pictures.draw(found, path, title, f"{Path(source.location).name or source.location}, {kept}")
+    name = Path(source.location).name or source.location
+    encoded = "as they came" if encode == "keep" else f"as {encode}"
+    try:
+        pictures.draw(found, path, title, f"{name}, encoded {encoded}")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
