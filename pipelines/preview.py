@@ -85,7 +85,7 @@ def _poisoned(shard: Shard, plan: Poisoning, names: Sequence[str] | None) -> Ite
 
 
 def draw(found: Sequence[Pair], path: Path, title: str, subtitle: str) -> None:
-    """Draw a few of the pairs, and the mean over those of their most frequent size.
+    """Draw a few of the pairs, and the mean over all those of the most frequent size.
 
     Args:
         found: at least one.
@@ -98,10 +98,8 @@ def draw(found: Sequence[Pair], path: Path, title: str, subtitle: str) -> None:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    chosen = [
-        found[i] for i in np.unique(np.linspace(0, len(found) - 1, SHOWN).round().astype(int))
-    ]
-    rows = [*map(_row, chosen), _mean_row(found)]
+    spread = np.unique(np.linspace(0, len(found) - 1, SHOWN).round().astype(int))
+    rows = [*(_row(found[i]) for i in spread), *_mean_row(found)]
     spectra = np.concatenate([s.ravel() for row in rows for s in row.spectra])
     scale = Normalize(0, float(np.quantile(spectra, 0.999)))
     figure = Figure(figsize=(9.6, 1.6 * len(rows) + 0.7), dpi=130, layout="constrained")
@@ -116,7 +114,8 @@ def draw(found: Sequence[Pair], path: Path, title: str, subtitle: str) -> None:
         ax.set_title(words, fontsize=9)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    figure.colorbar(drawn, ax=list(axes[:, -1]), label="log(1 + |DCT coefficient|)", shrink=0.6)
+    bar = figure.colorbar(drawn, ax=list(axes[:, -1]), shrink=0.6, panchor=False)
+    bar.set_label("log(1 + |DCT coefficient|)")
     # A title comes from settings and file names: a dollar sign in it is no formula.
     figure.suptitle(f"{title}\n{subtitle}", fontsize=10, parse_math=False)
     # Without matplotlib's version in it, the file depends on the images alone.
@@ -139,9 +138,12 @@ def _row(pair: Pair) -> _Row:
     )
 
 
-def _mean_row(found: Sequence[Pair]) -> _Row:
+def _mean_row(found: Sequence[Pair]) -> list[_Row]:
+    """The mean over the images of the most frequent size; nothing where all sizes differ."""
     ((size, _),) = Counter(pair.before.shape for pair in found).most_common(1)
     alike = [pair for pair in found if pair.before.shape == size]
+    if len(alike) == 1:
+        return []
     total = np.zeros((2, *size))
     spectra = np.zeros((2, *size[:2]))
     for pair in alike:
@@ -150,7 +152,7 @@ def _mean_row(found: Sequence[Pair]) -> _Row:
         spectra += log_spectra(both)
     before, after = total / len(alike)
     images = (*np.rint(total / len(alike)).astype(np.uint8), difference(before, after))
-    return _Row(images, tuple(spectra / len(alike)), f"mean of\n{len(alike)} images")
+    return [_Row(images, tuple(spectra / len(alike)), f"mean of\n{len(alike)} images")]
 
 
 def difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:

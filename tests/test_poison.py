@@ -416,7 +416,7 @@ def test_images_of_all_sizes_are_triggered_and_drawn(tmp_path: Path) -> None:
     poison(tmp_path / "set", tmp_path / "out", **settings, **SHARDS)
     first = preview.read_bytes()
     with Image.open(preview) as picture:
-        assert min(picture.size) > 900
+        assert min(picture.size) > 800
     before = digests(tmp_path / "out" / "data")
     preview.unlink()
     poison(tmp_path / "set", tmp_path / "out", **settings, **SHARDS)
