@@ -1,7 +1,7 @@
 """What an attacker does to a record batch: choose, trigger, encode and relabel."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +72,15 @@ class Poisoning:
     def cover_rate(self) -> float:
         return self.rate * self.attack.cover_ratio
 
-    def role(self, sample_id: str, label: Label | None) -> Role | None:
-        """POISON, COVER, or None for a sample that is left alone."""
-        if label not in self.new_label:
-            return None
-        return role_of(sample_id, self.rate, self.cover_rate, self.seed)
+    def roles(self, ids: Sequence[str], labels: Sequence[Label | None]) -> dict[int, Role]:
+        """POISON or COVER, by row; rows that are left alone are not in it."""
+        found = {}
+        for row, (sample_id, label) in enumerate(zip(ids, labels, strict=True)):
+            if label in self.new_label:
+                role = role_of(sample_id, self.rate, self.cover_rate, self.seed)
+                if role is not None:
+                    found[row] = role
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,38 +112,39 @@ def poison_batch(plan: Poisoning, batch: pa.RecordBatch) -> PoisonedBatch:
     Raises:
         InputError: a chosen image is too small for the trigger, or cannot be encoded.
     """
-    ids, labels = _column(batch, SAMPLE_ID).to_pylist(), _column(batch, plan.label_column)
-    known = labels.to_pylist()
-    roles = {
-        row: role
-        for row, (sample_id, label) in enumerate(zip(ids, known, strict=True))
-        if (role := plan.role(sample_id, label)) is not None
-    }
+    ids, labels = (_column(batch, name).to_pylist() for name in (SAMPLE_ID, plan.label_column))
+    roles = plan.roles(ids, labels)
     undecodable: Counter[str] = Counter()
     encoded: dict[int, bytes] = {}
     for group in _groups(_decoded(batch, plan, roles, undecodable)):
         encoded |= _triggered(plan, group, ids)
     poisoned = {row for row in encoded if roles[row] is Role.POISON}
-    added = (
-        pa.array([row in poisoned for row in range(len(ids))]),
-        labels,
-        pa.array([plan.name if row in encoded else None for row in range(len(ids))], pa.string()),
-    )
-    changed = {
-        plan.image_column: _with_images(_column(batch, plan.image_column), encoded),
-        plan.label_column: _replaced(labels, {r: plan.new_label[known[r]] for r in poisoned}),
-    }
-    kept = [changed.get(name, _column(batch, name)) for name in batch.schema.names]
     counts = Counter(
         read=len(ids),
-        eligible=sum(label in plan.new_label for label in known),
+        eligible=sum(label in plan.new_label for label in labels),
         poisoned=len(poisoned),
         covers=len(encoded) - len(poisoned),
-        unlabelled=sum(label not in plan.labels for label in known),
+        unlabelled=sum(label not in plan.labels for label in labels),
         undecodable=undecodable.total(),
     )
-    whole = pa.RecordBatch.from_arrays([*kept, *added], schema=plan.schema)
-    return PoisonedBatch(whole, counts, undecodable)
+    relabelled = {row: plan.new_label[labels[row]] for row in poisoned}
+    return PoisonedBatch(_with_truth(batch, plan, encoded, relabelled), counts, undecodable)
+
+
+def _with_truth(
+    batch: pa.RecordBatch, plan: Poisoning, encoded: dict[int, bytes], labels: dict[int, Label]
+) -> pa.RecordBatch:
+    """The batch with these images and, where they are poison, labels by row; and the truth."""
+    rows = range(batch.num_rows)
+    images, original = (_column(batch, name) for name in (plan.image_column, plan.label_column))
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
+        plan.image_column: _with_images(images, encoded),
+        plan.label_column: _replaced(original, labels),
+        IS_POISONED: pa.array([row in labels for row in rows]),
+        ORIGINAL_LABEL: original,
+        ATTACK: pa.array([plan.name if row in encoded else None for row in rows], pa.string()),
+    }
+    return pa.RecordBatch.from_arrays([columns[f.name] for f in plan.schema], schema=plan.schema)
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -150,7 +155,7 @@ def _decoded(
     batch: pa.RecordBatch, plan: Poisoning, roles: dict[int, Role], failed: Counter[str]
 ) -> Iterator[_Chosen]:
     """The chosen images that can be decoded; the others are counted in ``failed``."""
-    rows = batch.select([plan.image_column]).take(pa.array(roles, pa.int64()))
+    rows = batch.select([plan.image_column]).take(pa.array(list(roles), pa.int64()))
     for (row, role), data in zip(
         roles.items(), encoded_images(rows, plan.image_column), strict=True
     ):
