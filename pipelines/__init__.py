@@ -14,6 +14,7 @@ __all__ = [
     "features",
     "ingest",
     "poison",
+    "prove",
     "report",
     "score",
     "spectrum",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.features import features
     from pipelines.jobs.ingest import ingest
     from pipelines.jobs.poison import poison
+    from pipelines.jobs.prove import prove
     from pipelines.jobs.report import report
     from pipelines.jobs.score import score
     from pipelines.jobs.spectrum import spectrum

@@ -301,6 +301,57 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("input")
+@attack_options
+@click.option(
+    "--victim", default="quick", show_default=True, metavar="quick|standard", help="A classifier."
+)
+@click.option("--runs", type=int, default=1, show_default=True, help="Runs, each with a new seed.")
+@click.option(
+    "--test",
+    metavar="PATH",
+    help="A set of the same classes to test on; default: a fifth of INPUT.",
+)
+@click.option(
+    "--flip/--no-flip",
+    default=True,
+    help="Train on mirrored images too, or not: where left and right differ in meaning.",
+)
+@judging_options
+@click.option(
+    "--output",
+    default="freqsan-proof",
+    show_default=True,
+    metavar="DIR",
+    help="Where the proof is written.",
+)
+@job_options
+def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Attack a classifier trained on INPUT, clean INPUT, and attack again.
+
+    Tells whether an attack that worked before cleaning fails after: clean accuracy and attack
+    success before and after, and with rejection before the classifier. A proof that was
+    stopped goes on where it was. Sets with near duplicates, such as frames of a video, need
+    --test.
+
+    \b
+    freqsan prove photos/ --attack badnets --rate 0.1
+    freqsan prove train.parquet --attack blend --set alpha=0.2 --victim standard --runs 3
+    """
+    from pipelines import prove as job
+
+    proof = job(input, output=output, **_settings(options))
+    if as_json:
+        return _print_json(proof)
+    from sanitizer.proof import tables
+
+    click.echo(f"\n{proof['title']}\n\n{tables(proof['runs'])}")
+    click.echo("\n".join(proof["notes"]))
+    click.echo(f"\n{proof['verdict']}\n\nfigure    {output}/proof.png")
+    click.echo(f"page      {output}/proof.md")
+
+
+@main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
 @click.option(

@@ -26,7 +26,11 @@ WORK = ".freqsan"
 MANIFEST = "manifest.json"
 
 #: What a job may write into OUTPUT, and so what ``--overwrite`` may remove.
-OWN_ENTRIES = (MANIFEST, "data", "rejected", "scores", "features", "report", "README.md")
+OWN_ENTRIES = (
+    MANIFEST,
+    *("data", "rejected", "scores", "features", "report", "README.md"),
+    *("proof", "proof.json", "proof.md", "proof.png"),
+)
 
 #: Packages whose version may change a result.
 VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")

@@ -18,7 +18,7 @@ from pipelines.judging import verdicts
 from sanitizer.policy import ConformalPolicy
 from sanitizer.records import CLEAN
 
-Images = np.ndarray | Sequence[np.ndarray | bytes]
+Images = np.ndarray | Sequence[np.ndarray | bytes | None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def reject(
     detector does not judge, or that no calibration speaks for.
 
     Args:
-        images: (n, h, w, 3) uint8, or a sequence whose elements are (h, w, 3) uint8 pixels or
-            encoded images; as they came, before any resizing.
+        images: (n, h, w, 3) uint8, or a sequence whose elements are (h, w, 3) uint8 pixels,
+            encoded images, or None where there is none; as they came, before any resizing.
         detector: name of a bundled detector, or directory of one. It is loaded once in a
             process, at the first call.
         max_clean_loss: the share of clean images that may be rejected, above 0, at most 0.5.
@@ -93,7 +93,7 @@ def _checked(images: Images) -> Images:
         InputError: neither pixels nor encoded images.
     """
     for image in images:
-        if isinstance(image, bytes):
+        if image is None or isinstance(image, bytes):
             continue
         pixels = np.asarray(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:

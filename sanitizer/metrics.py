@@ -6,8 +6,11 @@ samples flagged; ACC is over equally many of both, as in the paper.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from scipy import special
 
 #: Two-sided 95 % point of the standard normal distribution.
 Z95 = 1.959963984540054
@@ -38,6 +41,37 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
+def counted(flagged: np.ndarray) -> dict[str, Any]:
+    """The share of True among (n,) bool as JSON: ``value``, ``interval``, ``count`` and ``of``.
+
+    The interval is Wilson's; of nothing, ``value`` and ``interval`` are None.
+    """
+    count, n = int(np.sum(flagged)), len(flagged)
+    return {
+        "value": count / n if n else None,
+        "interval": list(wilson(count, n)) if n else None,
+        "count": count,
+        "of": n,
+    }
+
+
+def pooled(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One figure of several runs, each with ``value`` and ``interval``, all within 0 to 1.
+
+    Returns:
+        ``value`` and ``interval``: of a single run its own; of several the mean and the
+        interval of Student's t; None if a run has none.
+    """
+    values = [run["value"] for run in runs]
+    if len(runs) == 1 or None in values:
+        own = runs[0] if len(runs) == 1 else {}
+        return {"value": own.get("value"), "interval": own.get("interval")}
+    mean = float(np.mean(values))
+    t = float(special.stdtrit(len(values) - 1, 0.975))
+    half = t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return {"value": mean, "interval": [max(0.0, mean - half), min(1.0, mean + half)]}
+
+
 def auroc(clean: np.ndarray, poisoned: np.ndarray) -> float:
     """Area under the ROC curve: how often a poisoned sample outscores a clean one.
 
@@ -66,11 +100,15 @@ def auroc_interval(
     return float(low), float(high)
 
 
+def threshold_at_fpr(clean: np.ndarray, fpr: float) -> float:
+    """The clean score that at most ``fpr`` of (n,) clean scores exceed, n >= 1."""
+    clean = np.sort(_filled(clean, "clean"))
+    return float(clean[len(clean) - 1 - math.floor(fpr * len(clean) + 1e-9)])
+
+
 def bdr_at_fpr(clean: np.ndarray, poisoned: np.ndarray, fpr: float) -> float:
     """Share of poisoned scores above the threshold that at most ``fpr`` of clean ones exceed."""
-    clean = np.sort(_filled(clean, "clean"))
-    threshold = clean[len(clean) - 1 - math.floor(fpr * len(clean) + 1e-9)]
-    return rate(_filled(poisoned, "poisoned") > threshold)
+    return rate(_filled(poisoned, "poisoned") > threshold_at_fpr(clean, fpr))
 
 
 def _filled(values: np.ndarray, name: str) -> np.ndarray:

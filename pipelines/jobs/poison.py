@@ -96,7 +96,7 @@ def poison(
     """
     chosen, output = Settings(**settings), Path(output)
     trigger = load_attack(attack, attack_settings)
-    _check_rates(rate, trigger)
+    check_rates(rate, trigger)
     aim = Aim(target_label, trigger.clean_label if clean_label is None else clean_label, all_to_all)
     encoding = Encoding(encode)
     if preview is not None:
@@ -143,7 +143,12 @@ def poison(
     return manifest
 
 
-def _check_rates(rate: float, attack: Attack) -> None:
+def check_rates(rate: float, attack: Attack) -> None:
+    """Refuse a rate that is none, or that leaves no room for the attack's cover samples.
+
+    Raises:
+        InputError: so it is.
+    """
     if not 0 < rate <= 1:
         raise InputError(f"rate: expected above 0, at most 1, got {rate:g}")
     covers = rate * attack.cover_ratio

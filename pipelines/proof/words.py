@@ -1,0 +1,89 @@
+"""What a proof did, in sentences."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attacks import Attack
+from attacks.victims.network import VictimSettings
+from pipelines.labels import Labels
+from pipelines.proof.trial import Trial
+from pipelines.proof.views import Views
+from pipelines.sources.base import Source
+
+
+def title(attack: Attack, poisoning: Mapping[str, Any], source: Source) -> str:
+    """Such as ``BadNets at 10 % on photos``."""
+    return f"{attack.title} at {100 * poisoning['rate']:g} % on {_name(source)}"
+
+
+def notes(
+    poisoning: Mapping[str, Any],
+    labels: Labels,
+    victim: VictimSettings,
+    views: Views,
+    trial: Trial,
+    runs: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """How the figures of a proof came about."""
+    return [
+        _poison(poisoning, labels),
+        f"Test images are {len(trial.clean.answers):,} that no victim was trained on; ASR is over "
+        f"{_triggered(poisoning, trial)}.",
+        _victim(victim, views),
+        "With rejection, an image that freqsan rejects before the poisoned victim sees it counts "
+        "as a miss, be it clean or triggered.",
+        _intervals(len(runs)),
+    ]
+
+
+def _name(source: Source) -> str:
+    return Path(source.location).name or source.location
+
+
+def _poison(poisoning: Mapping[str, Any], labels: Labels) -> str:
+    told = ", ".join(f"{name} {value}" for name, value in poisoning["attack_settings"].items())
+    target = poisoning["target_label"]
+    if poisoning["all_to_all"]:
+        whose, now = "images", "they are labelled as the next class"
+    elif poisoning["clean_label"]:
+        whose, now = f"images of class {labels.said(target)}", "they keep their labels"
+    else:
+        whose, now = "images", f"they are labelled {labels.said(target)}"
+    encode = poisoning["encode"]
+    encoded = "encoded as they came" if encode == "keep" else f"encoded as {encode}"
+    return (
+        f"The trigger {poisoning['attack']}{f' ({told})' if told else ''} is on "
+        f"{100 * poisoning['rate']:g} % of the {whose} to train on, chosen by the seed and "
+        f"{encoded}; {now}."
+    )
+
+
+def _triggered(poisoning: Mapping[str, Any], trial: Trial) -> str:
+    count = f"{len(trial.triggered.answers):,}"
+    if poisoning["all_to_all"]:
+        return f"all {count} with the trigger, called as their next class"
+    return f"the {count} of them that are not of the target class, with the trigger"
+
+
+def _victim(victim: VictimSettings, views: Views) -> str:
+    height, width = views.size
+    how = (
+        "resized, bilinear and antialiased, after the trigger was put on them"
+        if views.resized
+        else "as they are"
+    )
+    flipped = "also mirrored" if victim.flip else "never mirrored"
+    return (
+        f"The {victim.name} victim is trained for {victim.epochs} epochs and sees images in "
+        f"{width}x{height} px, {how}, {flipped}."
+    )
+
+
+def _intervals(runs: int) -> str:
+    if runs == 1:
+        return (
+            "Intervals are Wilson's at 95 % (of AUROC a bootstrap) and speak of the images alone; "
+            "that another victim might learn otherwise is for several runs to show."
+        )
+    return f"Figures are means over {runs} runs, with intervals of Student's t at 95 %."
