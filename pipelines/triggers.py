@@ -1,6 +1,7 @@
 """Attacks as users ask for them: by name, with settings that may be text."""
 
 import hashlib
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,10 +15,18 @@ from pipelines.errors import InputError
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 #: How the text of a setting becomes its value, and what the text must be, by type.
 _PARSERS: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
-    float: (float, "a number"),
+    float: (_number, "a finite number"),
     bool: (lambda text: _TRUTH[text.lower()], "true or false"),
 }
 
