@@ -37,29 +37,39 @@ MODERN = (
 PER_DATA_SET = ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth")
 
 
+#: The attack of rows whose victim is trained without poison.
+NONE = "none"
+
+
 @dataclass(frozen=True)
 class RowSpec:
     """One row of the table: an attack on a data set."""
 
     data: str  #: "cifar10" or "gtsrb"
-    attack: str
+    attack: str  #: its name, or NONE
     rate: float  #: of the training set; of a clean-label attack, of the target class
     victim: str = "quick"
     settings: dict[str, Any] = field(default_factory=dict)
+    target_of: str | None = None  #: the attack whose own target is taken; None: this one's, or 0
 
     @property
     def name(self) -> str:
-        """Such as ``cifar10/badnets/0.1``."""
-        return f"{self.data}/{self.attack}/{self.rate:g}"
+        """Such as ``cifar10/badnets/0.1``, with what differs from the rule behind it."""
+        extra = [self.victim] if self.victim != "quick" else []
+        extra += [f"{key}={value}" for key, value in self.settings.items()]
+        return "/".join([self.data, self.attack, f"{self.rate:g}", *extra])
 
 
-#: Rates and victims of the attacks that are not measured at 10 % with the quick victim.
 #: A clean-label attack at rate 1 has the whole target class, which is 10 % of CIFAR-10.
 CLEAN_LABEL_RATE = {"sig": 1.0, "ctrl": 1.0, "refool": 1.0}
+
+#: The naive designs that the smooth trigger is compared with.
+PATTERNS = range(5)
 
 
 def row_specs() -> Iterator[RowSpec]:
     """All rows, in the order of the table."""
+    yield from (RowSpec(data, NONE, 0) for data in ("cifar10", "gtsrb"))
     for attack in (*PAPER, *MODERN):
         yield RowSpec("cifar10", attack, CLEAN_LABEL_RATE.get(attack, 0.1))
     for attack in ("badnets", "blend", "smooth"):
@@ -67,3 +77,12 @@ def row_specs() -> Iterator[RowSpec]:
     for attack in PAPER:
         settings = {"trigger": "gtsrb"} if attack in PER_DATA_SET else {}
         yield RowSpec("gtsrb", attack, 0.1, settings=settings)
+    yield from smooth_specs()
+
+
+def smooth_specs() -> Iterator[RowSpec]:
+    """The smooth trigger against the naive ones, all with its own target."""
+    yield RowSpec("cifar10", NONE, 0, "standard")
+    yield RowSpec("cifar10", "smooth", 0.1, "standard")
+    for pattern in PATTERNS:
+        yield RowSpec("cifar10", "lowpass", 0.1, "standard", {"pattern": pattern}, "smooth")

@@ -21,7 +21,7 @@ import torch
 import attacks
 from attacks import Attack, Role
 from attacks.victims.training import VICTIMS, VictimProgress, train
-from benchmarks.attack_rows import RowSpec, row_specs
+from benchmarks.attack_rows import NONE, RowSpec, row_specs
 from benchmarks.victim_data import DATA, VictimData
 from sanitizer.metrics import wilson
 
@@ -49,7 +49,8 @@ def main() -> None:
         row = measure(spec, loaded[spec.data])
         with ROWS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"{spec.name}: accuracy {row['accuracy']:.1%}, ASR {row['asr']:.1%}", flush=True)
+        asr = f", ASR {row['asr']:.1%}" if "asr" in row else ""
+        print(f"{spec.name}: accuracy {row['accuracy']:.1%}{asr}", flush=True)
 
 
 def finished() -> list[dict[str, Any]]:
@@ -62,37 +63,36 @@ def finished() -> list[dict[str, Any]]:
 def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
     """Poison the training part, train the victim, and see what it does with triggers."""
     began = time.monotonic()
-    attack = attacks.get(spec.attack, **spec.settings)
-    target = attack.own_target or 0
     settings = replace(VICTIMS[spec.victim], flip=data.flip)
     count = min(len(data.images), settings.max_images or len(data.images))
-    images, labels, planted = poisoned(
-        attack, data.images[:count], data.labels[:count], spec.rate, target
-    )
-    others = np.flatnonzero(data.test_labels != target)[:TRIGGERED]
-    triggered = attack(data.test_images[others], Role.TEST)
-    watch = {
-        "accuracy": (data.test_images, data.test_labels),
-        "asr": (triggered, np.full(len(others), target)),
-    }
+    images, labels = data.images[:count], data.labels[:count]
+    watch = {"accuracy": (data.test_images, data.test_labels)}
+    facts: dict[str, Any] = {}
+    if spec.attack != NONE:
+        attack = attacks.get(spec.attack, **spec.settings)
+        aimed = attack if spec.target_of is None else attacks.get(spec.target_of)
+        target = aimed.own_target or 0
+        images, labels, planted = poisoned(attack, images, labels, spec.rate, target)
+        others = np.flatnonzero(data.test_labels != target)[:TRIGGERED]
+        triggered = attack(data.test_images[others], Role.TEST)
+        watch["asr"] = (triggered, np.full(len(others), target))
+        facts = {
+            "clean_label": attack.clean_label,
+            "attack_settings": dict(vars(attack)),
+            "target": target,
+            "planted": planted,
+        }
     trained = train(images, labels, data.classes, settings, seed=SEED, watch=watch, progress=_show)
-    accuracy, asr = trained.history[-1]["accuracy"], trained.history[-1]["asr"]
+    for name, share in trained.history[-1].items():
+        tested = len(watch[name][1])
+        facts |= {name: share, f"{name}_interval": wilson(round(share * tested), tested)}
+        facts |= {f"{name}_images": tested, f"{name}_by_epoch": [e[name] for e in trained.history]}
     return {
         "name": spec.name,
         **asdict(spec),
-        "clean_label": attack.clean_label,
-        "attack_settings": dict(vars(attack).items()),
-        "target": target,
+        **facts,
         "seed": SEED,
         "train_images": len(images),
-        "planted": planted,
-        "accuracy": accuracy,
-        "accuracy_interval": _interval(accuracy, len(data.test_labels)),
-        "test_images": len(data.test_labels),
-        "asr": asr,
-        "asr_interval": _interval(asr, len(others)),
-        "triggered_images": len(others),
-        "asr_by_epoch": [entry["asr"] for entry in trained.history],
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -119,10 +119,6 @@ def poisoned(
         if role is Role.POISON:
             labels[rows] = target
     return images, labels, counts
-
-
-def _interval(share: float, n: int) -> tuple[float, float]:
-    return wilson(round(share * n), n)
 
 
 def _show(state: VictimProgress) -> None:

@@ -66,14 +66,14 @@ def load(attack: str, trigger: str) -> Artefact:
         ValueError: there is none, or the file is not a whole artefact of this attack.
     """
     if trigger.endswith(SUFFIX):
-        return _read(attack, trigger)
+        return _found(attack, Path(trigger))
     if trigger not in bundled(attack):
         known = ", ".join(bundled(attack)) or "none ships"
         raise ValueError(
             f"{attack} has no trigger {trigger!r}, known: {known}; or give the path of a "
             f"{SUFFIX} file made by `freqsan craft {attack}`"
         )
-    return _read(attack, str(_folder() / f"{attack}-{trigger}{SUFFIX}"))
+    return _found(attack, _folder() / f"{attack}-{trigger}{SUFFIX}")
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
@@ -87,14 +87,21 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], provenance: Mapping[str, 
     temporary.replace(path)
 
 
-@functools.lru_cache(maxsize=32)
-def _read(attack: str, path: str) -> Artefact:
+def _found(attack: str, path: Path) -> Artefact:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    return _read(attack, str(path), status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(attack: str, path: str, mtime_ns: int, size: int) -> Artefact:
+    """Reads a file once, unless it has changed since."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             provenance = json.loads((file.metadata() or {}).get("provenance", "{}"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a whole artefact ({error})") from error
     made_for = provenance.get("attack") if isinstance(provenance, dict) else None

@@ -1,0 +1,196 @@
+"""Write the tables and pictures of docs/attacks.md from the finished rows.
+
+    python -m benchmarks.attack_docs
+
+The text around the tables is kept; each table stands between two comments of its name.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+import attacks
+from attacks import Role
+from benchmarks.attack_rows import CLEAN_LABEL_RATE, NONE, PAPER, row_specs
+from benchmarks.attack_table import finished
+from benchmarks.detection_data import decoded
+from pipelines.jobs.demo import SAMPLE
+from pipelines.preview import difference
+from sanitizer.spectrum import log_spectra
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE, PICTURES = DOCS / "attacks.md", DOCS / "pictures"
+
+SOURCES = json.loads(Path(__file__).with_name("attack_sources.json").read_text(encoding="utf-8"))
+
+#: Images of the demo's sample that triggers are shown on, and how much they are enlarged.
+SHOWN, SCALE, GAP = (1, 4), 3, 4
+
+#: What log(1 + |DCT|) is white at.
+BRIGHTEST = 7.0
+
+
+def main() -> None:
+    rows = {row["name"]: row for row in finished()}
+    text = PAGE.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        table = "\n".join(make(rows))
+        text, found = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda match, table=table: f"{match[1]}{table}\n{match[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+        if found != 1:
+            raise SystemExit(f"{PAGE}: expected one place for the table {name}, found {found}")
+    PAGE.write_text(text, encoding="utf-8")
+    draw()
+
+
+def draw() -> None:
+    """One picture an attack: before, after, difference x5, and both spectra, for two images."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    table = pq.read_table(str(SAMPLE))
+    innocent = np.flatnonzero(~table["is_poisoned"].to_numpy())
+    images = np.stack(decoded(table["image"].combine_chunks(), innocent[list(SHOWN)]))
+    for name in attacks.names():
+        after = attacks.get(name)(images, Role.POISON)
+        columns = (images, after, difference(images, after), _spectra(images), _spectra(after))
+        rows = [np.stack([column[i] for column in columns]) for i in range(len(images))]
+        Image.fromarray(_tiled(rows)).save(PICTURES / f"{name}.png", optimize=True)
+
+
+def _spectra(images: np.ndarray) -> np.ndarray:
+    """Log spectra as grey pixels, (n, h, w, 3) uint8; the lowest frequency upper left."""
+    grey = np.clip(255 * log_spectra(images) / BRIGHTEST, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _tiled(rows: list[np.ndarray]) -> np.ndarray:
+    """(columns, h, w, 3) uint8 rows, enlarged, on white."""
+    side = rows[0].shape[1] * SCALE + GAP
+    canvas = np.full((len(rows) * side - GAP, len(rows[0]) * side - GAP, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            large = picture.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+            canvas[i * side :, j * side :][: side - GAP, : side - GAP] = large
+    return canvas
+
+
+def cifar10_table(rows: dict[str, Any]) -> Iterator[str]:
+    """All attacks at 10 % on CIFAR-10."""
+    yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR | picture |"
+    yield "|---|---|---|---|---|---|---|"
+    yield from (_line(rows[n]) for n in _names(rows, "cifar10", NONE))
+    for name in attacks.names():
+        for found in _names(rows, "cifar10", name):
+            row = rows[found]
+            if row["rate"] == CLEAN_LABEL_RATE.get(name, 0.1) and not _is_claim(row):
+                yield _line(row, SOURCES.get(name), f"![{name}](pictures/{name}.png)")
+
+
+def one_percent_table(rows: dict[str, Any]) -> Iterator[str]:
+    """Three attacks at 1 % on CIFAR-10."""
+    yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR |"
+    yield "|---|---|---|---|---|---|"
+    for name in attacks.names():
+        for found in _names(rows, "cifar10", name):
+            if rows[found]["rate"] == 0.01:
+                yield _line(rows[found], SOURCES.get(name, {}).get("one_percent"), cells=6)
+
+
+def gtsrb_table(rows: dict[str, Any]) -> Iterator[str]:
+    """The paper's attacks at 10 % on GTSRB."""
+    yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR |"
+    yield "|---|---|---|---|---|---|"
+    yield from (_line(rows[n], cells=6) for n in _names(rows, "gtsrb", NONE))
+    for name in PAPER:
+        for found in _names(rows, "gtsrb", name):
+            yield _line(rows[found], SOURCES.get(name, {}).get("gtsrb"), cells=6)
+
+
+def smooth_table(rows: dict[str, Any]) -> Iterator[str]:
+    """The smooth trigger against the naive ones, by epoch."""
+    claims = [row for row in rows.values() if _is_claim(row)]
+    yield "| trigger | accuracy | ASR | ASR after each epoch, % |"
+    yield "|---|---|---|---|"
+    for row in claims:
+        epochs = ", ".join(f"{asr:.1%}".rstrip("%") for asr in row.get("asr_by_epoch", ()))
+        title = "no poison" if row["attack"] == NONE else row["attack"]
+        if row["attack"] == "lowpass":
+            title = f"low-pass, design {row['settings']['pattern']}"
+        yield f"| {title} | {_share(row, 'accuracy')} | {_share(row, 'asr')} | {epochs} |"
+    naive = [row for row in claims if row["attack"] == "lowpass"]
+    if naive:
+        means = [float(np.mean([row[key] for row in naive])) for key in ("accuracy", "asr")]
+        mean_accuracy, mean_asr = (f"{mean:.1%}" for mean in means)
+        yield f"| mean of the {len(naive)} naive designs | {mean_accuracy} | {mean_asr} | |"
+
+
+def commands_table(rows: dict[str, Any]) -> Iterator[str]:
+    """The command of each row."""
+    yield "```sh"
+    for name in rows:
+        yield f"python -m benchmarks.attack_table DATA_DIR --only {name}"
+    yield "```"
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+    "cifar10": cifar10_table,
+    "one percent": one_percent_table,
+    "gtsrb": gtsrb_table,
+    "smooth": smooth_table,
+    "commands": commands_table,
+}
+
+
+def _is_claim(row: dict[str, Any]) -> bool:
+    return row["victim"] == "standard" and row["attack"] in (NONE, "smooth", "lowpass")
+
+
+def _names(rows: dict[str, Any], data: str, attack: str) -> list[str]:
+    """Names of the finished rows of an attack on a data set, in the order of the specs."""
+    specs = [s.name for s in row_specs() if (s.data, s.attack) == (data, attack)]
+    return [name for name in specs if name in rows]
+
+
+def _line(
+    row: dict[str, Any], source: dict[str, Any] | None = None, picture: str = "", cells: int = 7
+) -> str:
+    if row["attack"] == NONE:
+        poison, title = "none", "none"
+    else:
+        share = row["planted"]["poison"] / row["train_images"]
+        covers = row["planted"]["cover"] / row["train_images"]
+        kind = "clean label" if row["clean_label"] else "dirty label"
+        poison = f"{share:.1%}, {kind}" + (f", covers {covers:.1%}" if covers else "")
+        title = f"`{row['attack']}`"
+    values = [title, poison, row["victim"], _share(row, "accuracy"), _share(row, "asr")]
+    return f"| {' | '.join([*values, _reported(source), picture][:cells])} |"
+
+
+def _share(row: dict[str, Any], name: str) -> str:
+    if name not in row:
+        return ""
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _reported(source: dict[str, Any] | None) -> str:
+    if source is None:
+        return ""
+    if source["asr"] is None:
+        return f"none ({source['where']})"
+    accuracy = "-" if source["accuracy"] is None else f"{source['accuracy']:g}"
+    doubt = "" if source["verified"] else ", not checked again"
+    return f"{accuracy} / {source['asr']:g} ({source['setting']}; {source['where']}{doubt})"
+
+
+if __name__ == "__main__":
+    main()
