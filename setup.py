@@ -15,6 +15,7 @@ setup(
         include=["attacks*", "sanitizer*", "detector*", "pipelines*"],
     ),
     package_data={
+        "attacks": ["artefacts/*.safetensors", "victims/weights/*.safetensors"],
         "detector": ["weights/*/weights.safetensors", "weights/*/detector.json"],
         "pipelines": ["sample/*.parquet", "sample/README.md"],
         "sanitizer": ["templates/*.html"],

@@ -12,7 +12,7 @@ from typing import Any
 
 from attacks.base import Attack, Role, chosen, role_of
 
-__all__ = ["Attack", "Role", "chosen", "get", "names", "role_of"]
+__all__ = ["Attack", "Role", "chosen", "get", "kind", "names", "nearest_first", "role_of"]
 
 
 def names() -> list[str]:
@@ -29,10 +29,14 @@ def kind(name: str) -> type[Attack]:
         ValueError: an unknown name; known ones are listed, the nearest first.
     """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3)
-        known = near + [n for n in names() if n not in near]
-        raise ValueError(f"no attack {name!r}, known: {', '.join(known)}")
+        raise ValueError(f"no attack {name!r}, known: {', '.join(nearest_first(name, names()))}")
     return _attack_in(f"{__name__}.{name}")
+
+
+def nearest_first(name: str, known: list[str]) -> list[str]:
+    """Known names, those that ``name`` may be a slip of before the others."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    return near + [n for n in known if n not in near]
 
 
 def get(name: str, **settings: Any) -> Attack:

@@ -91,7 +91,7 @@ def cifar10_table(rows: dict[str, Any]) -> Iterator[str]:
     for name in attacks.names():
         for found in _names(rows, "cifar10", name):
             row = rows[found]
-            if row["rate"] == CLEAN_LABEL_RATE.get(name, 0.1) and not _is_claim(row):
+            if row["rate"] in (0.1, CLEAN_LABEL_RATE.get(name)) and not _is_claim(row):
                 yield _line(row, SOURCES.get(name), f"![{name}](pictures/{name}.png)")
 
 

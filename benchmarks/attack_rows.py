@@ -50,12 +50,14 @@ class RowSpec:
     rate: float  #: of the training set; of a clean-label attack, of the target class
     victim: str = "quick"
     settings: dict[str, Any] = field(default_factory=dict)
+    dirty_label: bool = False  #: even if the attack's source leaves labels as they are
     target_of: str | None = None  #: the attack whose own target is taken; None: this one's, or 0
 
     @property
     def name(self) -> str:
         """Such as ``cifar10/badnets/0.1``, with what differs from the rule behind it."""
         extra = [self.victim] if self.victim != "quick" else []
+        extra += ["dirty-label"] if self.dirty_label else []
         extra += [f"{key}={value}" for key, value in self.settings.items()]
         return "/".join([self.data, self.attack, f"{self.rate:g}", *extra])
 
@@ -72,6 +74,7 @@ def row_specs() -> Iterator[RowSpec]:
     yield from (RowSpec(data, NONE, 0) for data in ("cifar10", "gtsrb"))
     for attack in (*PAPER, *MODERN):
         yield RowSpec("cifar10", attack, CLEAN_LABEL_RATE.get(attack, 0.1))
+    yield RowSpec("cifar10", "refool", 0.1, dirty_label=True)
     for attack in ("badnets", "blend", "smooth"):
         yield RowSpec("cifar10", attack, 0.01)
     for attack in PAPER:

@@ -72,12 +72,13 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
         attack = attacks.get(spec.attack, **spec.settings)
         aimed = attack if spec.target_of is None else attacks.get(spec.target_of)
         target = aimed.own_target or 0
-        images, labels, planted = poisoned(attack, images, labels, spec.rate, target)
+        clean_label = attack.clean_label and not spec.dirty_label
+        images, labels, planted = poisoned(attack, images, labels, spec.rate, target, clean_label)
         others = np.flatnonzero(data.test_labels != target)[:TRIGGERED]
         triggered = attack(data.test_images[others], Role.TEST)
         watch["asr"] = (triggered, np.full(len(others), target))
         facts = {
-            "clean_label": attack.clean_label,
+            "clean_label": clean_label,
             "attack_settings": dict(vars(attack)),
             "target": target,
             "planted": planted,
@@ -98,12 +99,17 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
 
 
 def poisoned(
-    attack: Attack, images: np.ndarray, labels: np.ndarray, rate: float, target: int
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    rate: float,
+    target: int,
+    clean_label: bool,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """A poisoned copy of a training set, and how many samples bear which role."""
     images, labels = images.copy(), labels.copy()
     cover_rate = rate * attack.cover_ratio
-    eligible = labels == target if attack.clean_label else np.ones(len(labels), bool)
+    eligible = labels == target if clean_label else np.ones(len(labels), bool)
     roles = np.array(
         [
             str(attacks.role_of(f"#{row}", rate, cover_rate, SEED)) if allowed else "None"

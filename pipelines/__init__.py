@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "attacks",
     "clean",
+    "craft",
     "demo",
     "detectors",
     "features",
@@ -24,6 +25,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pipelines.jobs.attacks import attacks
     from pipelines.jobs.clean import clean
+    from pipelines.jobs.craft import craft
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
     from pipelines.jobs.features import features

@@ -138,6 +138,11 @@ attack_options = _options(
         help="How triggered images are encoded.",
     ),
 )
+flip_option = click.option(
+    "--flip/--no-flip",
+    default=True,
+    help="Train on mirrored images too, or not: where left and right differ in meaning.",
+)
 
 
 @click.group(cls=FreqsanGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -312,11 +317,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     metavar="PATH",
     help="A set of the same classes to test on; default: a fifth of INPUT.",
 )
-@click.option(
-    "--flip/--no-flip",
-    default=True,
-    help="Train on mirrored images too, or not: where left and right differ in meaning.",
-)
+@flip_option
 @judging_options
 @click.option(
     "--output",
@@ -409,6 +410,35 @@ def report(output: str) -> None:
     from pipelines import report as job
 
     click.echo(f"report    {job(output)}")
+
+
+@main.command()
+@click.argument("attack")
+@click.argument("input")
+@click.option("--output", required=True, metavar="FILE", help="The .safetensors file to write.")
+@click.option(
+    "--classifier",
+    metavar="NAME|FILE",
+    help="To optimise against: cifar10, gtsrb, or a file; default: a quick one is trained.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@flip_option
+@reading_options
+@output_options
+def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
+    """Optimise the trigger of ATTACK on INPUT against a classifier.
+
+    \b
+    freqsan craft smooth photos/ --output smooth.safetensors
+    freqsan poison photos/ poisoned/ --attack smooth --set trigger=smooth.safetensors
+    """
+    from pipelines import craft as job
+
+    facts = job(attack, input, **_settings(options))
+    if as_json:
+        return _print_json(facts)
+    fooled = f", fools {facts['fooling_rate']:.0%}" if "fooling_rate" in facts else ""
+    click.echo(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
 
 
 @main.command()

@@ -21,20 +21,27 @@ def check_output(output: Path) -> None:
 
 
 def check_picture(path: Path, output: Path | None = None) -> None:
-    """Refuse a name under which no PNG can be written.
+    """Refuse a name under which no PNG can be written; as :func:`check_file`."""
+    check_file(path, ".png", "a PNG", output)
+
+
+def check_file(path: Path, suffix: str, what: str, output: Path | None = None) -> None:
+    """Refuse a name under which no file of a kind can be written.
 
     Args:
-        path: of the picture to be.
+        path: of the file to be.
+        suffix: that it must have.
+        what: the kind, in words.
         output: a directory that will be there by then, if any.
 
     Raises:
         InputError: another extension, or no such directory.
     """
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: expected the name of a PNG, ending in .png")
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path}: expected the name of {what}, ending in {suffix}")
     parent = path.absolute().parent
     if not parent.is_dir() and (output is None or parent != output.absolute()):
-        raise InputError(f"{parent} is no directory; give a PNG path inside one")
+        raise InputError(f"{parent} is no directory; give a path inside one")
 
 
 def check_apart(root: str | None, given: str, output: Path) -> None:

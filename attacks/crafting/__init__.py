@@ -3,7 +3,6 @@
 The module named like an attack holds its ``craft`` function.
 """
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -23,6 +22,13 @@ Progress = Callable[[str, int, int], None]
 def names() -> list[str]:
     """The attacks whose trigger is optimised, sorted."""
     return [n for n in attacks.names() if importlib.util.find_spec(f"{__name__}.{n}")]
+
+
+def check(name: str) -> None:
+    """Raise ValueError unless there is an attack of that name whose trigger is optimised."""
+    if name not in names():
+        known = ", ".join(attacks.nearest_first(name, names()))
+        raise ValueError(f"no attack {name!r} with an optimised trigger, known: {known}")
 
 
 def craft(
@@ -53,10 +59,7 @@ def craft(
     Raises:
         ValueError: an attack without an optimised trigger, or too few images.
     """
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.3)
-        known = near + [n for n in names() if n not in near]
-        raise ValueError(f"{name} has no optimised trigger; those that have: {', '.join(known)}")
+    check(name)
     if len(images) < 2:
         raise ValueError(f"expected at least 2 images to optimise on, got {len(images)}")
     module = importlib.import_module(f"{__name__}.{name}")

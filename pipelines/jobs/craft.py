@@ -1,0 +1,140 @@
+"""``craft``: optimise a trigger against a classifier, for attacks whose trigger is optimised."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from attacks import crafting
+from attacks.tools.artefacts import SUFFIX
+from attacks.victims.model import Victim, load
+from attacks.victims.training import VICTIMS, train
+from pipelines.batches import encoded_images
+from pipelines.errors import InputError
+from pipelines.guards import check_file
+from pipelines.jobs.base import Settings
+from pipelines.labels import read_labels
+from pipelines.progress import Progress
+from pipelines.proof.following import follow
+from pipelines.proof.selection import Part, sizes
+from pipelines.proof.views import Views, victim_size
+from pipelines.sources.base import Source
+from pipelines.sources.columns import SAMPLE_ID
+
+#: About so many images are used at most, chosen by a hash of their ids.
+MAX_IMAGES = 20_000
+
+
+def craft(
+    attack: str,
+    input: str | Path,
+    output: str | Path,
+    *,
+    classifier: str | None = None,
+    seed: int = 0,
+    flip: bool = True,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Optimise the trigger of an attack on an image set.
+
+    Args:
+        attack: one whose trigger is optimised.
+        input: clean images with labels, any kind of input that ``clean`` reads; those of more
+            than one size, or over 64 px, are resized to 64x64.
+        output: the ``.safetensors`` file to write; attacks take it as their ``trigger``.
+        classifier: a classifier that ships, by name, or the file of one; None: the quick
+            victim is trained on ``input`` first.
+        seed: of the search and of a classifier that is trained.
+        flip: whether such a classifier is trained on mirrored images too.
+        settings: as in :class:`pipelines.jobs.base.Settings`; those that say how to read.
+
+    Returns:
+        The provenance, as in the file.
+
+    Raises:
+        InputError: bad usage or input.
+    """
+    chosen, path = Settings(**settings), Path(output)
+    check_file(path, SUFFIX, "a trigger")
+    victim = _checked(attack, classifier)
+    source = chosen.open(input)
+    labels = read_labels(source, quiet=chosen.quiet)
+    if victim is not None and victim.classes != len(labels.values):
+        raise InputError(
+            f"the classifier {classifier} tells {victim.classes} classes apart, {input} has "
+            f"{len(labels.values)}; give another one, or none to have one trained"
+        )
+    batches = list(_chosen(source, chosen.quiet))
+    found = {
+        size for batch in batches for size in sizes(encoded_images(batch, source.image_column))
+    }
+    views = Views(
+        victim_size(sorted(found)), labels.values, source.image_column, str(source.label_column)
+    )
+    images, classes = views.gather(batches, workers=chosen.workers)
+    if victim is None:
+        quick = replace(VICTIMS["quick"], flip=flip)
+        progress = follow("the quick victim", quiet=chosen.quiet)
+        victim = train(
+            images, classes, len(labels.values), quick, seed=seed, progress=progress
+        ).victim
+    about = {"data": str(input), "command": f"freqsan craft {attack} INPUT --output FILE"}
+    try:
+        return crafting.craft(
+            attack,
+            images,
+            classes,
+            victim,
+            path,
+            seed=seed,
+            about=about,
+            progress=_steps(attack, chosen.quiet),
+        )
+    except ValueError as error:
+        raise InputError(f"{attack}: {error}") from error
+
+
+def _checked(attack: str, classifier: str | None) -> Victim | None:
+    """The classifier, if one is named; what is unknown is told before anything is read."""
+    try:
+        crafting.check(attack)
+        return None if classifier is None else load(classifier)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _chosen(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
+    """The chosen rows of a set, still encoded."""
+    part = Part(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
+    progress = Progress("reading", quiet=quiet)
+    progress.start(total=source.rows)
+    taken = 0
+    for shard in source.shards:
+        for batch in shard.read():
+            ids = batch.column(batch.schema.get_field_index(SAMPLE_ID)).to_pylist()
+            kept = batch.filter(pa.array([i in part for i in ids], pa.bool_()))
+            progress.advance(batch.num_rows)
+            taken += kept.num_rows
+            yield kept
+            if taken >= MAX_IMAGES and source.rows is None:
+                progress.say(f"reading: the first {taken:,} images are enough")
+                return
+    progress.finish()
+
+
+def _steps(attack: str, quiet: bool) -> crafting.Progress:
+    progress = Progress(f"crafting {attack}", unit="steps", quiet=quiet)
+    seen, doing = 0, ""
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal seen, doing
+        if what != doing:
+            seen, doing = 0, what
+            progress.what = f"crafting {attack}, {what}"
+            progress.start(total=total)
+        progress.advance(done - seen)
+        seen = done
+
+    return show
