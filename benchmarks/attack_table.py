@@ -20,7 +20,7 @@ import torch
 
 import attacks
 from attacks import Attack, Role
-from attacks.victims.training import VICTIMS, VictimProgress, train
+from attacks.victims.training import VICTIMS, VictimProgress, shares, train
 from benchmarks.attack_rows import NONE, RowSpec, row_specs
 from benchmarks.victim_data import DATA, VictimData
 from sanitizer.metrics import wilson
@@ -29,6 +29,9 @@ ROWS = Path(__file__).with_name("attacks.jsonl")
 
 #: Test images that a trigger is put on.
 TRIGGERED = 2000
+
+#: Of each kind of test images, those that are looked at after every epoch.
+FOLLOWED = 1000
 
 SEED = 0
 
@@ -64,7 +67,8 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
     """Poison the training part, train the victim, and see what it does with triggers."""
     began = time.monotonic()
     settings = replace(VICTIMS[spec.victim], flip=data.flip)
-    count = min(len(data.images), settings.max_images or len(data.images))
+    limits = (len(data.images), settings.max_images, spec.images)
+    count = min(limit for limit in limits if limit is not None)
     images, labels = data.images[:count], data.labels[:count]
     watch = {"accuracy": (data.test_images, data.test_labels)}
     facts: dict[str, Any] = {}
@@ -83,8 +87,11 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
             "target": target,
             "planted": planted,
         }
-    trained = train(images, labels, data.classes, settings, seed=SEED, watch=watch, progress=_show)
-    for name, share in trained.history[-1].items():
+    followed = {name: (x[:FOLLOWED], y[:FOLLOWED]) for name, (x, y) in watch.items()}
+    trained = train(
+        images, labels, data.classes, settings, seed=SEED, watch=followed, progress=_show
+    )
+    for name, share in shares(trained.victim, watch).items():
         tested = len(watch[name][1])
         facts |= {name: share, f"{name}_interval": wilson(round(share * tested), tested)}
         facts |= {f"{name}_images": tested, f"{name}_by_epoch": [e[name] for e in trained.history]}
