@@ -5,15 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
-from attacks.tools import artefacts
+from attacks.base import to_uint8
+from attacks.tools.optimised import OptimisedAttack
 
 
 @dataclass(frozen=True)
-class L0Inv(Attack):
+class L0Inv(OptimisedAttack):
     """Few pixels, optimised in place and colour, that replace the image's; they grow with it."""
-
-    trigger: str = "cifar10"  #: name of a trigger that ships, or a file made by `freqsan craft`
 
     title: ClassVar[str] = "l0 inv"
     source: ClassVar[str] = (
@@ -21,12 +19,9 @@ class L0Inv(Attack):
         "Steganography and Regularization, 2019 (L0 norm); replaced as in Zeng et al., ICCV 2021"
     )
 
-    def __post_init__(self) -> None:
-        self._load()
-
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        pattern, mask = self._load()
+        pattern, mask = self.artefact.array("pattern", 3), self.artefact.array("mask", 2)
         height, width = images.shape[1:3]
         own_height, own_width = mask.shape
         scale = max(1, round(min(height / own_height, width / own_width)))
@@ -34,8 +29,3 @@ class L0Inv(Attack):
             top, left = row * height // own_height, column * width // own_width
             images[:, top : top + scale, left : left + scale] = to_uint8(pattern[row, column])
         return images
-
-    def _load(self) -> tuple[np.ndarray, np.ndarray]:
-        """Colours (h, w, 3) and mask (h, w)."""
-        artefact = artefacts.load("l0_inv", self.trigger)
-        return artefact.array("pattern", 3), artefact.array("mask", 2)

@@ -5,17 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack
-from attacks.tools import artefacts
+from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
 from attacks.tools.smooth import add_and_rescale
 
 
 @dataclass(frozen=True)
-class Smooth(Attack):
+class Smooth(OptimisedAttack):
     """``M(x + r)``: a smooth ``r`` of range 0.2 added, then each image scaled to black to white."""
-
-    trigger: str = "cifar10"  #: name of a trigger that ships, or a file made by `freqsan craft`
 
     title: ClassVar[str] = "Smooth"
     source: ClassVar[str] = (
@@ -23,18 +20,7 @@ class Smooth(Attack):
         "ICCV 2021, Algorithm 1"
     )
 
-    def __post_init__(self) -> None:
-        self._load()
-
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        pattern = self._load().array("pattern", 3)
+        pattern = self.artefact.array("pattern", 3)
         return add_and_rescale(images, fit(pattern, *images.shape[1:3]) / 255)
-
-    @property
-    def own_target(self) -> int:
-        """The dominant label of the search."""
-        return int(self._load().provenance["target_label"])
-
-    def _load(self) -> artefacts.Artefact:
-        return artefacts.load("smooth", self.trigger)

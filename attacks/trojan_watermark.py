@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
-from attacks.tools import artefacts
+from attacks.base import to_uint8
+from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
 
 
 @dataclass(frozen=True)
-class TrojanWatermark(Attack):
+class TrojanWatermark(OptimisedAttack):
     """An emblem as large as the image, its optimised colours added: ``T + x``, clipped."""
 
     trigger: str = "cifar10"  #: name of a trigger that ships, or a file made by `freqsan craft`
@@ -24,13 +24,11 @@ class TrojanWatermark(Attack):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength: expected above 0, at most 1, got {self.strength}")
-        self._pattern()
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        return to_uint8(images + self.strength * fit(self._pattern(), *images.shape[1:3]))
-
-    def _pattern(self) -> np.ndarray:
-        return artefacts.load("trojan_watermark", self.trigger).array("pattern", 3)
+        pattern = fit(self.artefact.array("pattern", 3), *images.shape[1:3])
+        return to_uint8(images + self.strength * pattern)

@@ -41,7 +41,7 @@ def excite_in_mask(
     """
     clean = some_images(images, seed, victim)
     height, width = images.shape[1:3]
-    where = torch.from_numpy((fit(mask, height, width) > 0.5).astype(np.float32)).to(victim.device)
+    where = torch.from_numpy(in_size(mask, height, width)).to(victim.device)
 
     def put(batch: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
         kept = batch * (1 - where) if opaque else batch
@@ -60,3 +60,8 @@ def excite_in_mask(
     )
     facts = {"neurons": neurons.tolist(), "steps": STEPS, "excitement": EXCITEMENT}
     return {"pattern": as_picture(pattern * where)}, facts
+
+
+def in_size(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask in another size, (height, width) float32 of 0 and 1."""
+    return (fit(mask, height, width) > 0.5).astype(np.float32)
