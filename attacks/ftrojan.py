@@ -8,16 +8,18 @@ import numpy as np
 from attacks.base import Attack, to_uint8
 from attacks.tools.dct import waves
 
-#: What one unit more of both Cr and Cb adds to red, green and blue (ITU-R BT.601).
-CHROMA = np.array([1.403, -0.714 - 0.344, 1.773], np.float32)
+#: Red, green and blue to Y, Cr - 128 and Cb - 128 and back (ITU-R BT.601, full range).
+TO_YCRCB = np.array(
+    [[0.299, 0.587, 0.114], [0.5, -0.418688, -0.081312], [-0.168736, -0.331264, 0.5]], np.float32
+)
+TO_RGB = np.array([[1, 1.403, 0], [1, -0.714, -0.344], [1, 0, 1.773]], np.float32)
 
 
 @dataclass(frozen=True)
 class FTrojan(Attack):
     """A middle and the highest frequency of each 32x32 block raised in both chroma planes.
 
-    The source's program rounds colours between the transforms; here nothing is rounded but the
-    result.
+    As in the source's program, luma and chroma are whole numbers before and after.
     """
 
     magnitude: float = 30.0  #: added to each coefficient; the source takes 30 for CIFAR-10
@@ -29,10 +31,12 @@ class FTrojan(Attack):
     )
 
     def __post_init__(self) -> None:
-        if self.magnitude <= 0:
+        if not self.magnitude > 0:
             raise ValueError(f"magnitude: expected above 0, got {self.magnitude:g}")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
+        planes = np.rint(np.einsum("pc,nhwc->nhwp", TO_YCRCB, images.astype(np.float32)))
         pattern = waves([(15, 15), (31, 31)], *images.shape[1:3])
-        return to_uint8(images + self.magnitude * pattern[..., None] * CHROMA)
+        planes[..., 1:] = np.floor(planes[..., 1:] + self.magnitude * pattern[..., None])
+        return to_uint8(np.einsum("cp,nhwp->nhwc", TO_RGB, planes))
