@@ -54,7 +54,8 @@ def make_plan(job: str, source: Source, options: dict[str, Any]) -> dict[str, An
         "input": source.location,
         "shards": len(source.shards),
         "source_sha256": hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest(),
-        "options": options,
+        # As it is when it is read back: a tuple would differ from the list that it becomes.
+        "options": json.loads(json.dumps(options)),
         "versions": versions(),
     }
 

@@ -1,6 +1,6 @@
 """What victims are tested on: images as they are, and the same with the trigger."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,8 +29,9 @@ WATCHED = 1_000
 class AtTest(Poisoning):
     """Puts the trigger, in its test-time form, on all images that are to be misled."""
 
-    def role(self, sample_id: str, label: Label | None) -> Role | None:
-        return Role.TEST if label in self.new_label else None
+    def roles(self, ids: Sequence[str], labels: Sequence[Label | None]) -> dict[int, Role]:
+        """TEST for the rows of labels that have a new one; the others are left alone."""
+        return {row: Role.TEST for row, label in enumerate(labels) if label in self.new_label}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,394 @@
+"""``prove``: an attack before and after cleaning, on real images and a victim of a few seconds."""
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import attacks
+import pipelines.proof.run as one_run
+from attacks.victims.network import VictimSettings
+from attacks.victims.training import VICTIMS
+from pipelines import prove, threads
+from pipelines.cli import main
+from pipelines.encoding import Encoding
+from pipelines.errors import InputError
+from pipelines.jobs.base import Settings
+from pipelines.jobs.demo import SAMPLE
+from pipelines.poisoning import poisoned_schema
+from pipelines.proof.selection import parts, place
+from pipelines.proof.sets import Sets
+from pipelines.proof.trial import AtTest, load_trial
+from pipelines.proof.views import Views, fitted, victim_size
+from pipelines.sources import open_source
+from sanitizer.images import decode
+
+#: A trigger that the bundled detector finds and that a tiny victim learns.
+ATTACK: dict[str, Any] = {
+    "attack": "random_patch",
+    "attack_settings": {"side": 8, "cells": 8},
+    "rate": 0.2,
+    "victim": "tiny",
+    "flip": False,
+    "quiet": True,
+    "workers": 1,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny_victim() -> Iterator[None]:
+    """A victim for little batches, on which threads would only wait for each other."""
+    tiny = VictimSettings(
+        "tiny", (8, 16, 16, 32), epochs=3, batch=16, learning_rate=0.05, label_smoothing=0, shift=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VICTIMS, "tiny", tiny)
+        patch.setattr(threads, "available_cores", lambda: 1)
+        yield
+
+
+def labelled(table: pa.Table) -> pa.Table:
+    """Images and labels 0, 1, 2 of the dark, the middling and the bright ones: easily learnt."""
+    data = [row["bytes"] for row in table["image"].to_pylist()]
+    light = np.array([decode(one).mean() for one in data])
+    label = np.digitize(light, np.quantile(light, [1 / 3, 2 / 3]))
+    return pa.table({"image": table["image"], "label": pa.array(label, pa.int64())})
+
+
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled sample's images that carry no trigger."""
+    path = tmp_path_factory.mktemp("set") / "photos.parquet"
+    sample = pq.read_table(str(SAMPLE))
+    clean = sample.filter(pa.compute.invert(sample["is_poisoned"]))
+    pq.write_table(labelled(clean.slice(0, 600)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def proof(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    output = tmp_path_factory.mktemp("proof") / "out"
+    return prove(image_set, output=output, **ATTACK), output
+
+
+def ids(folder: Path) -> list[str]:
+    return list(pq.read_table(folder, columns=["sample_id"])["sample_id"].to_pylist())
+
+
+def test_an_attack_that_worked_fails_after_cleaning(proof: tuple[dict[str, Any], Path]) -> None:
+    (run,) = proof[0]["runs"]
+    reference, before, after = (run["victims"][s] for s in ("reference", "before", "after"))
+    assert before["asr"]["value"] > 0.9
+    assert after["asr"]["value"] < 0.25
+    assert reference["asr"]["value"] < 0.25
+    assert before["asr_rejecting"]["value"] < 0.05
+    assert min(v["accuracy"]["value"] for v in (reference, before, after)) > 0.6
+    assert run["detection"]["bdr"]["value"] > 0.95
+    assert run["detection"]["fpr"]["value"] < 0.03
+    assert run["rejection"]["triggered"]["value"] > 0.95
+    assert re.match(r"The attack works \(ASR \d", proof[0]["verdict"])
+    assert "after cleaning the attack fails" in proof[0]["verdict"]
+
+
+def test_counts_add_up(proof: tuple[dict[str, Any], Path], image_set: Path) -> None:
+    result, output = proof
+    (run,) = result["runs"]
+    train, test = (ids(output / "proof" / name / "data") for name in ("train", "test"))
+    assert len(train) + len(test) == pq.read_metadata(image_set).num_rows == len({*train, *test})
+    assert len(test) / len(train + test) == pytest.approx(0.2, abs=0.05)
+    victims = run["victims"]
+    assert victims["reference"]["trained_on"] == victims["before"]["trained_on"] == len(train)
+    assert victims["after"]["trained_on"] == run["counts"]["clean"]["clean"]
+    assert run["detection"]["bdr"]["of"] == run["counts"]["poison"]["poisoned"]
+    assert victims["before"]["accuracy"]["of"] == len(test)
+    labels = pq.read_table(output / "proof/test/data")["label"].to_numpy()
+    assert victims["before"]["asr"]["of"] == (labels != 0).sum()
+    assert [len(v["history"]) for v in victims.values()] == [3, 3, 3]
+
+
+def test_detection_figures_are_those_of_the_files(proof: tuple[dict[str, Any], Path]) -> None:
+    result, output = proof
+    folder = output / "proof" / "seed-0"
+    truth = pq.read_table(folder / "poisoned/data").to_pylist()
+    removed = set(ids(folder / "cleaned/data")) - {
+        i for f in (folder / "cleaned/data").glob("clean-*") for i in ids(f)
+    }
+    for name, poisoned in (("bdr", True), ("fpr", False)):
+        of = [row["sample_id"] in removed for row in truth if row["is_poisoned"] is poisoned]
+        found = result["runs"][0]["detection"][name]
+        assert (found["count"], found["of"]) == (sum(of), len(of))
+
+
+def test_result_page_and_picture_are_written(proof: tuple[dict[str, Any], Path]) -> None:
+    result, output = proof
+    assert json.loads((output / "proof.json").read_text()) == result
+    page = (output / "proof.md").read_text()
+    assert result["verdict"] in page
+    assert "| attack success (ASR) |" in page
+    with Image.open(output / "proof.png") as picture:
+        assert picture.width > 1000
+        colours = picture.convert("RGB").getcolors(maxcolors=picture.width * picture.height)
+        assert len(colours) > 100
+    assert json.loads((output / "manifest.json").read_text())["job"] == "prove"
+
+
+def test_a_finished_proof_is_left_alone_and_other_settings_are_refused(
+    proof: tuple[dict[str, Any], Path], image_set: Path
+) -> None:
+    result, output = proof
+    stamp = (output / "proof.json").stat().st_mtime_ns
+    assert prove(image_set, output=output, **ATTACK) == result
+    assert (output / "proof.json").stat().st_mtime_ns == stamp
+    with pytest.raises(InputError, match="differs in rate"):
+        prove(image_set, output=output, **ATTACK | {"rate": 0.1})
+
+
+def test_a_stopped_proof_goes_on_and_several_runs_are_pooled(
+    proof: tuple[dict[str, Any], Path],
+    image_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    real = one_run.train
+
+    def train(*given: Any, seed: int, **more: Any) -> Any:
+        calls.append(seed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*given, seed=seed, **more)
+
+    monkeypatch.setattr(one_run, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        prove(image_set, output=tmp_path / "out", runs=2, **ATTACK)
+    assert not (tmp_path / "out/proof.json").exists()
+    result = prove(image_set, output=tmp_path / "out", runs=2, **ATTACK)
+    assert calls == [0, 0, 0, 0, 1, 1, 1]
+    first, second = result["runs"]
+    assert first == proof[0]["runs"][0]  # stopped or not, alone or not
+    poisoned = [
+        {row["sample_id"] for row in pq.read_table(folder).to_pylist() if row["is_poisoned"]}
+        for folder in sorted((tmp_path / "out/proof").glob("seed-*/poisoned/data"))
+    ]
+    assert poisoned[0] != poisoned[1]
+    assert second["seed"] == 1
+    page = (tmp_path / "out/proof.md").read_text()
+    assert "means over 2 runs" in page
+    assert re.search(r"\| run +\| seed 0 +\| seed 1 +\|", page)
+
+
+def test_the_command_prints_verdict_and_tables(
+    proof: tuple[dict[str, Any], Path], image_set: Path
+) -> None:
+    result, output = proof
+    command = ["prove", image_set, "--attack", "random_patch", "--set", "side=8", "--set"]
+    command += ["cells=8", "--rate", 0.2, "--victim", "tiny", "--no-flip", "--output", output]
+    done = CliRunner().invoke(main, [str(part) for part in command])
+    assert done.exit_code == 0, done.output
+    assert result["verdict"] in done.stdout
+    assert "| attack success (ASR) |" in done.stdout
+    assert f"{output}/proof.png" in done.stdout
+    done = CliRunner().invoke(main, [str(part) for part in [*command, "--json", "--quiet"]])
+    assert json.loads(done.stdout) == result
+
+
+# --- What is selected, and what victims see ------------------------------------------------
+
+
+def test_parts_are_apart_and_bounded() -> None:
+    train, test = parts(1000, None, None)
+    assert (test.low, test.high, train.low, train.high) == (0, 0.2, 0.2, 1)
+    train, test = parts(100_000, None, 20_000)
+    assert (test.high, train.low, train.high) == (0.05, 0.2, pytest.approx(0.4))
+    train, test = parts(1000, 50_000, 20_000)
+    assert (test.low, test.high, train.low, train.high) == (0, 0.1, 0, 1)
+
+
+def test_the_place_of_a_sample_says_nothing_of_its_poison() -> None:
+    names = [f"photos.parquet#{i}" for i in range(20_000)]
+    where = np.array([place(name) for name in names])
+    poisoned = np.array([attacks.chosen(name, 0.1, 0) for name in names])
+    assert np.histogram(where, 10, (0, 1))[0].min() > 1800
+    assert poisoned[where < 0.2].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_another_set_to_test_on_leaves_all_of_input_to_train_on(
+    image_set: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(image_set)
+    pq.write_table(rows.slice(0, 300), tmp_path / "one.parquet")
+    pq.write_table(rows.slice(300, 200), tmp_path / "other.parquet")
+    paths = (tmp_path / "one.parquet", tmp_path / "other.parquet")
+    sets = Sets.open(*paths, tmp_path / "out", Settings(quiet=True))
+    train, test = sets.select(tmp_path / "out", None)
+    assert (train.source.rows, test.source.rows) == (300, 200)
+    assert train.sizes == test.sizes == [[32, 32]]
+    for part, path in zip((train, test), paths, strict=True):
+        copied = pq.read_table(Path(str(part.source.root)))
+        assert copied.drop_columns("sample_id").to_pylist() == pq.read_table(path).to_pylist()
+
+
+def test_images_of_one_small_size_are_seen_as_they_are() -> None:
+    assert victim_size([(32, 48)]) == (32, 48)
+    for sizes in ([(32, 32), (48, 32)], [(96, 96)], [(6, 32)], []):
+        assert victim_size(sizes) is None
+    grey = np.indices((128, 128)).sum(0) % 2 * 255
+    board = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+    assert np.ptp(fitted(board, (64, 64))[8:-8, 8:-8].astype(int)) < 8  # no aliasing
+    np.testing.assert_array_equal(fitted(board, (128, 128)), board)
+
+
+@pytest.fixture
+def trial_of(tmp_path: Path) -> Callable[..., Any]:
+    """Builds a trial of thirty images that are encoded as JPEG and as PNG, in two sizes."""
+    rows = pq.read_table(str(SAMPLE)).slice(0, 30)["image"].to_pylist()
+    pixels = [decode(row["bytes"]) for row in rows]
+    images = [fitted(p, (32, 32) if i % 2 else (48, 40)) for i, p in enumerate(pixels)]
+    data = [as_bytes(p, "PNG" if i % 3 else "JPEG") for i, p in enumerate(images)]
+    labels = [("a", "b", "c", None, "a", "b", "c", "strange")[i % 8] for i in range(30)]
+    data[1] = b"broken"
+    table = pa.table({"image": pa.array(data, pa.binary()), "label": labels})
+    pq.write_table(table, tmp_path / "test.parquet")
+    source = open_source(tmp_path / "test.parquet")
+
+    def build(new_label: dict[str, str], encode: str = "keep") -> Any:
+        plan = AtTest(
+            name="badnets",
+            attack=attacks.get("badnets"),
+            rate=1.0,
+            seed=0,
+            labels=frozenset("abc"),
+            new_label=new_label,
+            encoding=Encoding(encode),
+            image_column="image",
+            label_column="label",
+            schema=poisoned_schema(source),
+        )
+        views = Views(None, ("a", "b", "c"), "image", "label")
+        return load_trial(source, views, plan, {}, workers=2, quiet=True), images
+
+    return build
+
+
+def as_bytes(pixels: np.ndarray, fmt: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, fmt)
+    return buffer.getvalue()
+
+
+def test_triggered_images_are_those_not_of_the_target_class(trial_of: Callable[..., Any]) -> None:
+    trial, _ = trial_of({"a": "b", "c": "b"})
+    assert len(trial.clean.answers) == 22  # seven without a known label, and a broken "b"
+    assert sorted(set(trial.clean.answers)) == [0, 1, 2]
+    assert set(trial.triggered.answers) == {1}
+    np.testing.assert_array_equal(trial.misled, trial.clean.answers != 1)
+    assert trial.misled.sum() == len(trial.triggered.answers)
+
+
+def test_all_to_all_wants_the_next_class(trial_of: Callable[..., Any]) -> None:
+    trial, _ = trial_of({"a": "b", "b": "c", "c": "a"})
+    assert trial.misled.all()
+    np.testing.assert_array_equal(trial.triggered.answers, (trial.clean.answers + 1) % 3)
+
+
+def test_the_victim_sees_the_trigger_encoded_then_resized(trial_of: Callable[..., Any]) -> None:
+    trial, images = trial_of({"a": "b", "c": "b"}, encode="jpeg:30")
+    triggered = attacks.get("badnets")(images[2][None])[0]  # the first "c", after one "a"
+    buffer = io.BytesIO()
+    Image.fromarray(triggered).save(buffer, "JPEG", quality=30)
+    np.testing.assert_array_equal(
+        trial.triggered.images[1], fitted(decode(buffer.getvalue()), (64, 64))
+    )
+
+
+def test_covers_and_what_was_not_judged_are_counted_apart(tmp_path: Path) -> None:
+    truth = {"sample_id": list("abcd"), "is_poisoned": [False, True, False, False]}
+    truth["attack"] = [None, "wanet", "wanet", None]
+    scores = {"sample_id": list("dcba"), "score": pa.array([None, 0.9, 0.8, 0.1], pa.float32())}
+    scores["verdict"] = ["rejected", "poisoned", "poisoned", "clean"]
+    pq.write_table(pa.table(truth), tmp_path / "truth.parquet")
+    pq.write_table(pa.table(scores), tmp_path / "scores.parquet")
+    found = one_run._detection(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
+    shares = {name: (found[name]["count"], found[name]["of"]) for name in ("bdr", "fpr", "cover")}
+    assert shares == {"bdr": (1, 1), "fpr": (0, 1), "cover": (1, 1)}
+    assert found["not_judged"] == {"clean": 1, "poisoned": 0, "cover": 0}
+
+
+# --- What is refused -------------------------------------------------------------------------
+
+
+def bare(table: pa.Table) -> pa.Table:
+    return table.drop_columns("label")
+
+
+def one_class(table: pa.Table) -> pa.Table:
+    return table.set_column(1, "label", pa.array([3] * len(table)))
+
+
+def poisoned_before(table: pa.Table) -> pa.Table:
+    return table.append_column("is_poisoned", pa.array([False] * len(table)))
+
+
+def few(table: pa.Table) -> pa.Table:
+    return table.slice(0, 60)
+
+
+def large(table: pa.Table) -> pa.Table:
+    """Each is too large for the detector to judge."""
+    picture = {"bytes": as_bytes(np.zeros((200, 200, 3), np.uint8), "PNG"), "path": None}
+    return table.set_column(0, "image", pa.array([picture] * len(table)))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (bare, {}, "has no labels, which a victim needs"),
+        (one_class, {}, "a single class, expected two or more"),
+        (poisoned_before, {}, "already has a column 'is_poisoned'"),
+        (few, {}, "holds 60 images, expected at least 150"),
+        (large, {}, "not judged: .* too large to judge.*expected at least 100"),
+        (None, {"attack": "badnet"}, "no attack 'badnet', known: badnets"),
+        (None, {"rate": 0}, "rate: expected above 0, at most 1, got 0"),
+        (None, {"rate": 1e-9}, "not one image was poisoned; give a higher rate"),
+        (None, {"target_label": "5"}, "no label '5' in the set; its labels are 0, 1, 2"),
+        (None, {"victim": "slow"}, "no victim 'slow', known: quick, standard"),
+        (None, {"runs": 0}, "expected runs >= 1"),
+        (None, {"encode": "gif"}, "encode: expected keep, png or jpeg:Q"),
+        (None, {"detector": "nosuch"}, "no detector 'nosuch'"),
+        (None, {"max_clean_loss": 0}, "max clean loss"),
+        (None, {"test": "/nowhere"}, "no such file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    change: Callable[[pa.Table], pa.Table] | None,
+    options: dict[str, Any],
+    words: str,
+    image_set: Path,
+    tmp_path: Path,
+) -> None:
+    path = image_set
+    if change is not None:
+        path = tmp_path / "set.parquet"
+        pq.write_table(change(pq.read_table(image_set).slice(0, 300)), path)
+    command = ["prove", str(path), "--output", str(tmp_path / "out"), "--quiet"]
+    given = {"attack": "badnets", "victim": "tiny"} | options
+    for name, value in given.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.strip().splitlines()
+    assert re.search(words, line), line
+
+
+def test_output_within_an_input_is_refused(image_set: Path) -> None:
+    with pytest.raises(InputError, match="lie within each other"):
+        prove(image_set.parent, output=image_set.parent / "out", **ATTACK)
