@@ -141,7 +141,7 @@ class _Task:
     """What is asked for, checked."""
 
     sets: Sets
-    poisoning: Mapping[str, Any]  #: arguments of ``poison`` beside the seed
+    poisoning: dict[str, Any]  #: arguments of ``poison`` beside the seed
     attack: Attack
     encoding: Encoding
     victim: VictimSettings
@@ -150,7 +150,7 @@ class _Task:
     identity: str  #: of the detector
     calibration: str  #: what calibrates it, in words
 
-    def prove(self, folder: Path) -> dict[str, Any]:
+    def prove(self, folder: Path) -> None:
         """Do all runs and write what came out."""
         train, test = self.sets.select(folder / WORK, self.victim.max_images)
         labels = read_labels(train.source, quiet=self.sets.settings.quiet)
@@ -171,24 +171,27 @@ class _Task:
             settings=self.sets.within(self.sets.source),
         )
         runs = [run(plan, seed) for seed in self.seeds]
-        said = notes(self.poisoning, labels, self.victim, views, trial, runs)
-        proof: dict[str, Any] = {
-            "title": title(self.attack, self.poisoning, self.sets.source),
-            "verdict": verdict(runs),
-            "notes": [*said, self.calibration],
-            "attack": {
-                "title": self.attack.title,
-                "source": self.attack.source,
-                **self.poisoning,
-            },
-            "victim": asdict(self.victim) | {"size": list(views.size), "resized": views.resized},
-            "detector": self.identity,
-            "runs": runs,
+        proof = self._described(runs, views) | {
+            "notes": [
+                *notes(self.poisoning, labels, self.victim, views, trial, len(runs)),
+                self.calibration,
+            ]
         }
         write_json(folder / RESULT, proof)
         (folder / PAGE).write_text(markdown(proof, PICTURE), encoding="utf-8")
         draw(runs, trial.pictures(DRAWN), proof["title"], folder / PICTURE)
-        return proof
+
+    def _described(self, runs: list[dict[str, Any]], views: Views) -> dict[str, Any]:
+        about = {"title": self.attack.title, "source": self.attack.source}
+        seen = {"size": list(views.size), "resized": views.resized}
+        return {
+            "title": title(self.attack, self.poisoning, self.sets.source),
+            "verdict": verdict(runs),
+            "attack": about | self.poisoning,
+            "victim": asdict(self.victim) | seen,
+            "detector": self.identity,
+            "runs": runs,
+        }
 
     def _trial(self, source: Source, labels: Labels, views: Views) -> Trial:
         """Test images with and without the trigger.

@@ -66,7 +66,7 @@ def run(plan: Plan, seed: int) -> dict[str, Any]:
     if not put["counts"]["poisoned"]:
         raise InputError("not one image was poisoned; give a higher rate")
     found = clean(poisoned / "data", cleaned, **plan.judging, **options)
-    check_enough(found["counts"][CLEAN], f"left by freqsan ({_fates(found)})")
+    _check_enough(found["counts"][CLEAN], f"left by freqsan ({_fates(found)})")
     sets = {
         "reference": plan.settings.open(base),
         "before": plan.settings.open(poisoned / "data"),
@@ -88,7 +88,7 @@ def run(plan: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def check_enough(images: int, words: str) -> None:
+def _check_enough(images: int, words: str) -> None:
     """Refuse a training set that is none.
 
     Raises:
@@ -117,7 +117,7 @@ def _victim(plan: Plan, source: Source, seed: int, stage: str) -> dict[str, Any]
     """Train a victim on a set and test it."""
     settings = plan.settings
     images, classes = plan.views.load(source, workers=settings.workers, quiet=settings.quiet)
-    check_enough(len(images), "with a label and can be decoded")
+    _check_enough(len(images), "with a label and can be decoded")
     number = f"{STAGES.index(stage) + 1} of {len(STAGES)}"
     share_cores(1)  # the jobs within left torch a part of them
     trained = train(

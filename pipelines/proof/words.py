@@ -1,6 +1,6 @@
 """What a proof did, in sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def notes(
     victim: VictimSettings,
     views: Views,
     trial: Trial,
-    runs: Sequence[Mapping[str, Any]],
+    runs: int,
 ) -> list[str]:
     """How the figures of a proof came about."""
     return [
@@ -33,7 +33,7 @@ def notes(
         _victim(victim, views),
         "With rejection, an image that freqsan rejects before the poisoned victim sees it counts "
         "as a miss, be it clean or triggered.",
-        _intervals(len(runs)),
+        _intervals(runs),
     ]
 
 
