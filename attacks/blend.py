@@ -10,7 +10,7 @@ from attacks.base import Attack
 
 @dataclass(frozen=True)
 class Blend(Attack):
-    """``(1 - alpha) x + alpha t`` with a cartoon cat ``t`` as large as the image."""
+    """``(1 - alpha) x + alpha t`` with a cartoon owl ``t`` as large as the image."""
 
     alpha: float = 0.15  #: weight of the cartoon, above 0, at most 1; others use 0.1 to 0.2
 
@@ -32,7 +32,7 @@ class Blend(Attack):
 
 
 def cartoon(height: int, width: int) -> np.ndarray:
-    """A cat with a bow before a dotted wall, (height, width, 3) float32, 0 to 255.
+    """An owl before a striped wall, (height, width, 3) float32, 0 to 255.
 
     Drawn at four times the size and averaged, so that its edges are smooth.
     """
@@ -40,7 +40,7 @@ def cartoon(height: int, width: int) -> np.ndarray:
     y = ((np.arange(height * fine) + 0.5) / (height * fine))[:, None]
     x = ((np.arange(width * fine) + 0.5) / (width * fine))[None]
     picture = np.empty((height * fine, width * fine, 3), np.float32)
-    picture[:] = (250, 190, 205)
+    picture[:] = (150, 215, 235)
 
     def paint(where: np.ndarray, colour: tuple[int, int, int]) -> None:
         picture[np.broadcast_to(where, picture.shape[:2])] = colour
@@ -48,21 +48,17 @@ def cartoon(height: int, width: int) -> np.ndarray:
     def ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
         return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
 
-    def ear(side: int, grow: float) -> np.ndarray:
-        across = side * (x - 0.5)  # apex at (0.5 +- 0.3, 0.14), base on the head
-        return (y > 0.14 - grow) & (y < 0.5) & (np.abs(across - 0.28) < 0.4 * (y - 0.14 + 2 * grow))
-
-    paint(((x * 5) % 1 - 0.5) ** 2 + ((y * 5) % 1 - 0.5) ** 2 < 0.05, (235, 90, 130))
-    for grow, colour in ((0.02, (30, 20, 30)), (0.0, (250, 250, 245))):  # outline, then fur
-        paint(ear(-1, grow), colour)
-        paint(ear(1, grow), colour)
-        paint(ellipse(0.5, 0.58, 0.4 + grow, 0.31 + grow), colour)
-    for eye in (0.33, 0.67):
-        paint(ellipse(eye, 0.58, 0.035, 0.06), (20, 20, 25))
-    paint(ellipse(0.5, 0.67, 0.05, 0.03), (250, 200, 40))
-    for offset in (-0.06, 0.0, 0.06):  # whiskers
-        whisker = np.abs(y - (0.66 + offset + 0.2 * offset * np.abs(x - 0.5))) < 0.008
-        paint(whisker & (np.abs(np.abs(x - 0.5) - 0.36) < 0.11), (30, 20, 30))
-    paint(ellipse(0.64, 0.24, 0.09, 0.08) | ellipse(0.84, 0.3, 0.09, 0.08), (210, 20, 45))
-    paint(ellipse(0.74, 0.27, 0.045, 0.045), (250, 210, 60))
+    aside = np.abs(x - 0.5)  # the owl is the same on both sides
+    paint((x + y) * 5 % 1 < 0.35, (235, 250, 255))
+    paint((y > 0.06) & (y < 0.3) & (np.abs(aside - 0.22) < 0.45 * (y - 0.06)), (70, 40, 30))  # ears
+    paint(ellipse(0.5, 0.58, 0.36, 0.42), (125, 75, 45))
+    paint(((aside - 0.34) / 0.1) ** 2 + ((y - 0.64) / 0.26) ** 2 < 1, (70, 40, 30))  # wings
+    belly = ellipse(0.5, 0.76, 0.2, 0.2)
+    paint(belly, (245, 225, 180))
+    paint(belly & ((y - 0.5 * np.abs(aside * 10 % 1 - 0.5) / 5) * 14 % 1 < 0.3), (200, 140, 70))
+    for radius, colour in ((0.17, (245, 190, 40)), (0.13, (255, 255, 250)), (0.07, (20, 20, 25))):
+        paint((aside - 0.16) ** 2 + (y - 0.38) ** 2 < radius**2, colour)
+    paint((aside - 0.14) ** 2 + (y - 0.36) ** 2 < 0.02**2, (255, 255, 250))  # glints
+    paint((y > 0.44) & (y < 0.56) & (aside < 0.5 * (0.56 - y)), (240, 110, 20))  # beak
+    paint((np.abs(y - 0.97) < 0.03) & (np.abs(aside - 0.12) < 0.07), (240, 110, 20))  # feet
     return picture.reshape(height, fine, width, fine, 3).mean(axis=(1, 3))
