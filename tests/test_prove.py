@@ -392,3 +392,19 @@ def test_bad_input_is_one_clear_line(
 def test_output_within_an_input_is_refused(image_set: Path) -> None:
     with pytest.raises(InputError, match="lie within each other"):
         prove(image_set.parent, output=image_set.parent / "out", **ATTACK)
+
+
+def test_the_documentation_names_options_and_files_that_exist(
+    proof: tuple[dict[str, Any], Path],
+) -> None:
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    text = (docs / "proving.md").read_text(encoding="utf-8")
+    known = {option for parameter in main.commands["prove"].params for option in parameter.opts}
+    known |= {o for parameter in main.commands["prove"].params for o in parameter.secondary_opts}
+    assert set(re.findall(r"`?(--[a-z][a-z-]+)", text)) <= known
+    (layout,) = re.findall(r"^freqsan-proof/\n(.*?)^```", text, flags=re.M | re.S)
+    named = re.findall(r"^  (\S+)", layout, flags=re.M)
+    assert len(named) == 5
+    assert all((proof[1] / name).exists() for name in named)
+    for name in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (docs / name).exists(), name
