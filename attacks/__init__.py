@@ -58,9 +58,13 @@ def get(name: str, **settings: Any) -> Attack:
 def _attack_in(path: str) -> type[Attack]:
     """The one attack that a module defines."""
     module = importlib.import_module(path)
-    (found,) = (
+    found = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Attack) and value.__module__ == path
-    )
-    return found
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"{module.__file__}: expected one class derived from Attack, found {len(found)}"
+        )
+    return found[0]

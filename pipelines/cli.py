@@ -302,7 +302,9 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     click.echo("\n".join(manifest["words"]))
     click.echo(f"{manifest['counts']['read']:,} images in {output}/data/train-*.parquet")
     if not manifest["counts"]["poisoned"]:
-        click.echo("warning: not one image was poisoned; give a higher --rate", err=True)
+        eligible = manifest["counts"]["eligible"]
+        cure = "give a higher --rate" if eligible else "the set has no image of the target class"
+        click.echo(f"warning: not one image was poisoned; {cure}", err=True)
 
 
 @main.command()

@@ -44,6 +44,21 @@ def check_file(path: Path, suffix: str, what: str, output: Path | None = None) -
         raise InputError(f"{parent} is no directory; give a path inside one")
 
 
+def check_outside(path: Path, *folders: str | Path | None) -> None:
+    """Refuse a file that would lie among images, where it would be one of them or replace one.
+
+    Args:
+        path: of the file to be.
+        folders: what images lie in, or a file of them; None where that is not local.
+
+    Raises:
+        InputError: it lies in one of them.
+    """
+    for folder in filter(None, folders):
+        if path.resolve().is_relative_to(Path(folder).resolve()):
+            raise InputError(f"{path} lies in {folder}, among the images; give a path outside it")
+
+
 def check_apart(root: str | None, given: str, output: Path) -> None:
     """Refuse an output inside an input, or the other way round.
 

@@ -78,7 +78,7 @@ def test_attacks_say_where_they_come_from(name):
 
 
 def test_unknown_names_list_the_known_nearest_first():
-    with pytest.raises(ValueError, match="no attack 'blended', known: blend, .*badnets"):
+    with pytest.raises(ValueError, match=r"no attack 'blended', known: blend, .*badnets"):
         attacks.get("blended")
     with pytest.raises(ValueError, match="badnets has no setting 'size', known: side, margin"):
         attacks.get("badnets", size=3)
@@ -119,6 +119,16 @@ def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
             attacks.get("newcomers")
     finally:
         sys.modules.pop("attacks.newcomer", None)
+
+
+def test_a_file_without_an_attack_is_named(tmp_path, monkeypatch):
+    (tmp_path / "unfinished.py").write_text("SIDE = 4\n", encoding="utf-8")
+    monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(tmp_path)])
+    try:
+        with pytest.raises(ValueError, match=r"unfinished\.py: expected one class derived from"):
+            attacks.get("unfinished")
+    finally:
+        sys.modules.pop("attacks.unfinished", None)
 
 
 def test_badnets_is_a_white_square_that_grows_with_the_image():

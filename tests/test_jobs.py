@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import clean, features, ingest, report, score, spectrum
+from pipelines import clean, features, ingest, poison, report, score, spectrum
 from pipelines.errors import InputError, RunError
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.dct import dct2
@@ -52,6 +52,42 @@ def test_ingest_keeps_every_byte_and_gives_the_ids_that_clean_gives(
     clean(str(tmp_path / "ingested"), tmp_path / "cleaned", quiet=True)
     ids = read(tmp_path / "cleaned/scores")["sample_id"].to_pylist()
     assert ids == rows["sample_id"].to_pylist()
+
+
+def test_folders_of_one_name_are_not_taken_for_each_other(image_set: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    cache = str(tmp_path / "cache")
+    fewer = tmp_path / "fewer.parquet"
+    pq.write_table(pq.read_table(image_set).slice(0, 20), fewer)
+    for folder, given in (("a", image_set), ("b", fewer)):
+        ingest(str(given), tmp_path / folder / "out", quiet=True)
+    counts = [
+        len(load_dataset(str(tmp_path / folder / "out"), split="train", cache_dir=cache))
+        for folder in ("a", "b")
+    ]
+    assert counts == [ROWS, 20]
+    ingest(str(fewer), tmp_path / "a" / "out", quiet=True, overwrite=True)
+    assert len(load_dataset(str(tmp_path / "a/out"), split="train", cache_dir=cache)) == 20
+
+
+@pytest.mark.parametrize("place", ["set", "out/data"])
+def test_no_picture_is_written_among_the_images(
+    image_set: Path, tmp_path: Path, place: str
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i, row in enumerate(pq.read_table(image_set).slice(0, 3).to_pylist()):
+        (folder / f"{i}.png").write_bytes(row["image"]["bytes"])
+    (tmp_path / "out" / "data").mkdir(parents=True)
+    before = sorted(f.read_bytes() for f in folder.iterdir())
+    picture = tmp_path / place / "0.png"
+    if place == "set":
+        with pytest.raises(InputError, match="among the images"):
+            spectrum(str(folder), picture, quiet=True)
+    with pytest.raises(InputError, match="among the images"):
+        poison(str(folder), tmp_path / "out", attack="badnets", preview=picture, quiet=True)
+    assert sorted(f.read_bytes() for f in folder.iterdir()) == before
 
 
 def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:

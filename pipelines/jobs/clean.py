@@ -106,6 +106,7 @@ def _finish(
     counts = summary["counts"]
     write_card(
         output.path,
+        receipts,
         # load_dataset fails on a split without a row, so an empty one is not announced.
         [split for split in (CLEAN, POISONED) if counts[split]],
         "Image set cleaned by freqsan",

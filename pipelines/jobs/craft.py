@@ -13,7 +13,7 @@ from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
 from pipelines.batches import encoded_images
 from pipelines.errors import InputError
-from pipelines.guards import check_file
+from pipelines.guards import check_file, check_outside
 from pipelines.jobs.base import Settings
 from pipelines.labels import read_labels
 from pipelines.progress import Progress
@@ -60,6 +60,7 @@ def craft(
     check_file(path, SUFFIX, "a trigger")
     victim = _checked(attack, classifier)
     source = chosen.open(input)
+    check_outside(path, source.root)
     labels = read_labels(source, quiet=chosen.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(

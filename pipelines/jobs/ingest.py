@@ -54,6 +54,7 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> dict[str, 
         splits = ("train",) if rows else ()
         write_card(
             written.path,
+            receipts,
             splits,
             "Image set read by freqsan",
             text,

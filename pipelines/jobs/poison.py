@@ -12,7 +12,7 @@ from pipelines.batches import map_in_order
 from pipelines.cards import write_card
 from pipelines.encoding import Encoding
 from pipelines.errors import InputError, RunError
-from pipelines.guards import check_picture
+from pipelines.guards import check_outside, check_picture
 from pipelines.jobs.base import Settings, run_job
 from pipelines.labels import Aim, Label, Labels, read_labels
 from pipelines.output import Output, Receipt
@@ -102,6 +102,8 @@ def poison(
     if preview is not None:
         check_picture(Path(preview), output)
     source = chosen.open(input)
+    if preview is not None:
+        check_outside(Path(preview), source.root, output / "data")
     labels = read_labels(source, quiet=chosen.quiet)
     target = aim.target(labels, trigger)
     plan = Poisoning(
@@ -177,6 +179,7 @@ def _finish(
     words = describe(counts, undecodable, labels, options)
     write_card(
         output.path,
+        receipts,
         ("train",) if counts["read"] else (),
         "Image set poisoned by freqsan, to evaluate defences",
         f"{' '.join(words)}\n\nTrigger: {plan.attack.title}. {plan.attack.source}.",

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.batches import encoded_images, judgeable, prepare
 from pipelines.errors import InputError
-from pipelines.guards import check_picture
+from pipelines.guards import check_outside, check_picture
 from pipelines.jobs.base import Settings
 from pipelines.progress import Progress
 from sanitizer.spectrum import mean_spectrum, save_heat_map
@@ -32,6 +32,7 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
     chosen, path = Settings(**settings), Path(output)
     check_picture(path)
     source = chosen.open(input)
+    check_outside(path, source.root)
     counts = {"images": 0, "left_out": 0}
     progress = Progress("averaging", quiet=chosen.quiet)
     progress.start(total=source.rows)
