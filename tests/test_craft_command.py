@@ -18,7 +18,7 @@ from pipelines.jobs.demo import SAMPLE
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = replace(VICTIMS["quick"], widths=(4, 4, 8, 8), epochs=1)
+    tiny = replace(VICTIMS["quick"], widths=(4, 4, 8, 8), epochs=1, min_steps=0)
     monkeypatch.setitem(VICTIMS, "quick", tiny)
     monkeypatch.setattr(l2_inv, "STEPS", 3)
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from attacks.victims.model import bundled, load
 from attacks.victims.training import VICTIMS, VictimProgress, shares, train
 
-TINY = replace(VICTIMS["quick"], widths=(8, 8, 8, 8), epochs=8, batch=16)
+TINY = replace(VICTIMS["quick"], widths=(8, 8, 8, 8), epochs=8, min_steps=0, batch=16)
 
 
 @pytest.fixture(name="toy", scope="module")
@@ -54,6 +56,25 @@ def test_a_victim_trains_on_so_many_images_at_most(toy: tuple[np.ndarray, np.nda
     assert told[-1].total == 70
 
 
+def test_few_images_are_shown_more_often(toy: tuple[np.ndarray, np.ndarray]) -> None:
+    told: list[VictimProgress] = []
+    images, labels = toy[0][:40], toy[1][:40]  # three steps an epoch
+    trained = train(
+        images, labels, 3, replace(TINY, epochs=2, min_steps=10), watch={}, progress=told.append
+    )
+    assert (told[-1].epoch, told[-1].epochs, len(trained.history)) == (4, 4, 4)
+    assert told[-1].done == told[-1].total == 160
+    assert told[-1].seconds_left == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "epochs"),
+    [("quick", 20_000, 5), ("quick", 1_200, 40), ("standard", 20_000, 6), ("standard", 50_000, 6)],
+)
+def test_only_small_sets_take_more_epochs(name: str, images: int, epochs: int) -> None:
+    assert VICTIMS[name].epochs_of(images) == epochs
+
+
 def test_a_saved_victim_answers_alike(toy: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     victim = train(*toy, 3, TINY).victim
     file = tmp_path / "victim.safetensors"
@@ -66,6 +87,26 @@ def test_a_saved_victim_answers_alike(toy: tuple[np.ndarray, np.ndarray], tmp_pa
         load(str(file))
     with pytest.raises(ValueError, match="known: cifar10, gtsrb"):
         load("imagenet")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (None, "its header does not tell the widths, classes, provenance of one"),
+        ({"victim": '{"classes": 3, "provenance": {}}'}, "its header does not tell the widths of"),
+        (
+            {"victim": '{"widths": [8, 8, 8, 8], "classes": 3, "provenance": {}}'},
+            "other weights than it tells of",
+        ),
+    ],
+)
+def test_a_file_of_something_else_is_no_classifier(
+    metadata: dict[str, str] | None, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.safetensors"
+    file.write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}, metadata))
+    with pytest.raises(ValueError, match=f"other.safetensors is no classifier: {words}"):
+        load(str(file))
 
 
 @pytest.mark.parametrize(

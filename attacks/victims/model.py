@@ -69,16 +69,19 @@ def load(name: str) -> Victim:
         )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {})["victim"])
+            head = json.loads((file.metadata() or {}).get("victim", "{}"))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        lacking = [key for key in ("widths", "classes", "provenance") if key not in head]
+        if lacking:
+            raise ValueError(f"its header does not tell the {', '.join(lacking)} of one")
         widths, classes = tuple(head["widths"]), int(head["classes"])
         network = VictimNetwork(widths, classes)
         network.load_state_dict(state)
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no classifier: other weights than it tells of") from error
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no classifier: {str(error).splitlines()[0]}") from error
-    return Victim(
-        placed(network).eval(), tuple(head["widths"]), head["classes"], head["provenance"]
-    )
+    return Victim(placed(network).eval(), widths, classes, head["provenance"])
 
 
 def bundled() -> list[str]:

@@ -19,8 +19,8 @@ from attacks.victims.network import VictimNetwork, VictimSettings
 VICTIMS = {
     settings.name: settings
     for settings in (
-        VictimSettings("quick", (16, 32, 64, 96), epochs=5, max_images=20_000),
-        VictimSettings("standard", (24, 48, 96, 128), epochs=6),
+        VictimSettings("quick", (16, 32, 64, 96), epochs=5, min_steps=400, max_images=20_000),
+        VictimSettings("standard", (24, 48, 96, 128), epochs=6, min_steps=800),
     )
 }
 
@@ -88,13 +88,13 @@ def train(
         weight_decay=settings.weight_decay,
         nesterov=True,
     )
-    report = _Reporter(settings.epochs, len(images), progress)
+    steps, epochs = settings.steps(len(images)), settings.epochs_of(len(images))
+    report = _Reporter(epochs, len(images), progress)
     history = []
-    steps = -(-len(images) // settings.batch)
-    for epoch in range(settings.epochs):
+    for epoch in range(epochs):
         network.train()
         for step, rows in enumerate(np.array_split(rng.permutation(len(images)), steps)):
-            share = (epoch * steps + step + 1) / (settings.epochs * steps)
+            share = (epoch * steps + step + 1) / (epochs * steps)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(share)
             batch = _augmented(as_tensor(images[rows], device), settings, rng)
             with mixed_precision(device):
