@@ -14,6 +14,9 @@ from attacks.base import Attack, Role, chosen, role_of
 
 __all__ = ["Attack", "Role", "chosen", "get", "kind", "names", "nearest_first", "role_of"]
 
+#: The largest seed of an attack.
+MAX_SEED = 2**63 - 1
+
 
 def names() -> list[str]:
     """The attacks there are, sorted; each is the name of a file in this package."""
@@ -52,6 +55,8 @@ def get(name: str, **settings: Any) -> Attack:
         raise ValueError(
             f"{name} has no setting {unknown[0]!r}, known: {', '.join(known_settings) or 'none'}"
         )
+    if not 0 <= settings.get("seed", 0) <= MAX_SEED:
+        raise ValueError(f"{name}: seed: expected 0 to {MAX_SEED}, got {settings['seed']}")
     return attack(**settings)
 
 

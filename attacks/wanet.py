@@ -29,9 +29,9 @@ class WaNet(Attack):
     )
 
     def __post_init__(self) -> None:
-        if self.grid < 2 or self.strength <= 0 or self.cover_ratio < 0:
+        if not (2 <= self.grid <= 32 and 0 < self.strength <= 32 and self.cover_ratio >= 0):
             raise ValueError(
-                f"expected grid >= 2, strength above 0, cover_ratio >= 0, "
+                f"expected grid of 2 to 32, strength above 0, at most 32, cover_ratio >= 0, "
                 f"got {self.grid}, {self.strength:g} and {self.cover_ratio:g}"
             )
 

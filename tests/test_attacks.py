@@ -121,6 +121,12 @@ def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
         sys.modules.pop("attacks.newcomer", None)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_out_of_range(seed):
+    with pytest.raises(ValueError, match="random_patch: seed: expected 0 to 9223372036854775807"):
+        attacks.get("random_patch", seed=seed)
+
+
 def test_a_file_without_an_attack_is_named(tmp_path, monkeypatch):
     (tmp_path / "unfinished.py").write_text("SIDE = 4\n", encoding="utf-8")
     monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(tmp_path)])
