@@ -325,7 +325,7 @@ def test_another_seed_is_another_draw(name):
         ("lowpass", {"pattern": 5}, "pattern: expected 0 to 4, got 5"),
         ("sig", {"delta": 0}, "expected delta and delta_test above 0"),
         ("sig", {"frequency": 0}, "frequency >= 1, got 20, 40 and 0"),
-        ("wanet", {"grid": 1}, "expected grid >= 2"),
+        ("wanet", {"grid": 1}, "expected grid of 2 to 32"),
         ("ftrojan", {"magnitude": 0}, "magnitude: expected above 0"),
         ("ctrl", {"magnitude_test": -1}, "expected magnitude and magnitude_test above 0"),
         ("bpp", {"levels": 1}, "expected levels of 2 to 255"),
