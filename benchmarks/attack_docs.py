@@ -30,7 +30,7 @@ PAGE, PICTURES = DOCS / "attacks.md", DOCS / "pictures"
 SOURCES = json.loads(Path(__file__).with_name("attack_sources.json").read_text(encoding="utf-8"))
 
 #: Images of the demo's sample that triggers are shown on, and how much they are enlarged.
-SHOWN, SCALE, GAP = (1, 4), 3, 4
+SHOWN, SCALE, GAP = (31, 23), 3, 4
 
 #: What log(1 + |DCT|) is white at.
 BRIGHTEST = 7.0
