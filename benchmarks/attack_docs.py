@@ -133,6 +133,18 @@ def smooth_table(rows: dict[str, Any]) -> Iterator[str]:
         yield f"| mean of the {len(naive)} naive designs | {mean_accuracy} | {mean_asr} | |"
 
 
+def sources_table(rows: dict[str, Any]) -> Iterator[str]:
+    """Where the sources' figures come from."""
+    yield "| attack | accuracy / ASR | measured on | where |"
+    yield "|---|---|---|---|"
+    for name in attacks.names():
+        found = SOURCES[name]
+        for source in (found, found.get("one_percent"), found.get("gtsrb")):
+            if source is not None:
+                setting = source["setting"] or ""
+                yield f"| `{name}` | {_reported(source)} | {setting} | {source['where']} |"
+
+
 def commands_table(rows: dict[str, Any]) -> Iterator[str]:
     """The command of each row."""
     yield "```sh"
@@ -146,6 +158,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "one percent": one_percent_table,
     "gtsrb": gtsrb_table,
     "smooth": smooth_table,
+    "sources": sources_table,
     "commands": commands_table,
 }
 
@@ -186,10 +199,9 @@ def _reported(source: dict[str, Any] | None) -> str:
     if source is None:
         return ""
     if source["asr"] is None:
-        return f"none ({source['where']})"
+        return "none"
     accuracy = "-" if source["accuracy"] is None else f"{source['accuracy']:g}"
-    doubt = "" if source["verified"] else ", not checked again"
-    return f"{accuracy} / {source['asr']:g} ({source['setting']}; {source['where']}{doubt})"
+    return f"{accuracy} / {source['asr']:g}"
 
 
 if __name__ == "__main__":
