@@ -54,8 +54,8 @@ def check_outside(path: Path, *folders: str | Path | None) -> None:
     Raises:
         InputError: it lies in one of them.
     """
-    for folder in filter(None, folders):
-        if path.resolve().is_relative_to(Path(folder).resolve()):
+    for folder in folders:
+        if folder is not None and path.resolve().is_relative_to(Path(folder).resolve()):
             raise InputError(f"{path} lies in {folder}, among the images; give a path outside it")
 
 
