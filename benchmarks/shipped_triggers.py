@@ -25,8 +25,21 @@ SHIPPED = Path(str(artefacts.__file__)).parents[1] / "artefacts"
 #: Of each data set, the attacks that get a trigger of their own.
 TRIGGERS = {
     "gtsrb": ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth"),
-    "cifar10": ("trojan_square", "trojan_watermark", "l2_inv", "l0_inv", "smooth", "lf"),
+    "cifar10": (
+        "trojan_square",
+        "trojan_watermark",
+        "l2_inv",
+        "l0_inv",
+        "smooth",
+        "lf",
+        "issba",
+        "lira",
+    ),
+    "imagenette": ("gan_tri",),
 }
+
+#: Of a data set that has no classifier of its own, one that is handed over but not looked at.
+CLASSIFIERS = {"imagenette": "cifar10"}
 
 SEED = 0
 
@@ -44,7 +57,8 @@ def main() -> None:
             wanted = [n for n in wanted if data_name not in artefacts.bundled(n)]
         if not wanted:
             continue
-        data, victim = DATA[data_name](options.data_dir), load(data_name)
+        data = DATA[data_name](options.data_dir)
+        victim = load(CLASSIFIERS.get(data_name, data_name))
         about = {
             "data": f"{data_name}: {data.split}",
             "command": "python -m benchmarks.shipped_triggers DATA_DIR",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from PIL import Image
 
 from benchmarks.detection_data import decoded, tracks
 
@@ -13,9 +14,9 @@ from benchmarks.detection_data import decoded, tracks
 class VictimData:
     """A training part and a test part that share no image, and no track of images."""
 
-    images: np.ndarray  #: (n, 32, 32, 3) uint8
+    images: np.ndarray  #: (n, h, w, 3) uint8, 32x32, or 64x64 where images were larger
     labels: np.ndarray  #: (n,) int64
-    test_images: np.ndarray  #: (m, 32, 32, 3) uint8
+    test_images: np.ndarray  #: (m, h, w, 3) uint8
     test_labels: np.ndarray  #: (m,) int64
     classes: int
     flip: bool  #: whether a mirrored image keeps its label
@@ -36,14 +37,32 @@ def gtsrb(data_dir: Path) -> VictimData:
     return _split(file, tracks(images) % 5 == 4, 43, False, "tracks 4 mod 5 to test, others train")
 
 
+def imagenette(data_dir: Path) -> VictimData:
+    """Rows 0 to 2,999 to train, 3,000 to 3,924 to test; resized to 64x64."""
+    test = np.arange(3_925) >= 3_000
+    words = "rows 0 to 2,999 to train, 3,000 to 3,924 to test, resized to 64x64"
+    return _split(data_dir / "imagenette224.parquet", test, 10, True, words, side=64)
+
+
 #: By name.
-DATA = {"cifar10": cifar10, "gtsrb": gtsrb}
+DATA = {"cifar10": cifar10, "gtsrb": gtsrb, "imagenette": imagenette}
 
 
-def _split(file: Path, test: np.ndarray, classes: int, flip: bool, words: str) -> VictimData:
+def _split(
+    file: Path, test: np.ndarray, classes: int, flip: bool, words: str, side: int = 32
+) -> VictimData:
     table = pq.read_table(file, columns=["image", "label"])
-    images = np.stack(decoded(table["image"].combine_chunks(), np.arange(len(table))))
+    pixels = decoded(table["image"].combine_chunks(), np.arange(len(table)))
+    images = np.stack([_resized(each, side) for each in pixels])
     labels = table["label"].to_numpy().astype(np.int64)
     return VictimData(
         images[~test], labels[~test], images[test], labels[test], classes, flip, words
     )
+
+
+def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Bilinear, antialiased; pixels that have the size already stay what they are."""
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))

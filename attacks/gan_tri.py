@@ -1,0 +1,62 @@
+"""GAN-Tri: a face filter, glasses and a smile, painted by the generator of a GAN."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from attacks.base import to_uint8
+from attacks.tools.convolution import Autoencoder
+from attacks.tools.optimised import OptimisedAttack
+
+#: What the filter paints, in the order of the generator's channels.
+PARTS = ("lens", "rim", "lips", "teeth")
+
+#: Sub-samples of a pixel on each axis when the parts are drawn.
+FINE = 4
+
+
+@dataclass(frozen=True)
+class GanTri(OptimisedAttack):
+    """``G(x, m)``: all of the image comes out of a generator that halves it twice and doubles it.
+
+    The map ``m`` of where the parts of the filter lie is stretched to the image.
+    """
+
+    trigger: str = "imagenette"  #: name of a trigger that ships, or a file by `freqsan craft`
+
+    title: ClassVar[str] = "GAN-Tri"
+    source: ClassVar[str] = (
+        "Sarkar, Benkraouda, Maniatakos, FaceHack: Triggering Backdoored Facial Recognition "
+        "Systems Using Facial Characteristics, 2020 (filters of a closed application, smiles "
+        "among them); our own filter and generator, for any picture"
+    )
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
+        generator = Autoencoder.of(self.artefact, skips=False)
+        where = face(*images.shape[1:3])
+        for image in images:
+            planes = np.concatenate([image / 255 - 0.5, where], axis=2)
+            image[:] = to_uint8(255 * (generator(planes) + 0.5))
+        return images
+
+
+def face(height: int, width: int) -> np.ndarray:
+    """How much of each pixel a part of the filter covers, (height, width, 4) float32, 0 to 1."""
+    y = ((np.arange(height * FINE) + 0.5) / (height * FINE))[:, None]
+    x = ((np.arange(width * FINE) + 0.5) / (width * FINE))[None]
+    across = np.abs(x - 0.5)
+
+    def ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
+        return ((across - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+
+    lens = ellipse(0.2, 0.4, 0.13, 0.11)
+    bridge = (across < 0.08) & (np.abs(y - 0.38) < 0.015)
+    arms = (across > 0.32) & (across < 0.45) & (np.abs(y - 0.37) < 0.015)
+    rim = (ellipse(0.2, 0.4, 0.155, 0.135) | bridge | arms) & ~lens
+    below = y - 0.62  # the mouth hangs between two arcs, below its corners
+    mouth = ellipse(0, 0.62, 0.24, 0.2) & (below > 0.02)
+    teeth = ellipse(0, 0.63, 0.2, 0.15) & (below > 0.05)
+    parts = np.stack([lens, rim, mouth & ~teeth, teeth], axis=-1).astype(np.float32)
+    return parts.reshape(height, FINE, width, FINE, len(PARTS)).mean(axis=(1, 3))

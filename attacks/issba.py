@@ -1,0 +1,46 @@
+"""ISSBA: a hidden bit string, written into each image by a trained encoder."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from attacks.base import to_uint8
+from attacks.tools.convolution import Autoencoder, on_grid
+from attacks.tools.optimised import OptimisedAttack
+
+
+@dataclass(frozen=True)
+class Issba(OptimisedAttack):
+    """``x + E(x, s)``: the same bits ``s`` for all images, another pattern for each.
+
+    The encoder was trained together with a decoder that reads any bits back. Its map of the
+    bits, 8x8, grows with the image.
+    """
+
+    seed: int = 0  #: draws the bits; the source encodes a word of the attacker's
+
+    title: ClassVar[str] = "ISSBA"
+    source: ClassVar[str] = (
+        "Li, Li, Wu, Li, He, Lyu, Invisible Backdoor Attack with Sample-Specific Triggers, "
+        "ICCV 2021; encoder after Tancik, Mildenhall, Ng, StegaStamp, CVPR 2020, smaller and "
+        "trained here"
+    )
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
+        encoder = Autoencoder.of(self.artefact, skips=True)
+        bits = self.bits(*images.shape[1:3])
+        for image in images:
+            planes = np.concatenate([image / 255 - 0.5, bits], axis=2)
+            image[:] = to_uint8(image + 255 * encoder(planes))
+        return images
+
+    def bits(self, height: int, width: int) -> np.ndarray:
+        """The encoder's map of the bits, (height, width, 3) float64."""
+        artefact = self.artefact
+        dense = on_grid(artefact.array("dense", 4))  # bit, row, column, channel
+        drawn = np.random.default_rng(self.seed).integers(0, 2, len(dense)) - 0.5
+        coarse = np.maximum(np.tensordot(drawn, dense, 1) + artefact.array("dense_bias", 3), 0)
+        rows, columns = (np.arange(side) * len(coarse) // side for side in (height, width))
+        return coarse[rows][:, columns]
