@@ -76,6 +76,7 @@ def row_specs() -> Iterator[RowSpec]:
     for attack in (*PAPER, *MODERN):
         yield RowSpec("cifar10", attack, CLEAN_LABEL_RATE.get(attack, 0.1))
     yield RowSpec("cifar10", "refool", 0.1, dirty_label=True)
+    yield RowSpec("cifar10", "refool", 0.1, "standard", dirty_label=True, images=20_000)
     yield RowSpec("cifar10", "ftrojan", 0.1, "standard")
     for attack in ("badnets", "blend", "smooth"):
         yield RowSpec("cifar10", attack, 0.01)
