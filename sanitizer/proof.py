@@ -8,6 +8,7 @@ A run is a JSON-able dict:
   triggered test images, without rejection and with it; and ``history``, an entry with
   ``accuracy`` and ``asr``, plain shares, for each epoch;
 - ``detection``: from :func:`sanitizer.detection.detection`;
+- ``largest_class``: the share of the test images that are of their most frequent class;
 - ``rejection``: the figures ``clean`` and ``triggered``, shares of test images rejected.
 
 A figure is a dict with ``value`` and ``interval``, from :mod:`sanitizer.metrics`.
@@ -55,6 +56,9 @@ def verdict(runs: Sequence[Run]) -> str:
         f"{_percent(figure(runs, 'detection', 'bdr')['value'])} of the poisoned images and "
         f"{_percent(figure(runs, 'detection', 'fpr')['value'])} of the clean ones"
     )
+    learnt_nothing = [run for run in runs if not _learnt(run)]
+    if learnt_nothing:
+        return f"{_untaught(learnt_nothing[0])} freqsan removed {removed}."
     if poisoned - base < LEAST_GAIN:
         return (
             f"The attack does not work on this victim: ASR {_percent(poisoned)}, and "
@@ -77,6 +81,21 @@ def verdict(runs: Sequence[Run]) -> str:
         f"clean accuracy of {_percent(accuracy['after'])} ({_percent(accuracy['reference'])} "
         "without poison). With rejection before the poisoned model it "
         f"{fate('poisoned, with rejection')}."
+    )
+
+
+def _learnt(run: Run) -> bool:
+    """Whether the victim without poison does better than one that knows a single class."""
+    return bool(run["victims"]["reference"]["accuracy"]["interval"][0] > run["largest_class"])
+
+
+def _untaught(run: Run) -> str:
+    reference = run["victims"]["reference"]
+    return (
+        f"The victim has learned nothing from its {reference['trained_on']:,} images without "
+        f"poison: clean accuracy {_said(reference['accuracy'])}, and "
+        f"{_percent(run['largest_class'])} of the test images are of one class. So the proof says "
+        "nothing about the attack; give more images or --victim standard."
     )
 
 

@@ -101,10 +101,10 @@ def _draw_epochs(ax: Any, runs: Sequence[Run]) -> None:
             for name, colour in COLOURS.items():
                 shares = [entry[name] for entry in history]
                 ax.plot(epochs, shares, line, color=colour, marker=".", linewidth=1.3)
-            ax.set_xticks(epochs)
     for stage, line in LINES.items():
         ax.plot([], [], line, color="#444444", label=VICTIMS[stage])
     ax.set_xlabel("epoch")
+    ax.locator_params("x", integer=True)
     _percent_axis(ax, "while training, on some of the test images")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False, fontsize=9)
 

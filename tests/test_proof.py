@@ -48,6 +48,7 @@ def run(
             "after": victim(0.7, after, 0.01),
         },
         "detection": detection(kinds, scores, flagged),
+        "largest_class": 0.1,
         "rejection": {"clean": share(0.01), "triggered": share(bdr)},
     }
 
@@ -75,6 +76,19 @@ def run(
 def test_the_verdict_is_what_the_figures_are(row: dict[str, Any], words: list[str]) -> None:
     for part in words:
         assert part in verdict([row])
+
+
+def test_a_victim_that_learned_nothing_proves_nothing() -> None:
+    row = run()
+    row["victims"]["reference"] = victim(0.11, 0.02, 0.01)
+    for runs in ([row], [run(), row]):
+        words = verdict(runs)
+        assert words.startswith("The victim has learned nothing from its 1,000 images")
+        assert "clean accuracy 11.0 % [9.2, 13.1], and 10.0 % of the test images" in words
+        assert "give more images or --victim standard" in words
+        assert "The attack" not in words
+    row["largest_class"] = 0.09
+    assert verdict([row]).startswith("The attack works")
 
 
 def test_tables_align_and_hold_the_figures() -> None:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from attacks.victims.training import VictimProgress
 from pipelines.progress import Progress
 
+#: Lines that are left of a training at most: where epochs are many, most are not told of.
+LINES = 10
+
 #: What the sets that are watched in training are called.
 _NAMES = {"accuracy": "accuracy", "asr": "ASR"}
 
@@ -26,7 +29,8 @@ def follow(what: str, *, quiet: bool) -> Callable[[VictimProgress], None]:
             shares = "".join(f", {_NAMES[name]} {v:.1%}" for name, v in state.shares.items())
         progress.advance(state.done - seen, note=f"loss {state.loss:.2f}{shares}")
         seen = state.done
-        if state.shares is not None:
+        parts = LINES * state.epoch // state.epochs, LINES * (state.epoch - 1) // state.epochs
+        if state.shares is not None and parts[0] > parts[1]:
             progress.say(
                 f"training {what}: epoch {state.epoch} of {state.epochs}, "
                 f"loss {state.loss:.2f}{shares}, about {state.seconds_left:,.0f} s left"

@@ -84,6 +84,7 @@ def run(plan: Plan, seed: int) -> dict[str, Any]:
         "detection": _saved(
             folder / "detection.json", partial(_detection, poisoned / "data", cleaned / "scores")
         ),
+        "largest_class": plan.trial.largest_class(),
         "rejection": plan.trial.rejection(),
     }
 

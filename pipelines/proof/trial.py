@@ -78,6 +78,10 @@ class Trial:
             "triggered": counted(self.triggered.rejected),
         }
 
+    def largest_class(self) -> float:
+        """The share of the clean images that are of their most frequent class."""
+        return float(np.bincount(self.clean.answers).max() / len(self.clean.answers))
+
     def pictures(self, count: int) -> dict[str, np.ndarray]:
         """Rows of pictures: before the trigger, after it, and the difference."""
         before = self.clean.images[self.misled][:count]

@@ -75,8 +75,9 @@ def _victim(victim: VictimSettings, views: Views) -> str:
     )
     flipped = "also mirrored" if victim.flip else "never mirrored"
     return (
-        f"The {victim.name} victim is trained for {victim.epochs} epochs and sees images in "
-        f"{width}x{height} px, {how}, {flipped}."
+        f"The {victim.name} victim is trained for {victim.epochs} epochs, or more until it made "
+        f"{victim.min_steps} steps of {victim.batch} images, and sees them in {width}x{height} px, "
+        f"{how}, {flipped}."
     )
 
 
