@@ -1,6 +1,6 @@
 """The labels of a set: what there is, in order, and which one a user means."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ from attacks import Attack
 from pipelines.errors import InputError
 from pipelines.progress import Progress
 from pipelines.sources.base import Source
+from pipelines.sources.columns import LABEL_NAMES
 from pipelines.sources.parquet import ParquetShard
 
 Label = int | str
@@ -25,7 +26,7 @@ class Labels:
     values: tuple[Label, ...]
     names: tuple[str, ...] | None = None
 
-    def find(self, given: Label, what: str = "") -> Label:
+    def find(self, given: Label) -> Label:
         """The label that is meant by a label, the text of one, or the name of a class.
 
         Raises:
@@ -36,16 +37,18 @@ class Labels:
         by_text = {str(value): value for value in self.values}
         if str(given) in by_text:
             return by_text[str(given)]
-        listed = ", ".join(map(self.said, self.values[:_LISTED]))
-        more = len(self.values) - _LISTED
-        raise InputError(
-            f"{what}no label {given!r} in the set; its labels are {listed}"
-            f"{f' and {more:,} more' if more > 0 else ''}"
-        )
+        told = listed([self.said(value) for value in self.values])
+        raise InputError(f"no label {given!r} in the set; its labels are {told}")
 
     def said(self, label: Label) -> str:
         """A label in words, such as ``3 (cat)``."""
         return f"{label} ({self.names[int(label)]})" if self.names else str(label)
+
+
+def listed(labels: Sequence[str]) -> str:
+    """The first of some labels in a row, and how many more there are."""
+    more = len(labels) - _LISTED
+    return f"{', '.join(labels[:_LISTED])}{f' and {more:,} more' if more > 0 else ''}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,12 @@ class Aim:
         if self.target_label is not None:
             return labels.find(self.target_label)
         if attack.own_target is not None:
-            return labels.find(attack.own_target, "the trigger's own target: ")
+            try:
+                return labels.find(attack.own_target)
+            except InputError as error:
+                raise InputError(
+                    f"the trigger's own target: {error}; give --target-label"
+                ) from error
         return labels.values[0]
 
     def new_labels(self, labels: Labels, target: Label | None) -> dict[Label, Label]:
@@ -103,10 +111,7 @@ def read_labels(source: Source, *, quiet: bool = False) -> Labels:
             or text; no row has a label; unreadable input.
     """
     if source.label_column is None:
-        raise InputError(
-            f"{source.location} has no labels, which every poisoning needs; name their column "
-            "with --label-column, or give a folder with a sub-folder for each class"
-        )
+        raise no_labels(source, "an attack")
     kind = source.schema.field(source.label_column).type
     value_type = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = pa.types.is_integer(value_type)
@@ -128,6 +133,21 @@ def read_labels(source: Source, *, quiet: bool = False) -> Labels:
     if not found:
         raise InputError(f"{source.location}: every label in {source.label_column} is null")
     return Labels(tuple(sorted(found)))
+
+
+def no_labels(source: Source, who: str) -> InputError:
+    """That a set lacks the labels which ``who`` needs; a column that might be meant is named."""
+    named = [name for name in LABEL_NAMES if name in source.schema.names]
+    if named:
+        return InputError(
+            f"{source.location}: the column {named[0]} is {source.schema.field(named[0]).type}, "
+            f"but {who} needs labels that are whole numbers or text; name their column with "
+            "--label-column"
+        )
+    return InputError(
+        f"{source.location} has no labels, which {who} needs; name their column with "
+        "--label-column, or give a folder with a sub-folder for each class"
+    )
 
 
 def _label_arrays(source: Source, column: str) -> Iterator[pa.Array]:

@@ -30,6 +30,7 @@ from pipelines.proof.sets import Sets
 from pipelines.proof.trial import AtTest, load_trial
 from pipelines.proof.views import Views, fitted, victim_size
 from pipelines.sources import open_source
+from pipelines.sources.columns import with_features
 from sanitizer.images import decode
 
 #: A trigger that the bundled detector finds and that a tiny victim learns.
@@ -112,6 +113,7 @@ def test_counts_add_up(proof: tuple[dict[str, Any], Path], image_set: Path) -> N
     assert victims["before"]["accuracy"]["of"] == len(test)
     labels = pq.read_table(output / "proof/test/data")["label"].to_numpy()
     assert victims["before"]["asr"]["of"] == (labels != 0).sum()
+    assert run["largest_class"] == pytest.approx(np.bincount(labels).max() / len(labels))
     assert [len(v["history"]) for v in victims.values()] == [3, 3, 3]
 
 
@@ -334,6 +336,10 @@ def one_class(table: pa.Table) -> pa.Table:
     return table.set_column(1, "label", pa.array([3] * len(table)))
 
 
+def floats(table: pa.Table) -> pa.Table:
+    return table.set_column(1, "label", table["label"].cast(pa.float64()))
+
+
 def poisoned_before(table: pa.Table) -> pa.Table:
     return table.append_column("is_poisoned", pa.array([False] * len(table)))
 
@@ -361,7 +367,9 @@ def large(table: pa.Table) -> pa.Table:
         (None, {"rate": 1e-9}, "not one image was poisoned; give a higher rate"),
         (None, {"target_label": "5"}, "no label '5' in the set; its labels are 0, 1, 2"),
         (None, {"victim": "slow"}, "no victim 'slow', known: quick, standard"),
-        (None, {"runs": 0}, "expected runs >= 1"),
+        (floats, {}, "the column label is double, but a victim needs labels that are whole"),
+        (None, {"runs": 0}, "^freqsan: runs: expected 1 or more, got 0$"),
+        (None, {"seed": -1}, "^freqsan: seed: expected 0 or more, got -1$"),
         (None, {"encode": "gif"}, "encode: expected keep, png or jpeg:Q"),
         (None, {"detector": "nosuch"}, "no detector 'nosuch'"),
         (None, {"max_clean_loss": 0}, "max clean loss"),
@@ -387,6 +395,51 @@ def test_bad_input_is_one_clear_line(
     assert done.exit_code == 2, done.output
     (line,) = done.stderr.strip().splitlines()
     assert re.search(words, line), line
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (("dog", "frog"), "has other classes than INPUT, without 'cat'; give sets with the same"),
+        (("cat", "dog", "emu"), "without 'frog' and with 'emu' besides"),
+    ],
+)
+def test_a_test_set_of_other_classes_is_refused(
+    classes: tuple[str, ...], words: str, image_set: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(image_set)["image"].to_pylist()
+    for name, own in (("one", ("cat", "dog", "frog")), ("other", classes)):
+        for i, row in enumerate(rows[:160]):
+            file = tmp_path / name / own[i % len(own)] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(row["bytes"])
+    with pytest.raises(InputError, match=words):
+        prove(tmp_path / "one", test=tmp_path / "other", output=tmp_path / "out", **ATTACK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_in_another_order_and_labels_of_no_class_are_refused(
+    image_set: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(image_set)
+    info = {"label": {"names": ["a", "b", "c"], "_type": "ClassLabel"}}
+    named = rows.cast(with_features(rows.schema, info))
+    info["label"]["names"] = ["b", "a", "c"]
+    pq.write_table(named, tmp_path / "named.parquet")
+    pq.write_table(rows.cast(with_features(rows.schema, info)), tmp_path / "order.parquet")
+    more = rows.set_column(1, "label", pa.array([i % 5 for i in range(len(rows))]))
+    pq.write_table(more, tmp_path / "more.parquet")
+    for test, words in (
+        ("order", "in another order"),
+        ("more", "labels that INPUT has not: 3, 4;"),
+    ):
+        with pytest.raises(InputError, match=words):
+            prove(
+                tmp_path / "named.parquet",
+                test=tmp_path / f"{test}.parquet",
+                output=tmp_path / "out",
+                **ATTACK,
+            )
 
 
 def test_output_within_an_input_is_refused(image_set: Path) -> None:

@@ -95,12 +95,15 @@ def prove(
     check_rates(rate, trigger)
     aim = Aim(target_label, trigger.clean_label if clean_label is None else clean_label, all_to_all)
     encoding, network = Encoding(encode), replace(_network(victim), flip=flip)
-    if runs < 1 or seed < 0:
-        raise InputError(f"expected runs >= 1 and seed >= 0, got {runs} and {seed}")
+    if runs < 1:
+        raise InputError(f"runs: expected 1 or more, got {runs}")
+    if seed < 0:
+        raise InputError(f"seed: expected 0 or more, got {seed}")
     loaded = load_detector(detector)
     check_output(folder)
     sets = Sets.open(input, test, folder, chosen)
     labels = read_labels(sets.source, quiet=chosen.quiet)
+    sets.check_classes(labels)
     if len(labels.values) < 2:
         raise InputError(f"{sets.source.location} has a single class, expected two or more")
     calibration = calibrate_apart(loaded, max_clean_loss, trusted, folder, chosen)

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.errors import InputError
 from pipelines.guards import check_apart
 from pipelines.jobs.base import Settings
+from pipelines.labels import Labels, listed, no_labels, read_labels
 from pipelines.output import make_plan
 from pipelines.poisoning import poisoned_schema
 from pipelines.proof.selection import Part, parts, select
@@ -56,6 +57,31 @@ class Sets:
             )
         return cls(source, other, rows, settings)
 
+    def check_classes(self, labels: Labels) -> None:
+        """See that labels mean the same in the set that is tested on.
+
+        Args:
+            labels: of ``source``.
+
+        Raises:
+            InputError: its classes are others, or it has labels that ``source`` has not.
+        """
+        if self.test is None:
+            return
+        other = read_labels(self.test, quiet=self.settings.quiet)
+        if labels.names and other.names and labels.names != other.names:
+            raise InputError(
+                f"--test {self.test.location} has other classes than INPUT, "
+                f"{_difference(labels.names, other.names)}; give sets with the same classes in "
+                "the same order, or the same class folders in both (an empty one does not count)"
+            )
+        strange = [repr(label) for label in other.values if label not in labels.values]
+        if strange:
+            raise InputError(
+                f"--test {self.test.location} has labels that INPUT has not: "
+                f"{listed(strange)}; give a test set without them"
+            )
+
     def described(self) -> dict[str, Any]:
         """Options of a proof: what tells the test set from another."""
         if self.test is None:
@@ -92,11 +118,17 @@ class Sets:
 def _check(source: Source, given: str, output: Path) -> None:
     check_apart(source.root, given, output)
     if source.label_column is None:
-        raise InputError(
-            f"{given} has no labels, which a victim needs; name their column with "
-            "--label-column, or give a folder with a sub-folder for each class"
-        )
+        raise no_labels(source, "a victim")
     poisoned_schema(source)
+
+
+def _difference(names: Sequence[str], other: Sequence[str]) -> str:
+    """How other class names differ."""
+    missing = [repr(name) for name in names if name not in other]
+    added = [repr(name) for name in other if name not in names]
+    told = [f"without {listed(missing)}"] if missing else []
+    told += [f"with {listed(added)} besides"] if added else []
+    return " and ".join(told) or "in another order"
 
 
 def _rows(source: Source) -> int:
