@@ -4,11 +4,14 @@ A plain call for a server, without Beam. It judges as ``clean`` does, by the sam
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from detector.model import Detector
 from pipelines.batches import prepare
@@ -18,7 +21,8 @@ from pipelines.judging import verdicts
 from sanitizer.policy import ConformalPolicy
 from sanitizer.records import CLEAN
 
-Images = np.ndarray | Sequence[np.ndarray | bytes | None]
+#: Pixels, or what holds pixels and encoded images; :func:`reject` says what is taken.
+Images = np.ndarray | Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ def reject(
     detector does not judge, or that no calibration speaks for.
 
     Args:
-        images: (n, h, w, 3) uint8, or a sequence whose elements are (h, w, 3) uint8 pixels,
-            encoded images, or None where there is none; as they came, before any resizing.
+        images: (n, h, w, 3) uint8, or anything that yields (h, w, 3) uint8 pixels (arrays,
+            tensors on the CPU, RGB images of Pillow), encoded images (bytes, bytearray,
+            memoryview), or None where there is none; as they came, before any resizing.
         detector: name of a bundled detector, or directory of one. It is loaded once in a
             process, at the first call.
         max_clean_loss: the share of clean images that may be rejected, above 0, at most 0.5.
@@ -67,6 +72,8 @@ def judge(
     trusted: str | Path | None = None,
 ) -> Judged:
     """As :func:`reject`, with p-values, scores and reasons."""
+    if not isinstance(max_clean_loss, Real):
+        raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
     loaded, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
     found = verdicts(map(prepare, _checked(images)), loaded, policy)
     return Judged(
@@ -86,19 +93,52 @@ def _judge(
     return loaded, ConformalPolicy(calibration.groups, max_clean_loss)
 
 
-def _checked(images: Images) -> Images:
+def _checked(images: Images) -> list[np.ndarray | bytes | None]:
     """Pixels of another form are a mistake in the caller's program, not a suspicious image.
 
     Raises:
         InputError: neither pixels nor encoded images.
     """
-    for image in images:
-        if image is None or isinstance(image, bytes):
-            continue
-        pixels = np.asarray(image)
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise InputError(
-                "images: expected (h, w, 3) uint8 pixels or encoded bytes each, got "
-                f"{pixels.shape} {pixels.dtype}; give a single image as [image]"
-            )
-    return images
+    if isinstance(images, bytes | str) or not isinstance(images, Iterable):
+        raise InputError(
+            f"images: expected several in a row, got {_found(images)}; give a single one as [image]"
+        )
+    return [_element(index, image) for index, image in enumerate(images)]
+
+
+def _element(index: int, image: Any) -> np.ndarray | bytes | None:
+    """Pixels as an array and encoded images as bytes, in whatever else they were kept.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if image is None:
+        return None
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    pixels = _pixels(image)
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        found = _found(pixels if pixels is not None and pixels.ndim else image)
+        raise InputError(
+            f"images[{index}]: expected (h, w, 3) uint8 pixels or encoded bytes, got {found}; "
+            "give a single image as [image]"
+        )
+    return pixels
+
+
+def _pixels(image: Any) -> np.ndarray | None:
+    """The array that something is, or None; of pictures only RGB, as others look like it."""
+    if isinstance(image, Image) and image.mode != "RGB":
+        return None
+    try:
+        return np.asarray(image)
+    except (OSError, RuntimeError, SyntaxError, TypeError, ValueError):
+        return None  # ragged, on another device, a picture that cannot be read
+
+
+def _found(image: Any) -> str:
+    """What something is, for people."""
+    name = type(image).__name__
+    if isinstance(image, np.ndarray):
+        return f"{name} of {image.shape} {image.dtype}"
+    return f"{name} of mode {image.mode}" if isinstance(image, Image) else name

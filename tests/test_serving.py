@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 
 from pipelines import clean
 from pipelines.errors import InputError
@@ -84,17 +87,59 @@ def test_no_images_give_no_verdicts() -> None:
         np.zeros((32, 32, 3), np.uint8),
         [np.zeros((32, 32), np.uint8)],
         ["a path"],
-        b"one image, not in a list",
+        [[[1, 2], [3]]],
+        [7],
+        [torch.zeros((32, 32, 3))],
+        [Image.new("L", (32, 32))],
+        [Image.new("HSV", (32, 32))],
+        [object()],
     ],
 )
-def test_what_is_no_image_is_an_error_of_the_caller(images: object) -> None:
-    with pytest.raises(InputError, match=r"expected .* uint8 pixels or encoded bytes"):
-        reject(images)  # type: ignore[arg-type]
+def test_what_is_no_image_is_an_error_of_the_caller(images: Any) -> None:
+    words = r"^images\[0\]: expected .* uint8 pixels or encoded bytes, got \w.*; give a single"
+    with pytest.raises(InputError, match=words):
+        reject(images)
+
+
+def test_the_image_that_is_none_is_named(sample: list[bytes]) -> None:
+    with pytest.raises(InputError, match=r"^images\[2\]: .* got ndarray of \(8, 8\) uint8;"):
+        reject([sample[0], None, np.zeros((8, 8), np.uint8)])
+    for image, name in ((Image.new("HSV", (32, 32)), "Image of mode HSV"), ("a path", "str")):
+        with pytest.raises(InputError, match=rf"^images\[0\]: .* got {name};"):
+            reject([image])
+
+
+@pytest.mark.parametrize("images", [None, 5, b"one image, not in a list", "a path"])
+def test_what_is_no_row_of_images_is_an_error_of_the_caller(images: Any) -> None:
+    with pytest.raises(InputError, match=r"^images: expected several in a row, got \w+;"):
+        reject(images)
+
+
+def test_images_may_come_one_by_one_and_in_other_clothes(sample: list[bytes]) -> None:
+    some = sample[15:25]
+    pixels = [decode(data) for data in some]
+    expected = judge(some)
+    assert expected.rejected.any()
+    assert not expected.rejected.all()
+    for other in (
+        iter(some),
+        map(bytearray, some),
+        map(memoryview, some),
+        map(Image.fromarray, pixels),
+        map(torch.tensor, pixels),
+        torch.from_numpy(np.stack(pixels)),
+    ):
+        found = judge(other)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        assert found.rejected.tolist() == expected.rejected.tolist()
 
 
 def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match="max clean loss"):
         reject([], max_clean_loss=0)
+    for loss in ("0.01", None, [0.01]):
+        with pytest.raises(InputError, match="max clean loss: expected a number, got"):
+            reject([], max_clean_loss=loss)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no detector 'nosuch'"):
         reject([], detector="nosuch")
 
@@ -121,8 +166,8 @@ def test_the_documentation_runs(
     for name, data in {"a": sample[-1], "b": sample[0], "c": b"broken"}.items():
         (tmp_path / "requests" / f"{name}.png").write_bytes(data)
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", DOCS.read_text("utf-8"), re.M | re.S))
-    exec(compile(code, str(DOCS), "exec"), {})
+    for code in re.findall(r"^```python\n(.*?)^```", DOCS.read_text("utf-8"), re.M | re.S):
+        exec(compile(code, str(DOCS), "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["a.png: a flower", "b.png: refused", "c.png: refused"]
     assert [line.split()[0] for line in lines[3:]] == ["accept", "refuse", "refuse"]
