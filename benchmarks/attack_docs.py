@@ -96,7 +96,7 @@ def cifar10_table(rows: dict[str, Any]) -> Iterator[str]:
 
 
 def one_percent_table(rows: dict[str, Any]) -> Iterator[str]:
-    """Three attacks at 1 % on CIFAR-10."""
+    """Some attacks at 1 % on CIFAR-10."""
     yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR |"
     yield "|---|---|---|---|---|---|"
     for name in attacks.names():

@@ -78,7 +78,7 @@ def row_specs() -> Iterator[RowSpec]:
     yield RowSpec("cifar10", "refool", 0.1, dirty_label=True)
     yield RowSpec("cifar10", "refool", 0.1, "standard", dirty_label=True, images=20_000)
     yield RowSpec("cifar10", "ftrojan", 0.1, "standard")
-    for attack in ("badnets", "blend", "smooth"):
+    for attack in ("badnets", "blend", "smooth", "trojan_watermark"):
         yield RowSpec("cifar10", attack, 0.01)
     for attack in PAPER:
         settings = {"trigger": "gtsrb"} if attack in PER_DATA_SET else {}
