@@ -184,7 +184,9 @@ def _line(
         kind = "clean label" if row["clean_label"] else "dirty label"
         poison = f"{share:.1%}, {kind}" + (f", covers {covers:.1%}" if covers else "")
         title = f"`{row['attack']}`"
-    values = [title, poison, row["victim"], _share(row, "accuracy"), _share(row, "asr")]
+    limit = row.get("images")
+    victim = f"{row['victim']}, {limit:,} images" if limit else row["victim"]
+    values = [title, poison, victim, _share(row, "accuracy"), _share(row, "asr")]
     return f"| {' | '.join([*values, _reported(source), picture][:cells])} |"
 
 
