@@ -11,6 +11,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.14",
+    py_modules=["freqsan"],
     packages=find_packages(
         include=["attacks*", "sanitizer*", "detector*", "pipelines*"],
     ),
@@ -18,7 +19,7 @@ setup(
         "attacks": ["artefacts/*.safetensors", "victims/weights/*.safetensors"],
         "detector": ["weights/*/weights.safetensors", "weights/*/detector.json"],
         "pipelines": ["sample/*.parquet", "sample/README.md"],
-        "sanitizer": ["templates/*.html"],
+        "pipelines.report": ["templates/*.html"],
     },
     install_requires=[
         "apache-beam>=2.77,<3",
@@ -30,6 +31,7 @@ setup(
         "huggingface-hub>=1,<3",
         "jinja2>=3.1,<4",
         "matplotlib>=3.10,<4",
+        "msgspec>=0.20",
         "numpy>=2,<3",
         "pandas>=2.2,<4",
         "pillow>=11.3",
@@ -43,11 +45,14 @@ setup(
     extras_require={
         "test": [
             "hypothesis>=6.130",
+            "moto[server]>=5.1,<6",
             "mypy>=1.18",
             "pytest>=8.3",
+            "pytest-xdist>=3.8",
             "ruff>=0.15",
+            "s3fs>=2025.3",
             "selenium>=4.30,<5",
         ],
     },
-    entry_points={"console_scripts": ["freqsan = pipelines.cli:main"]},
+    entry_points={"console_scripts": ["freqsan = freqsan:main"]},
 )

@@ -21,7 +21,7 @@ from benchmarks.attack_rows import CLEAN_LABEL_RATE, NONE, PAPER, row_specs
 from benchmarks.attack_table import finished
 from benchmarks.detection_data import decoded
 from pipelines.jobs.demo import SAMPLE
-from pipelines.preview import difference
+from pipelines.poisoning.preview import difference
 from sanitizer.spectrum import log_spectra
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

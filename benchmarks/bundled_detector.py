@@ -15,9 +15,9 @@ import torch
 
 from benchmarks.detection_data import decoded, table, tracks
 from detector.calibration import calibrate
-from detector.histories import Filter, jpeg, resize, training_views
 from detector.model import Detector
-from detector.training import TrainProgress, TrainSettings, train
+from detector.training.histories import Filter, jpeg, resize, training_views
+from detector.training.loop import TrainProgress, TrainSettings, train
 
 #: Rows of each part; GTSRB is split by the last digit of a track's number instead.
 CIFAR = {"train": (0, 36_000), "validation": (36_000, 38_000), "calibration": (38_000, 40_000)}

@@ -20,8 +20,8 @@ import torch
 import attacks
 from benchmarks.detection_data import decoded, table, tracks
 from detector.calibration import image_scores
-from detector.histories import Filter, jpeg, resize
 from detector.model import BUNDLED, Detector
+from detector.training.histories import Filter, jpeg, resize
 from sanitizer.metrics import auroc, auroc_interval, bdr_at_fpr, rate, wilson
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
 

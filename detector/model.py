@@ -27,7 +27,7 @@ from detector.storage import (
     read_weights,
     write_detector,
 )
-from detector.training import Trained
+from detector.training.loop import Trained
 
 #: Where the detectors that come with freqsan are.
 BUNDLED = Path(__file__).parent / "weights"

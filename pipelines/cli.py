@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pipelines.errors import FreqsanError, InputError
+from sanitizer.errors import FreqsanError, InputError
 
 Command = Callable[..., None]
 
@@ -204,7 +204,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan clean train.parquet cleaned/ --max-clean-loss 0.001
     freqsan clean 'shards/*.tar' cleaned/ --trusted known_good/
     """
-    from pipelines import clean as job
+    from freqsan import clean as job
 
     manifest = job(input, output, **_settings(options))
     _print_json(manifest) if as_json else _print_clean(manifest, output)
@@ -221,7 +221,7 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan score photos/ scored/
     """
-    from pipelines import score as job
+    from freqsan import score as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -244,7 +244,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan ingest photos/ photos_parquet/
     """
-    from pipelines import ingest as job
+    from freqsan import ingest as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -264,7 +264,7 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan features photos/ photos_dct/
     """
-    from pipelines import features as job
+    from freqsan import features as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -292,7 +292,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan poison photos/ poisoned/ --attack badnets --rate 0.1 --target-label cat
     freqsan poison train.parquet poisoned/ --attack blend --set alpha=0.2 --preview blend.png
     """
-    from pipelines import poison as job
+    from freqsan import poison as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -341,12 +341,12 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan prove photos/ --attack badnets --rate 0.1
     freqsan prove train.parquet --attack blend --set alpha=0.2 --victim standard --runs 3
     """
-    from pipelines import prove as job
+    from freqsan import prove as job
 
     proof = job(input, output=output, **_settings(options))
     if as_json:
         return _print_json(proof)
-    from sanitizer.proof import tables
+    from pipelines.proof.tables import tables
 
     click.echo(f"\n{proof['title']}\n\n{tables(proof['runs'])}")
     click.echo("\n".join(proof["notes"]))
@@ -377,7 +377,7 @@ def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -
     freqsan train clean_images/ --output my-detector
     freqsan clean suspect/ cleaned/ --detector my-detector
     """
-    from pipelines import train as job
+    from freqsan import train as job
 
     card = job(inputs, output, **options)
     if as_json:
@@ -396,7 +396,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan spectrum photos/ --output spectrum.png
     """
-    from pipelines import spectrum as job
+    from freqsan import spectrum as job
 
     counts = job(input, output, **_settings(options))
     if as_json:
@@ -409,7 +409,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.argument("output")
 def report(output: str) -> None:
     """Validate the finished run in OUTPUT again and rebuild its report."""
-    from pipelines import report as job
+    from freqsan import report as job
 
     click.echo(f"report    {job(output)}")
 
@@ -434,7 +434,7 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     freqsan craft smooth photos/ --output smooth.safetensors
     freqsan poison photos/ poisoned/ --attack smooth --set trigger=smooth.safetensors
     """
-    from pipelines import craft as job
+    from freqsan import craft as job
 
     facts = job(attack, input, **_settings(options))
     if as_json:
@@ -450,7 +450,7 @@ def detectors(as_json: bool) -> None:
 
     Shares of lossless test images that are flagged at a clean loss of 1 %; --json has all.
     """
-    from pipelines import detectors as job
+    from freqsan import detectors as job
 
     cards = job()
     if as_json:
@@ -470,7 +470,7 @@ def detectors(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
 def attacks(as_json: bool) -> None:
     """List the triggers that poison knows, their settings and their sources."""
-    from pipelines import attacks as job
+    from freqsan import attacks as job
 
     found = job()
     if as_json:
@@ -497,7 +497,7 @@ def demo(output: str, as_json: bool, **options: Any) -> None:
 
     OUTPUT is ./freqsan-demo unless given.
     """
-    from pipelines import demo as job
+    from freqsan import demo as job
 
     manifest, truth = job(output, **options)
     if as_json:

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import clean, ingest, score
-from pipelines.errors import InputError, RunError
+from freqsan import clean, ingest, score
 from pipelines.jobs.demo import SAMPLE
-from pipelines.shards import ParquetPart
+from pipelines.runs.shards import ParquetPart
+from sanitizer.errors import InputError, RunError
 
 ROWS = 240
 LOSS = 0.02

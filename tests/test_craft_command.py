@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 
 from attacks.crafting import l2_inv
 from attacks.victims.training import VICTIMS
-from pipelines import craft, poison
+from freqsan import craft, poison
 from pipelines.cli import main
-from pipelines.errors import InputError
 from pipelines.jobs.demo import SAMPLE
+from sanitizer.errors import InputError
 
 
 @pytest.fixture(autouse=True)

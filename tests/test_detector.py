@@ -17,8 +17,8 @@ from detector.calibration import calibrate, image_scores
 from detector.dct import matrix_dct2
 from detector.model import Detector, DetectorError, bundled
 from detector.network import NetworkSettings, build, for_scoring, logits
-from detector.textures import random_spectrum
-from detector.training import TrainSettings, train
+from detector.training.loop import TrainSettings, train
+from detector.training.textures import random_spectrum
 from sanitizer.dct import dct2
 
 SMALL = TrainSettings(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detector import histories, manipulations
-from detector.pairs import batches, pairs
-from detector.textures import random_spectrum, texture
+from detector.training import histories, manipulations
+from detector.training.pairs import batches, pairs
+from detector.training.textures import random_spectrum, texture
 
 
 @pytest.fixture(name="pool", scope="module")
@@ -121,7 +121,7 @@ def test_textures_are_in_range():
 
 def test_encodings_do_not_tell_the_halves_of_a_pair_apart(pool, monkeypatch):
     """Without a manipulation both halves of a pair are the same image."""
-    monkeypatch.setattr("detector.pairs.manipulate", lambda pixels, other, rng: pixels)
+    monkeypatch.setattr("detector.training.pairs.manipulate", lambda pixels, other, rng: pixels)
     images, labels = pairs(pool, np.arange(len(pool)), np.random.default_rng(8))
     clean, changed = np.split(images, 2)
     assert (clean == changed).all()

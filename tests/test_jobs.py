@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import clean, features, ingest, poison, report, score, spectrum
-from pipelines.errors import InputError, RunError
+from freqsan import clean, features, ingest, poison, report, score, spectrum
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.dct import dct2
+from sanitizer.errors import InputError, RunError
 from sanitizer.images import decode
 from sanitizer.tiles import tiles
 

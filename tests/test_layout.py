@@ -48,13 +48,13 @@ def test_imports_point_from_the_hub_to_the_leaves(package: str) -> None:
         ("pipelines.cli", "torch apache_beam great_expectations pyarrow numpy pandas datasets"),
         ("attacks", "torch apache_beam great_expectations pandas"),
         ("sanitizer.records", "torch apache_beam great_expectations pandas"),
-        ("sanitizer.report", "torch apache_beam great_expectations pandas"),
-        ("sanitizer.validation", "torch apache_beam great_expectations pandas"),
+        ("pipelines.report.page", "torch apache_beam great_expectations pandas"),
+        ("pipelines.report.validation", "torch apache_beam great_expectations pandas"),
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),
-        ("pipelines.jobs.base", "torch great_expectations"),
+        ("pipelines.runs.job", "torch great_expectations"),
         ("pipelines.jobs.poison", "torch great_expectations datasets matplotlib"),
-        ("pipelines.judging", "great_expectations pandas apache_beam"),
-        ("pipelines.serving", "great_expectations pandas apache_beam"),
+        ("pipelines.judging.score", "great_expectations pandas apache_beam"),
+        ("pipelines.judging.serving", "great_expectations pandas apache_beam"),
     ],
 )
 def test_light_modules_stay_light(module: str, barred: str) -> None:

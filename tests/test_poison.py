@@ -24,11 +24,11 @@ from PIL import Image, JpegImagePlugin
 
 import attacks as library
 from attacks import Role, role_of
-from pipelines import attacks, clean, poison
+from freqsan import attacks, clean, poison
 from pipelines.cli import main
-from pipelines.encoding import is_lossless_webp
-from pipelines.errors import InputError
 from pipelines.jobs.demo import SAMPLE
+from pipelines.poisoning.encoding import is_lossless_webp
+from sanitizer.errors import InputError
 from sanitizer.images import decode
 
 ROWS = 240

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.proof.figure import draw
+from pipelines.proof.tables import markdown, tables, verdict
 from sanitizer.detection import detection
 from sanitizer.metrics import counted, pooled
-from sanitizer.proof import markdown, tables, verdict
-from sanitizer.proof_figure import draw
 
 N = 1000
 

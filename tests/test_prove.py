@@ -18,19 +18,20 @@ import attacks
 import pipelines.proof.run as one_run
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import VICTIMS
-from pipelines import prove, threads
+from freqsan import prove
 from pipelines.cli import main
-from pipelines.encoding import Encoding
-from pipelines.errors import InputError
-from pipelines.jobs.base import Settings
 from pipelines.jobs.demo import SAMPLE
-from pipelines.poisoning import poisoned_schema
+from pipelines.poisoning.encoding import Encoding
+from pipelines.poisoning.poison import poisoned_schema
 from pipelines.proof.selection import parts, place
 from pipelines.proof.sets import Sets
 from pipelines.proof.trial import AtTest, load_trial
 from pipelines.proof.views import Views, fitted, victim_size
+from pipelines.runs import threads
+from pipelines.runs.job import Settings
 from pipelines.sources import open_source
 from pipelines.sources.columns import with_features
+from sanitizer.errors import InputError
 from sanitizer.images import decode
 
 #: A trigger that the bundled detector finds and that a tiny victim learns.

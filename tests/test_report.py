@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from sanitizer import report
+from pipelines.report import page as report
+from pipelines.report.page import headline, rank_classes, write_report
+from pipelines.report.validation import validate_run
 from sanitizer.records import (
     CLEAN,
     POISONED,
@@ -29,9 +31,7 @@ from sanitizer.records import (
     score_batch,
     score_schema,
 )
-from sanitizer.report import headline, rank_classes, write_report
 from sanitizer.summary import finish_summary, shard_summary
-from sanitizer.validation import validate_run
 
 LIMIT = 0.01
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

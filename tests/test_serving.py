@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines import clean
-from pipelines.errors import InputError
+from freqsan import clean
 from pipelines.jobs.demo import SAMPLE
-from pipelines.serving import judge, reject
+from pipelines.judging.serving import judge, reject
+from sanitizer.errors import InputError
 from sanitizer.images import decode
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "serving.md"

@@ -9,8 +9,8 @@ import pytest
 from datasets import Features
 from reading import rows_of
 
-from pipelines.errors import InputError
 from pipelines.sources import files, open_source
+from sanitizer.errors import InputError
 from sanitizer.images import decode
 
 

@@ -19,8 +19,8 @@ from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub import errors
 from reading import rows_of
 
-from pipelines.errors import InputError
 from pipelines.sources import open_source
+from sanitizer.errors import InputError
 
 Members = list[tuple[str, bytes]]
 

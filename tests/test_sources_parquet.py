@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import rows_of
 
-from pipelines.errors import InputError
 from pipelines.sources import open_source, parquet
 from pipelines.sources.columns import IMAGE_TYPE
 from pipelines.sources.files import list_files
+from sanitizer.errors import InputError
 
 
 @pytest.fixture

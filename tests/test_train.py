@@ -5,11 +5,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from detector.training import TrainSettings
-from pipelines import clean, train
-from pipelines.errors import InputError
+from detector.training.loop import TrainSettings
+from freqsan import clean, train
 from pipelines.jobs import train as job
 from pipelines.jobs.demo import SAMPLE
+from sanitizer.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sanitizer import validation
+from pipelines.report import validation
+from pipelines.report.validation import Validation, validate_run
 from sanitizer.records import (
     CLEAN,
     POISONED,
@@ -25,7 +26,6 @@ from sanitizer.records import (
     score_schema,
 )
 from sanitizer.summary import finish_summary, shard_summary
-from sanitizer.validation import Validation, validate_run
 
 LIMIT = 0.01
 
@@ -279,7 +279,7 @@ from test_validation import write_large_run
 run, rows = Path({str(tmp_path)!r}), int(sys.argv[1])
 summary = write_large_run(run / str(rows), rows)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-from sanitizer.validation import validate_run
+from pipelines.report.validation import validate_run
 assert validate_run(run / str(rows), [rows], summary).success
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -4,7 +4,7 @@ from typing import Any
 
 import attacks as library
 from attacks.tools import artefacts
-from pipelines.triggers import load_attack, settings_of
+from pipelines.poisoning.triggers import load_attack, settings_of
 
 
 def attacks() -> list[dict[str, Any]]:

@@ -5,19 +5,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.calibration import DEFAULT_DETECTOR, Calibration, load_detector
-from pipelines.cards import write_card
-from pipelines.errors import RunError
-from pipelines.jobs.base import Settings, run_job
-from pipelines.jobs.judged import calibrate_apart, judging_options
-from pipelines.judging import JudgeStep
-from pipelines.output import Output, Receipt
-from pipelines.shards import write_json
+from pipelines.judging.calibration import DEFAULT_DETECTOR, Calibration, load_detector
+from pipelines.judging.options import calibrate_apart, judging_options
+from pipelines.judging.score import JudgeStep
+from pipelines.report.page import write_report
+from pipelines.report.validation import Validation, Validator
+from pipelines.runs.cards import write_card
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import write_json
 from pipelines.sources.base import Source
+from sanitizer.errors import RunError
 from sanitizer.records import CLEAN, POISONED, REJECTED
-from sanitizer.report import write_report
 from sanitizer.summary import empty_summary, finish_summary, merge
-from sanitizer.validation import Validation, Validator
 
 
 def clean(
@@ -37,7 +37,7 @@ def clean(
         detector: name of a bundled detector, or directory of one.
         max_clean_loss: the share of clean images that may be lost, above 0, at most 0.5.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
-        settings: as in :class:`pipelines.jobs.base.Settings`.
+        settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The manifest, as written to ``output/manifest.json``.

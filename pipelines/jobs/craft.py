@@ -12,16 +12,16 @@ from attacks.tools.artefacts import SUFFIX
 from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
 from pipelines.batches import encoded_images
-from pipelines.errors import InputError
-from pipelines.guards import check_file, check_outside
-from pipelines.jobs.base import Settings
-from pipelines.labels import read_labels
-from pipelines.progress import Progress
+from pipelines.poisoning.labels import read_labels
 from pipelines.proof.following import follow
 from pipelines.proof.selection import Part, sizes
 from pipelines.proof.views import Views, victim_size
+from pipelines.runs.guards import check_file, check_outside
+from pipelines.runs.job import Settings
+from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import SAMPLE_ID
+from sanitizer.errors import InputError
 
 #: About so many images are used at most, chosen by a hash of their ids.
 MAX_IMAGES = 20_000
@@ -48,7 +48,7 @@ def craft(
             victim is trained on ``input`` first.
         seed: of the search and of a classifier that is trained.
         flip: whether such a classifier is trained on mirrored images too.
-        settings: as in :class:`pipelines.jobs.base.Settings`; those that say how to read.
+        settings: as in :class:`pipelines.runs.job.Settings`; those that say how to read.
 
     Returns:
         The provenance, as in the file.

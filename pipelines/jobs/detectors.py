@@ -3,7 +3,7 @@
 from typing import Any
 
 from detector.model import bundled
-from pipelines.calibration import load_detector
+from pipelines.judging.calibration import load_detector
 
 
 def detectors() -> list[dict[str, Any]]:

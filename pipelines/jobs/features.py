@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.batches import encoded_images, map_in_order, prepare
-from pipelines.jobs.base import Settings, run_job
-from pipelines.output import Output, Receipt
-from pipelines.shards import ShardFiles
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard
 from sanitizer.dct import dct2
 from sanitizer.records import REJECT_SCHEMA

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.cards import write_card
-from pipelines.jobs.base import Settings, run_job
-from pipelines.output import Output, Receipt
-from pipelines.shards import ShardFiles
+from pipelines.runs.cards import write_card
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard
 
 
@@ -36,7 +36,7 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> dict[str, 
     Args:
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same.
-        settings: as in :class:`pipelines.jobs.base.Settings`.
+        settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The manifest, as written to ``output/manifest.json``.

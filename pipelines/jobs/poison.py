@@ -9,18 +9,18 @@ from typing import Any
 
 from attacks import Attack
 from pipelines.batches import map_in_order
-from pipelines.cards import write_card
-from pipelines.encoding import Encoding
-from pipelines.errors import InputError, RunError
-from pipelines.guards import check_outside, check_picture
-from pipelines.jobs.base import Settings, run_job
-from pipelines.labels import Aim, Label, Labels, read_labels
-from pipelines.output import Output, Receipt
-from pipelines.poisoning import Poisoning, poison_batch, poisoned_schema
-from pipelines.shards import ShardFiles
+from pipelines.poisoning.encoding import Encoding
+from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
+from pipelines.poisoning.poison import Poisoning, poison_batch, poisoned_schema
+from pipelines.poisoning.triggers import fingerprint, load_attack, settings_of
+from pipelines.runs.cards import write_card
+from pipelines.runs.guards import check_outside, check_picture
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.files import count_of
-from pipelines.triggers import fingerprint, load_attack, settings_of
+from sanitizer.errors import InputError, RunError
 
 #: The counts of a manifest.
 COUNTS = ("read", "eligible", "poisoned", "covers", "unlabelled", "undecodable")
@@ -82,10 +82,11 @@ def poison(
         clean_label: poison only samples of the target class and keep their labels; None: as
             the attack's source does.
         all_to_all: give poisoned samples the label after their own instead of one target.
-        encode: how triggered images are encoded, see :class:`pipelines.encoding.Encoding`.
+        encode: how triggered images are encoded, see
+            :class:`pipelines.poisoning.encoding.Encoding`.
         preview: a PNG to draw some poisoned images into, before and after.
         attack_settings: settings of the attack; text is parsed.
-        settings: as in :class:`pipelines.jobs.base.Settings`.
+        settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The manifest, as written to ``output/manifest.json``.
@@ -226,7 +227,7 @@ def describe(
 
 
 def _draw(path: Path, source: Source, plan: Poisoning, labels: Labels, encode: str) -> None:
-    from pipelines import preview as pictures  # scipy and matplotlib, only when asked for
+    from pipelines.poisoning import preview as pictures  # scipy and matplotlib, only when asked for
 
     found = pictures.pairs(source, plan, labels.names)
     if not found:

@@ -9,28 +9,28 @@ from typing import Any
 from attacks import Attack
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import VICTIMS
-from pipelines.calibration import DEFAULT_DETECTOR, load_detector
-from pipelines.encoding import Encoding
-from pipelines.errors import InputError, RunError
-from pipelines.guards import check_output
-from pipelines.jobs.base import Settings
-from pipelines.jobs.judged import calibrate_apart, judging_options
 from pipelines.jobs.poison import check_rates
-from pipelines.labels import Aim, Label, Labels, read_labels
-from pipelines.output import Output, make_plan
-from pipelines.poisoning import poisoned_schema
-from pipelines.progress import Progress
+from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
+from pipelines.judging.options import calibrate_apart, judging_options
+from pipelines.poisoning.encoding import Encoding
+from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
+from pipelines.poisoning.poison import poisoned_schema
+from pipelines.poisoning.triggers import fingerprint, load_attack, settings_of
+from pipelines.proof.figure import draw
 from pipelines.proof.run import Plan, run
 from pipelines.proof.sets import Sets
+from pipelines.proof.tables import markdown, verdict
 from pipelines.proof.trial import AtTest, Trial, load_trial
 from pipelines.proof.views import Views, victim_size
 from pipelines.proof.words import notes, title
-from pipelines.shards import write_json
+from pipelines.runs.guards import check_output
+from pipelines.runs.job import Settings
+from pipelines.runs.output import Output, make_plan
+from pipelines.runs.progress import Progress
+from pipelines.runs.shards import write_json
+from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Source
-from pipelines.threads import share_cores
-from pipelines.triggers import fingerprint, load_attack, settings_of
-from sanitizer.proof import markdown, verdict
-from sanitizer.proof_figure import draw
+from sanitizer.errors import InputError, RunError
 
 #: What lies in OUTPUT: the result, its page, its picture, and all that the runs wrote.
 RESULT, PAGE, PICTURE, WORK = "proof.json", "proof.md", "proof.png", "proof"
@@ -80,11 +80,11 @@ def prove(
             differ in meaning.
         detector, max_clean_loss, trusted: as for ``clean``.
         output: a new or empty directory, or one that holds an unfinished proof of the same.
-        settings: as in :class:`pipelines.jobs.base.Settings`.
+        settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The proof, as written to ``output/proof.json``: ``title``, ``verdict``, ``notes``,
-        ``attack``, ``victim``, ``detector``, and ``runs``, see :mod:`sanitizer.proof`.
+        ``attack``, ``victim``, ``detector``, and ``runs``, see :mod:`pipelines.proof.tables`.
 
     Raises:
         InputError: bad usage or input.

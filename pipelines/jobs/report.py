@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipelines.errors import InputError
 from pipelines.jobs.clean import check_valid, read_summary
-from pipelines.output import read_manifest
-from sanitizer.report import write_report
-from sanitizer.validation import validate_run
+from pipelines.report.page import write_report
+from pipelines.report.validation import validate_run
+from pipelines.runs.output import read_manifest
+from sanitizer.errors import InputError
 
 
 def report(output: str | Path) -> Path:

@@ -4,12 +4,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from pipelines.calibration import DEFAULT_DETECTOR, load_detector
-from pipelines.jobs.base import Settings, run_job
-from pipelines.jobs.judged import calibrate_apart, judging_options
-from pipelines.judging import JudgeStep
-from pipelines.output import Output, Receipt
-from pipelines.shards import write_json
+from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
+from pipelines.judging.options import calibrate_apart, judging_options
+from pipelines.judging.score import JudgeStep
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import write_json
 from sanitizer.summary import empty_summary, finish_summary, merge
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.batches import encoded_images, judgeable, prepare
-from pipelines.errors import InputError
-from pipelines.guards import check_outside, check_picture
-from pipelines.jobs.base import Settings
-from pipelines.progress import Progress
+from pipelines.runs.guards import check_outside, check_picture
+from pipelines.runs.job import Settings
+from pipelines.runs.progress import Progress
+from sanitizer.errors import InputError
 from sanitizer.spectrum import mean_spectrum, save_heat_map
 
 
@@ -20,7 +20,7 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
     Args:
         input: any input that ``clean`` reads.
         output: the PNG to write.
-        settings: as in :class:`pipelines.jobs.base.Settings`.
+        settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         ``{"images": ..., "left_out": ...}``: how many were averaged, and how many could not

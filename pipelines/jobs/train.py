@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from detector.calibration import MIN_IMAGES, TILE_RANGES, calibrate
-from detector.histories import jpeg, training_views
 from detector.model import CARD, Detector
-from detector.training import TrainProgress, TrainSettings
-from detector.training import train as fit
+from detector.training.histories import jpeg, training_views
+from detector.training.loop import TrainProgress, TrainSettings
+from detector.training.loop import train as fit
 from pipelines.batches import encoded_images
-from pipelines.errors import InputError
-from pipelines.guards import check_output
-from pipelines.progress import Progress
+from pipelines.runs.guards import check_output
+from pipelines.runs.progress import Progress
 from pipelines.sources import open_source
+from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
 from sanitizer.tiles import tiles
 

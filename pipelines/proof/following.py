@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from attacks.victims.training import VictimProgress
-from pipelines.progress import Progress
+from pipelines.runs.progress import Progress
 
 #: Lines that are left of a training at most: where epochs are many, most are not told of.
 LINES = 10

@@ -16,20 +16,20 @@ import pyarrow.parquet as pq
 
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import train
-from pipelines.errors import InputError
-from pipelines.jobs.base import Settings
 from pipelines.jobs.clean import clean
 from pipelines.jobs.poison import poison
-from pipelines.poisoning import ATTACK, IS_POISONED
+from pipelines.poisoning.poison import ATTACK, IS_POISONED
 from pipelines.proof.following import follow
+from pipelines.proof.tables import STAGES
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
-from pipelines.shards import write_json
+from pipelines.runs.job import Settings
+from pipelines.runs.shards import write_json
+from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Source
 from pipelines.sources.columns import SAMPLE_ID
-from pipelines.threads import share_cores
 from sanitizer.detection import detection
-from sanitizer.proof import STAGES
+from sanitizer.errors import InputError
 from sanitizer.records import CLEAN, POISONED
 
 #: Fewer images than this are no training set.
@@ -53,7 +53,7 @@ class Plan:
 
 
 def run(plan: Plan, seed: int) -> dict[str, Any]:
-    """One row of a proof, as :mod:`sanitizer.proof` describes it, and ``counts``.
+    """One row of a proof, as :mod:`pipelines.proof.tables` describes it, and ``counts``.
 
     Raises:
         InputError: nothing was poisoned, or too little is left to train on.

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.batches import encoded_images
-from pipelines.jobs.base import Settings, run_job
-from pipelines.output import Output, Receipt
-from pipelines.shards import ShardFiles
+from pipelines.runs.job import Settings, run_job
+from pipelines.runs.output import Output, Receipt
+from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.columns import SAMPLE_ID
 from sanitizer.images import Header, ImageError, decode

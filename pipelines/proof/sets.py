@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import InputError
-from pipelines.guards import check_apart
-from pipelines.jobs.base import Settings
-from pipelines.labels import Labels, listed, no_labels, read_labels
-from pipelines.output import make_plan
-from pipelines.poisoning import poisoned_schema
+from pipelines.poisoning.labels import Labels, listed, no_labels, read_labels
+from pipelines.poisoning.poison import poisoned_schema
 from pipelines.proof.selection import Part, parts, select
+from pipelines.runs.guards import check_apart
+from pipelines.runs.job import Settings
+from pipelines.runs.output import make_plan
 from pipelines.sources.base import Source
+from sanitizer.errors import InputError
 
 #: Fewer images than this prove nothing.
 MIN_IMAGES = 150

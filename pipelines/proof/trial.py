@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from attacks import Role
 from attacks.victims.model import Victim
 from pipelines.batches import encoded_images, map_in_order
-from pipelines.labels import Label
-from pipelines.poisoning import ATTACK, Poisoning, poison_batch
-from pipelines.preview import GAIN, difference
-from pipelines.progress import Progress
+from pipelines.judging.serving import reject
+from pipelines.poisoning.labels import Label
+from pipelines.poisoning.poison import ATTACK, Poisoning, poison_batch
+from pipelines.poisoning.preview import GAIN, difference
 from pipelines.proof.views import Views
-from pipelines.serving import reject
+from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from sanitizer.metrics import counted
 
@@ -105,7 +105,7 @@ def load_trial(
     """Read test images, put the trigger on a copy, and ask the detector about both.
 
     Args:
-        judging: arguments of :func:`pipelines.serving.reject` beside the images.
+        judging: arguments of :func:`pipelines.judging.serving.reject` beside the images.
     """
     progress = Progress("reading test images", quiet=quiet)
     progress.start(total=source.rows)

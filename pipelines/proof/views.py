@@ -8,8 +8,8 @@ import pyarrow as pa
 from PIL import Image
 
 from pipelines.batches import encoded_images, map_in_order
-from pipelines.labels import Label
-from pipelines.progress import Progress
+from pipelines.poisoning.labels import Label
+from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from sanitizer.images import ImageError, decode
 

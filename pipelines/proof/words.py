@@ -6,7 +6,7 @@ from typing import Any
 
 from attacks import Attack
 from attacks.victims.network import VictimSettings
-from pipelines.labels import Labels
+from pipelines.poisoning.labels import Labels
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
 from pipelines.sources.base import Source

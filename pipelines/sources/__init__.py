@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from pipelines.errors import InputError
 from pipelines.sources import files, folder, hub, parquet, saved, webdataset
 from pipelines.sources.base import SHARD_ROWS, Source
 from pipelines.sources.files import Listing
+from sanitizer.errors import InputError
 
 __all__ = ["open_source"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import InputError
 from pipelines.sources.files import BATCH_BYTES
+from sanitizer.errors import InputError
 
 SAMPLE_ID = "sample_id"
 

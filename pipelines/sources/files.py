@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.errors import InputError
+from sanitizer.errors import InputError
 
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import InputError
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Source
 from pipelines.sources.files import Listing
+from sanitizer.errors import InputError
 
 #: Extensions of images, those that freqsan cannot decode too: they shall end among the
 #: rejects instead of being passed over.

@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from pipelines.errors import InputError
 from pipelines.sources import files, parquet
 from pipelines.sources.base import Source
 from pipelines.sources.files import Listing
+from sanitizer.errors import InputError
 
 #: Where the Hub keeps its own conversion of a set that is not in Parquet.
 CONVERTED = "refs/convert/parquet"

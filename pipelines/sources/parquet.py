@@ -7,10 +7,10 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import InputError
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Source
 from pipelines.sources.files import Listing
+from sanitizer.errors import InputError
 
 #: A row group is cut into at most so many shards: a shard reads and discards the rows
 #: before its own.

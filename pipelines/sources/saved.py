@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import InputError
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Source
+from sanitizer.errors import InputError
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"

@@ -11,11 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import InputError
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Source
 from pipelines.sources.files import Listing
 from pipelines.sources.folder import SUFFIXES
+from sanitizer.errors import InputError
 
 #: Samples of the first tar that tell the columns.
 SAMPLED = 5

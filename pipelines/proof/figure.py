@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sanitizer.proof import COLUMNS, Run, figure
+from pipelines.proof.tables import COLUMNS, Run, figure
 
 #: Colours of clean accuracy and attack success, distinct for colour-blind eyes too.
 COLOURS = {"accuracy": "#0072b2", "asr": "#d55e00"}
@@ -23,7 +23,7 @@ def draw(runs: Sequence[Run], pictures: Mapping[str, np.ndarray], title: str, pa
     """Draw a proof.
 
     Args:
-        runs: as :mod:`sanitizer.proof` describes them, at least one.
+        runs: as :mod:`pipelines.proof.tables` describes them, at least one.
         pictures: rows of pictures, each (n, h, w, 3) uint8, by what they are; one n for all.
         title: of the picture.
         path: the PNG to write.

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from detector.calibration import worst_tiles
 from detector.model import Detector
-from pipelines import threads
 from pipelines.batches import Prepared, encoded_images, judgeable, map_in_order, prepare
-from pipelines.calibration import Calibration
-from pipelines.errors import RunError
-from pipelines.shards import ShardFiles
+from pipelines.judging.calibration import Calibration
+from pipelines.runs import threads
+from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
+from sanitizer.errors import RunError
 from sanitizer.images import ImageError
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
 from sanitizer.records import (

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks import Attack
-from pipelines.errors import InputError
-from pipelines.progress import Progress
+from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import LABEL_NAMES
 from pipelines.sources.parquet import ParquetShard
+from sanitizer.errors import InputError
 
 Label = int | str
 

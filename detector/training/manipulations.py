@@ -13,7 +13,13 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from detector.textures import drawing, random_colours, random_points, random_spectrum, texture
+from detector.training.textures import (
+    drawing,
+    random_colours,
+    random_points,
+    random_spectrum,
+    texture,
+)
 
 Rng = np.random.Generator
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from pipelines.errors import InputError
+from sanitizer.errors import InputError
 
 #: Quality of a WebP that came in a lossy form; such a file does not say its own.
 WEBP_QUALITY = 90

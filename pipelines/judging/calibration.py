@@ -11,9 +11,9 @@ import numpy as np
 from detector.calibration import worst_tiles
 from detector.model import Detector, DetectorError
 from pipelines.batches import encoded_images, judgeable, map_in_order, prepare
-from pipelines.errors import InputError
-from pipelines.progress import Progress
+from pipelines.runs.progress import Progress
 from pipelines.sources import open_source
+from sanitizer.errors import InputError
 from sanitizer.policy import CalibrationGroup, ConformalPolicy
 
 #: The detector of commands that are not told which.

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipelines.errors import InputError, RunError
+from sanitizer.errors import InputError, RunError
 
 
 def check_output(output: Path) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipelines.errors import InputError, RunError
-from pipelines.guards import check_space
-from pipelines.shards import TEMPORARY_PREFIX, write_json
+from pipelines.runs.guards import check_space
+from pipelines.runs.shards import TEMPORARY_PREFIX, write_json
 from pipelines.sources.base import Source
+from sanitizer.errors import InputError, RunError
 
 WORK = ".freqsan"
 MANIFEST = "manifest.json"

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.errors import FreqsanError, InputError, RunError
-from pipelines.output import Output, Receipt, take_failure, write_failure, write_receipt
-from pipelines.progress import Progress, watch
-from pipelines.shards import ShardFiles
+from pipelines.runs.output import Output, Receipt, take_failure, write_failure, write_receipt
+from pipelines.runs.progress import Progress, watch
+from pipelines.runs.shards import ShardFiles
+from pipelines.runs.threads import give_memory_back
 from pipelines.sources.base import Shard, Source
-from pipelines.threads import give_memory_back
+from sanitizer.errors import FreqsanError, InputError, RunError
 
 #: Named in full: Beam's DirectRunner first tries to download another runner.
 DEFAULT_RUNNER = "FnApiRunner"

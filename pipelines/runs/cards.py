@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.output import Receipt
+from pipelines.runs.output import Receipt
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData

@@ -11,7 +11,7 @@ import numpy as np
 
 import attacks
 from attacks import Attack, Role
-from pipelines.errors import InputError
+from sanitizer.errors import InputError
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

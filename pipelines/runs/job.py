@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.chain import DEFAULT_RUNNER, Step, run_chain
-from pipelines.errors import InputError, RunError
-from pipelines.guards import check_apart, check_output
-from pipelines.output import Output, Receipt, make_plan, read_manifest
-from pipelines.progress import Progress
+from pipelines.runs.chain import DEFAULT_RUNNER, Step, run_chain
+from pipelines.runs.guards import check_apart, check_output
+from pipelines.runs.output import Output, Receipt, make_plan, read_manifest
+from pipelines.runs.progress import Progress
+from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
-from pipelines.threads import available_cores
+from sanitizer.errors import InputError, RunError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.batches import encoded_images
-from pipelines.poisoning import IS_POISONED, Poisoning, poison_batch
+from pipelines.poisoning.poison import IS_POISONED, Poisoning, poison_batch
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.columns import ORIGINAL_LABEL
 from sanitizer.images import decode

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from detector.histories import random_encoding, random_history
-from detector.manipulations import manipulate
+from detector.training.histories import random_encoding, random_history
+from detector.training.manipulations import manipulate
 
 #: Share of pairs that are encoded once more after the manipulation.
 REENCODED = 0.4

@@ -140,7 +140,7 @@ class Validator:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sanitizer.validation"],
+            [sys.executable, "-m", "pipelines.report.validation"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from detector.model import Detector
-from pipelines.calibration import Calibration, calibrate
-from pipelines.guards import check_apart
-from pipelines.jobs.base import Settings
+from pipelines.judging.calibration import Calibration, calibrate
+from pipelines.runs.guards import check_apart
+from pipelines.runs.job import Settings
 
 
 def judging_options(
@@ -32,8 +32,8 @@ def calibrate_apart(
     """The calibration of a judging job, from images that OUTPUT neither holds nor lies in.
 
     Raises:
-        InputError: as :func:`pipelines.calibration.calibrate`, or ``trusted`` and ``output``
-            lie within each other: ``overwrite`` would delete it.
+        InputError: as :func:`pipelines.judging.calibration.calibrate`, or ``trusted`` and
+            ``output`` lie within each other: ``overwrite`` would delete it.
     """
     calibration = calibrate(
         detector,

@@ -15,9 +15,9 @@ from PIL.Image import Image
 
 from detector.model import Detector
 from pipelines.batches import prepare
-from pipelines.calibration import DEFAULT_DETECTOR, calibrate, load_detector
-from pipelines.errors import InputError
-from pipelines.judging import verdicts
+from pipelines.judging.calibration import DEFAULT_DETECTOR, calibrate, load_detector
+from pipelines.judging.score import verdicts
+from sanitizer.errors import InputError
 from sanitizer.policy import ConformalPolicy
 from sanitizer.records import CLEAN
 

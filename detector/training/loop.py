@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from detector import checkpoints
 from detector.dct import dct2_on
 from detector.network import NetworkSettings, build, logits
-from detector.pairs import batches, pairs
-from detector.progress import Reporter, TrainProgress
+from detector.training import checkpoints
+from detector.training.pairs import batches, pairs
+from detector.training.progress import Reporter, TrainProgress
 
 #: Logits are scaled so that nearly all lie within this: beyond it scores would collide.
 LOGIT_RANGE = 8.0
@@ -57,7 +57,8 @@ def train(
     the run was interrupted.
 
     Args:
-        pool: (n, 32, 32, 3) uint8, clean views; see :func:`detector.histories.training_views`.
+        pool: (n, 32, 32, 3) uint8, clean views, see
+            :func:`detector.training.histories.training_views`.
         held_out: (m, 32, 32, 3) uint8 clean views by name, never trained on, to measure on.
         checkpoint_dir: one checkpoint an epoch is kept here, and the run resumes from it.
         progress: called about every two seconds and at the end of each epoch.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from pipelines.output import Output
+from pipelines.runs.output import Output
 
 #: Seconds between two lines where standard error is not a terminal.
 LINE_SECONDS = 10.0

@@ -1,0 +1,1 @@
+"""How a detector learns: clean histories, manipulations, and the loop."""

@@ -1,0 +1,107 @@
+"""freqsan for people: ``from freqsan import clean, score, reject``.
+
+The functions live in four packages beside this module. They are looked up when first asked
+for, so that the import and ``freqsan --help`` answer at once.
+
+>>> from freqsan import attacks
+>>> [attack.name for attack in attacks()][:3]
+['adaptive_blend', 'adaptive_patch', 'badnets']
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.jobs.attacks import attacks
+    from pipelines.jobs.clean import clean
+    from pipelines.jobs.craft import craft
+    from pipelines.jobs.demo import demo
+    from pipelines.jobs.detectors import detectors
+    from pipelines.jobs.features import features
+    from pipelines.jobs.ingest import ingest
+    from pipelines.jobs.poison import poison
+    from pipelines.jobs.prove import prove
+    from pipelines.jobs.report import report
+    from pipelines.jobs.score import score
+    from pipelines.jobs.spectrum import spectrum
+    from pipelines.jobs.train import train
+    from pipelines.judging.serving import Judged, judge, reject
+    from sanitizer.errors import FreqsanError, InputError, RunError
+
+__all__ = [
+    "FreqsanError",
+    "InputError",
+    "Judged",
+    "RunError",
+    "attacks",
+    "clean",
+    "craft",
+    "demo",
+    "detectors",
+    "features",
+    "ingest",
+    "judge",
+    "poison",
+    "prove",
+    "reject",
+    "report",
+    "score",
+    "spectrum",
+    "train",
+]
+
+#: Where those names live that are not a job of their own.
+_ELSEWHERE = {
+    "FreqsanError": "sanitizer.errors",
+    "InputError": "sanitizer.errors",
+    "RunError": "sanitizer.errors",
+    "Judged": "pipelines.judging.serving",
+    "judge": "pipelines.judging.serving",
+    "reject": "pipelines.judging.serving",
+}
+
+_PACKAGES = ("attacks", "detector", "pipelines", "sanitizer")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _check_packages()
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, f"pipelines.jobs.{name}")), name)
+
+
+def _check_packages() -> None:
+    """See that a stranger's ``pipelines/`` or ``attacks.py`` does not stand in front of ours.
+
+    Raises:
+        ImportError: one does; the message names it.
+    """
+    home = Path(__file__).resolve().parent
+    for name in _PACKAGES:
+        spec = importlib.util.find_spec(name)
+        ours = home / name / "__init__.py"
+        if spec is None or spec.origin is None or Path(spec.origin).resolve() != ours:
+            places = list(spec.submodule_search_locations or ()) if spec is not None else []
+            other = (spec and spec.origin) or next(iter(places), None)
+            raise ImportError(
+                f"freqsan needs its own package {name!r} ({ours.parent}), but Python finds "
+                f"{other or 'none'}; rename that, or run from another directory"
+            )
+
+
+def main() -> None:
+    """The ``freqsan`` command."""
+    try:
+        _check_packages()
+    except ImportError as error:
+        sys.exit(f"freqsan: {error}")
+    from pipelines.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

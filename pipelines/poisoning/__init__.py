@@ -1,0 +1,1 @@
+"""Triggers put on part of a set, to evaluate by."""

@@ -1,0 +1,1 @@
+"""The engine: jobs, passes and the files that they leave."""
