@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sanitizer.record import Record
+
 
 @dataclass(frozen=True)
 class CalibrationGroup:
@@ -111,3 +113,19 @@ class ConformalPolicy:
             key = f"{group.min_tiles}-{group.max_tiles} tiles"
             found[key] = max(found.get(key, 0.0), group.threshold(self.max_clean_loss))
         return found
+
+
+@dataclass(frozen=True)
+class Decision(Record):
+    """What a policy decided over all scores of a set."""
+
+    policy: str  #: its name
+    limit: float  #: the largest p-value that is called poisoned; 0 where none is
+    judged: int  #: images with a score
+    removed: int  #: of them, called poisoned
+    expected_innocents: float  #: of the removed, at most, on average
+    words: str  #: the same in a sentence
+
+    def poisoned(self, p_values: np.ndarray) -> np.ndarray:
+        """(n,) bool: which of (n,) p-values are called poisoned."""
+        return p_values <= self.limit + 1e-12
