@@ -201,9 +201,7 @@ class VerdictPass(Pass[Decision, Tally, Judged]):
         kind = label_type(self.source)
         if not self.split:
             return VerdictStep(kind, given, self.detector)
-        return SplitStep(
-            kind, given, self.detector, self.source.schema, self.source.image_column
-        )
+        return SplitStep(kind, given, self.detector, self.source.schema, self.source.image_column)
 
     def merge(self, given: Decision, finished: Finished[Tally]) -> Judged:
         return Judged(given, Tally.total(finished.counts))

@@ -137,7 +137,9 @@ def run_pass(
     return Finished(output.store, one.name, in_order, counts)
 
 
-def _run(do_fn: RunStep, elements: list[tuple[int, tuple[int | None, ...]]], machines: Machines) -> None:
+def _run(
+    do_fn: RunStep, elements: list[tuple[int, tuple[int | None, ...]]], machines: Machines
+) -> None:
     # What a worker raises is told once, by whoever asked for the run.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
