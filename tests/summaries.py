@@ -37,9 +37,7 @@ def budget_decision(counts: Counts, limit: float = 0.01) -> Decision:
     return Decision("budget", limit, judged, counts.poisoned, limit * judged, words)
 
 
-def summary_of(
-    tally: Tally, class_names: Sequence[str] | None = None, **changes: Any
-) -> Summary:
+def summary_of(tally: Tally, class_names: Sequence[str] | None = None, **changes: Any) -> Summary:
     """The summary of a run on 32 px images, with some fields changed."""
     counts = tally.counts()
     group = CalibrationGroupFacts("photographs", 5000, (1, 1), 0.87)

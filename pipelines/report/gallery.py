@@ -93,9 +93,7 @@ def _removed(store: Store) -> Iterator[Removed]:
                     yield Removed(**row, file=images)
 
 
-def _encoded(
-    store: Store, rows: Sequence[Removed], image_column: str
-) -> dict[str, bytes | None]:
+def _encoded(store: Store, rows: Sequence[Removed], image_column: str) -> dict[str, bytes | None]:
     """The encoded images of some rows by ``sample_id``."""
     ids_by_file: dict[str, set[str]] = {}
     for row in rows:

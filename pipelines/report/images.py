@@ -17,9 +17,7 @@ from sanitizer.images import ImageError, decode
 IMAGE_ROWS = 64
 
 
-def stored_images(
-    store: Store, name: str, image_column: str
-) -> Iterator[tuple[str, bytes | None]]:
+def stored_images(store: Store, name: str, image_column: str) -> Iterator[tuple[str, bytes | None]]:
     """Ids and encoded images of one Parquet file of a split."""
     with store.open(name) as handle, pq.ParquetFile(handle) as file:
         for batch in file.iter_batches(IMAGE_ROWS, columns=["sample_id", image_column]):

@@ -1,4 +1,4 @@
-"""What the suites found, over all batches: as records, and as Great Expectations' own pages."""
+"""The results of the suites, added up over batches: records, and Great Expectations' own pages."""
 
 import copy
 import html

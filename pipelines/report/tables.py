@@ -81,7 +81,10 @@ def count_table(rows: Sequence[int], summary: Summary, written: WrittenRows) -> 
 
 
 def class_table(summary: Summary, written: WrittenRows) -> "pd.DataFrame":
-    """Samples of each class: ``label``, and for all and each verdict ``…_judged``, ``…_written``."""
+    """Samples of each class: ``label``, and for ``all`` and each verdict two columns.
+
+    They are named ``…_judged``, as the summary has it, and ``…_written``.
+    """
     import pandas as pd
 
     judged = {one.label: one for one in summary.per_class}

@@ -1,4 +1,4 @@
-"""What the page says of numbers."""
+"""Numbers of a run in words, for the page."""
 
 import math
 
@@ -38,9 +38,10 @@ def innocents(decision: Decision) -> str:
             "a set of this size without any attack, and no more than that were removed: their "
             "number alone is no sign of an attack."
         )
+    images, are = "images" if removed > 1 else "image", "are" if at_most > 1 else "is"
     return (
-        f"On average {share} of the {removed:,} removed image{'s' if removed > 1 else ''} "
-        f"{'are' if at_most > 1 else 'is'} innocent: look through them before they are lost to you."
+        f"On average {share} of the {removed:,} removed {images} {are} innocent: look through "
+        "them below before you train without them."
     )
 
 
