@@ -1,0 +1,34 @@
+"""What a user can choose for judging, checked without loading what judges."""
+
+from detector import bundled
+from detector.storage import DetectorError
+from sanitizer.errors import InputError
+from sanitizer.policy import Budget, FalseDiscovery, Policy
+
+
+def choose_policy(name: str, max_clean_loss: float, fdr: float) -> Policy:
+    """The policy of a name.
+
+    Raises:
+        InputError: an unknown name, or a setting of the policy that is out of range.
+    """
+    try:
+        if name == Budget.name:
+            return Budget(max_clean_loss)
+        if name == FalseDiscovery.name:
+            return FalseDiscovery(fdr)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    raise InputError(f"no policy {name!r}, known: {Budget.name}, {FalseDiscovery.name}")
+
+
+def find_detector(name: str) -> str:
+    """The name of a bundled detector as it is, or a directory as an absolute path.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    try:
+        return bundled.find(name)
+    except DetectorError as error:
+        raise InputError(str(error)) from error
