@@ -34,8 +34,8 @@ from sanitizer.records import (
     REJECT_SCHEMA,
     REJECTED,
     ScoreRow,
-    score_batch,
     score_schema,
+    to_batch,
 )
 from sanitizer.summary import (
     CalibrationFacts,
@@ -128,7 +128,7 @@ def finished_run(
         ids = [s.sample_id or f"train/{k}/{i:04d}.png" for i, s in enumerate(samples)]
         rows = [s.row(i) for s, i in zip(samples, ids, strict=True)]
         every += rows
-        batch = score_batch(rows, score_schema(label_type))
+        batch = to_batch(rows, score_schema(label_type))
         tables = {layout.SCORES: pa.Table.from_batches([batch])}
         for verdict, kind in ((CLEAN, layout.CLEAN), (POISONED, layout.POISONED)):
             kept = [

@@ -18,9 +18,10 @@ from summaries import summary_of, tally_of
 
 from pipelines.report import buckets, validation
 from pipelines.report.results import Validation
-from pipelines.report.validation import Validator, validate_run
+from pipelines.report.validation import Validator, check_valid, validate_run
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from sanitizer.errors import RunError
 from sanitizer.policy import Decision
 from sanitizer.records import (
     CLEAN,
@@ -29,8 +30,8 @@ from sanitizer.records import (
     REJECTED,
     VERDICTS,
     ScoreRow,
-    score_batch,
     score_schema,
+    to_batch,
 )
 from sanitizer.summary import Summary, Tally
 
@@ -67,7 +68,7 @@ class Run:
         self.summary = summary_of(tally_of([row for rows in shards for row in rows], label_type))
         image = pa.schema([("image", pa.binary()), ("sample_id", pa.string())])
         for k, rows in enumerate(shards):
-            scores = score_batch(rows, score_schema(label_type))
+            scores = to_batch(rows, score_schema(label_type))
             self.write("scores/part", k, pa.Table.from_batches([scores]))
             for verdict in VERDICTS:
                 ids = [row.sample_id for row in rows if row.verdict == verdict]
@@ -193,6 +194,13 @@ def test_what_was_written_is_what_is_returned(run: Run) -> None:
     assert Validation.from_json(run.written()) == result
 
 
+def test_a_run_that_failed_is_refused_with_every_reason(run: Run) -> None:
+    check_valid(run.store, run.validate())
+    run.change_scores(0, lambda rows: rows[0].update(score=7.0, label=2))
+    with pytest.raises(RunError, match=r"scores are in .*; .*were judged clean.*validation\.json"):
+        check_valid(run.store, run.validate())
+
+
 def test_older_pages_of_great_expectations_go(run: Run) -> None:
     run.store.write(layout.data_docs_page("older"), b"")
     run.validate()
@@ -212,16 +220,22 @@ def test_a_run_in_another_file_system_is_validated(run: Run) -> None:
 
 def test_a_process_of_its_own_comes_to_the_same_result(run: Run) -> None:
     run.change_scores(0, lambda rows: rows[0].update(score=7.0))
-    validator = Validator()
-    try:
+    with Validator() as validator:
         assert validator.validate(run.store, run.rows, run.summary) == run.validate()
-    finally:
-        validator.close()
 
 
-def test_a_process_without_an_order_ends_when_it_is_closed() -> None:
-    validator = Validator()
-    validator.close()
+def test_a_process_of_its_own_validates_an_object_store(run: Run, s3_bucket: str) -> None:
+    store = Store.at(f"{s3_bucket}/{uuid.uuid4().hex}/out put")
+    for file in run.path.rglob("*.parquet"):
+        store.write(file.relative_to(run.path).as_posix(), file.read_bytes())
+    with Validator() as validator:
+        assert validator.validate(store, run.rows, run.summary) == run.validate()
+    assert store.read_json(layout.VALIDATION) == run.written()
+
+
+def test_a_process_without_an_order_ends_with_its_block() -> None:
+    with Validator() as validator:
+        assert validator._process.poll() is None
     assert validator._process.returncode is not None
 
 
@@ -229,8 +243,10 @@ def test_a_process_that_fails_says_so(tmp_path: Path, capfd) -> None:
     broken = tmp_path / "scores" / "part-00000-of-00001.parquet"
     broken.parent.mkdir()
     broken.write_bytes(b"PAR1")
-    validator = Validator()
-    with pytest.raises(RuntimeError, match="the validation ended with 1"):
+    with (
+        Validator() as validator,
+        pytest.raises(RuntimeError, match="the validation ended with 1"),
+    ):
         validator.validate(Store.at(tmp_path), [1], summary_of(Tally()))
     assert "ArrowInvalid" in capfd.readouterr().err
 
@@ -355,14 +371,16 @@ def test_the_pages_hold_no_markup_of_the_ids(tmp_path: Path) -> None:
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:
-    """400,000 rows cost no more than 100,000, but for what Arrow keeps around."""
+    """200,000 rows cost no more than 20,000, but for what Arrow keeps around."""
     code = f"""
 import sys, resource
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from pathlib import Path
 from test_validation import write_large_run
+from pipelines.report import buckets
 from pipelines.report.validation import validate_run
 from pipelines.runs.store import Store
+buckets.BUCKET_ROWS = 20_000
 run, rows = Path({str(tmp_path)!r}) / sys.argv[1], int(sys.argv[1])
 summary = write_large_run(run, rows)
 assert validate_run(Store.at(run), [rows], summary).success
@@ -376,7 +394,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         assert done.stderr == ""
         return int(done.stdout.split()[-1])
 
-    assert peak_mb(400_000) < peak_mb(100_000) + 100
+    assert peak_mb(200_000) < peak_mb(20_000) + 60  # all in one bucket cost 106 more
 
 
 def write_large_run(path: Path, rows: int) -> Summary:

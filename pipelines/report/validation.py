@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from pipelines.report.buckets import read_buckets, spread
 from pipelines.report.results import Validation
@@ -21,6 +22,7 @@ from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from sanitizer.errors import RunError
 from sanitizer.summary import Summary
 
 
@@ -52,12 +54,26 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
     return validation
 
 
+def check_valid(store: Store, validation: Validation) -> None:
+    """Refuse a run whose validation failed.
+
+    Raises:
+        RunError: an expectation is not met; ``report/validation.json`` has the whole list.
+    """
+    if not validation.success:
+        raise RunError(
+            f"validation failed: {'; '.join(validation.failures)} "
+            f"(all in {store.locate(layout.VALIDATION)}); do not use this output"
+        )
+
+
 class Validator:
     """:func:`validate_run` in a process of its own, which starts at once.
 
     Great Expectations takes seconds to import and a hundred megabytes: beside the work that
     is to be validated the first costs no time, and in a process that ends the second is
-    given back. Without a run to validate the process ends when this one does.
+    given back. Without a run to validate the process ends with the ``with`` block, or when this
+    one does.
     """
 
     def __init__(self) -> None:
@@ -68,6 +84,13 @@ class Validator:
             text=True,
             encoding="utf-8",
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def validate(self, store: Store, rows: Sequence[int], summary: Summary) -> Validation:
         """See :func:`validate_run`.
@@ -80,11 +103,6 @@ class Validator:
         if self._process.returncode != 0:
             raise RuntimeError(f"the validation ended with {self._process.returncode}")
         return Validation.from_json(json.loads(answer))
-
-    def close(self) -> None:
-        """End the process, if it has not ended."""
-        self._process.kill()
-        self._process.communicate()
 
 
 def _answer_one_order() -> None:
