@@ -114,15 +114,16 @@ class _Finish:
         check_valid(store, self.validator.validate(store, rows, summary))
         write_page(store, summary)
         counts = summary.counts
-        by_split = {
-            CLEAN: (counts.clean, layout.CLEAN),
-            POISONED: (counts.poisoned, layout.POISONED),
-        }
+        splits = {}
+        # load_dataset fails on a split without a row, so an empty one is not announced.
+        if counts.clean:
+            splits[CLEAN] = layout.CLEAN
+        if counts.poisoned:
+            splits[POISONED] = layout.POISONED
         write_card(
             store,
             common.shards,
-            # load_dataset fails on a split without a row, so an empty one is not announced.
-            {split: file for split, (rows, file) in by_split.items() if rows},
+            splits,
             "Image set cleaned by freqsan",
             f"Of {counts.read:,} images {counts.clean:,} passed, {counts.poisoned:,} were "
             f"removed and {counts.rejected:,} could not be judged (`rejected/`). "

@@ -28,6 +28,10 @@ from sanitizer.record import Record
 _THREADS = "--direct_running_mode=multi_threading"
 
 
+#: What travels for a shard: its number and the numbers of a :class:`Shard`.
+Element = tuple[int, tuple[int | None, ...]]
+
+
 @dataclass(frozen=True)
 class Machines:
     """Where and how wide to run; changes how long a run takes, never its result."""
@@ -68,7 +72,8 @@ class RunStep(beam.DoFn):
     def setup(self) -> None:
         self.step.setup(self.workers)
 
-    def process(self, element: tuple[int, tuple[int, int, int, int | None]]) -> Iterator[int]:
+    # Beam reads this annotation, so it is of plain types.
+    def process(self, element: tuple[int, Any]) -> Iterator[int]:
         index, numbers = element
         try:
             with ShardTask(
@@ -110,7 +115,9 @@ def run_pass(
     """
     total = len(source.shards)
     done = output.receipts(one.name)
-    elements = [(i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done]
+    elements: list[Element] = [
+        (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
+    ]
     progress.start(total=source.rows, done=sum(r.rows for r in done.values()), shards=len(elements))
     if elements:
         at_once = machines.shards_at_once(len(elements))
