@@ -79,6 +79,11 @@ OWN_ENTRIES = (
 )
 
 
+def data_docs_page(suite: str) -> str:
+    """Of Great Expectations' own page on the results of one suite."""
+    return f"{DATA_DOCS}/{suite}.html"
+
+
 def receipt(pass_name: str, shard: int) -> str:
     """Of the note that a shard of a pass is finished."""
     return f"{WORK}/{pass_name}/{shard:05d}.json"

@@ -20,6 +20,7 @@ import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from pipelines.runs.layout import ShardedFile
 from pipelines.sources.files import local_path
 from sanitizer.files import TEMPORARY_PREFIX, publish, write_atomically
 
@@ -111,6 +112,10 @@ class Store:
             for name in bare
             if name and fnmatchcase(name, pattern) and name.startswith(".") == hidden
         )
+
+    def shards(self, kind: ShardedFile) -> list[str]:
+        """The names of the files of one kind that there are, in the order of their shards."""
+        return self.names(kind.folder, kind.pattern.rpartition("/")[2])
 
     # --- Writing --------------------------------------------------------------------------
 
