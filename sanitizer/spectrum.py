@@ -5,7 +5,26 @@ from pathlib import Path
 
 import numpy as np
 
+from sanitizer.blocks import blocks
 from sanitizer.dct import dct2
+
+#: Side of the square blocks that an image's spectrum is the mean of, in pixels.
+BLOCK = 32
+
+#: Blocks along each side of an image at most, so that memory is bounded for one of any size.
+MOST_BLOCKS = 8
+
+
+def spectrum_blocks(pixels: np.ndarray) -> np.ndarray:
+    """The blocks of an image of any size that its spectrum is the mean of.
+
+    Args:
+        pixels: (height, width, 3) uint8, at least one pixel.
+
+    Returns:
+        (k, BLOCK, BLOCK, 3) uint8, evenly spread; k from 1 to 64.
+    """
+    return blocks(pixels, BLOCK, MOST_BLOCKS)
 
 
 def log_spectra(images: np.ndarray) -> np.ndarray:

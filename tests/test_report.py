@@ -137,8 +137,8 @@ def finished_run(
         "max_clean_loss": LIMIT,
         "calibration": {
             "words": "Of clean images like these 1.00% or less are expected to be removed.",
-            "thresholds": {"1-1 tiles": 0.87},
-            "groups": [{"name": "photographs", "tiles": [1, 1], "images": 5000, "threshold": 0.87}],
+            "thresholds": {"1-1 parts": 0.87},
+            "groups": [{"name": "photographs", "parts": [1, 1], "images": 5000, "threshold": 0.87}],
         },
         "detector": "freqsan-small@0123abcd4567",
         "source": {"location": "train", "kind": "image folder", "notes": ["one note"]},

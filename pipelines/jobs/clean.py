@@ -5,7 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.judging.calibration import DEFAULT_DETECTOR, Calibration, load_detector
+from pipelines.judging.calibration import (
+    DEFAULT_DETECTOR,
+    ChosenCalibration,
+    budget,
+    load_detector,
+)
 from pipelines.judging.options import calibrate_apart, judging_options
 from pipelines.judging.score import JudgeStep
 from pipelines.report.page import write_report
@@ -48,17 +53,18 @@ def clean(
         RunError: the run failed; what was finished is kept for the next run.
     """
     chosen, output = Settings(**settings), Path(output)
+    policy = budget(max_clean_loss)
     loaded = load_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate_apart(loaded, max_clean_loss, trusted, output, chosen)
+    calibration = calibrate_apart(loaded, policy, trusted, output, chosen)
     validator = Validator()
     try:
         return run_job(
             "clean",
             source,
             output,
-            JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=True),
-            judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+            JudgeStep.of(source, detector, calibration, policy, chosen.workers, split=True),
+            judging_options(loaded.identity, policy, trusted, calibration),
             functools.partial(
                 _finish,
                 source=source,
@@ -81,7 +87,7 @@ def _finish(
     *,
     source: Source,
     identity: str,
-    calibration: Calibration,
+    calibration: ChosenCalibration,
     max_clean_loss: float,
     validator: Validator,
 ) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def _finish(
     merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
     summary = finish_summary(merged, source.class_names) | {
         "max_clean_loss": max_clean_loss,
-        "calibration": calibration.describe(max_clean_loss),
+        "calibration": calibration.facts(max_clean_loss).to_json(),
         "detector": identity,
         "source": {
             "location": source.location,

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
+from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, load_detector
 from pipelines.judging.options import calibrate_apart, judging_options
 from pipelines.judging.score import JudgeStep
 from pipelines.runs.job import Settings, run_job
@@ -24,9 +24,10 @@ def score(
 ) -> dict[str, Any]:
     """Score an image set into ``output/scores/``; arguments and errors as for ``clean``."""
     chosen, output = Settings(**settings), Path(output)
+    policy = budget(max_clean_loss)
     loaded = load_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate_apart(loaded, max_clean_loss, trusted, output, chosen)
+    calibration = calibrate_apart(loaded, policy, trusted, output, chosen)
 
     def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
         merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
@@ -36,15 +37,15 @@ def score(
             "counts": summary["counts"],
             "rejected_by_reason": summary["rejected_by_reason"],
             "detector": loaded.identity,
-            "calibration": calibration.describe(max_clean_loss),
+            "calibration": calibration.facts(max_clean_loss).to_json(),
         }
 
     return run_job(
         "score",
         source,
         output,
-        JudgeStep.of(source, detector, calibration, max_clean_loss, chosen.workers, split=False),
-        judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+        JudgeStep.of(source, detector, calibration, policy, chosen.workers, split=False),
+        judging_options(loaded.identity, policy, trusted, calibration),
         finish,
         what="scoring",
         settings=chosen,

@@ -1,21 +1,25 @@
 """``spectrum``: the mean DCT heat map of an image set, the paper's Figure 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.batches import encoded_images, judgeable, prepare
+from pipelines.batches import encoded_images
 from pipelines.runs.guards import check_outside, check_picture
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from sanitizer.errors import InputError
-from sanitizer.spectrum import mean_spectrum, save_heat_map
+from sanitizer.images import ImageError, decode
+from sanitizer.spectrum import mean_spectrum, save_heat_map, spectrum_blocks
+
+#: Blocks that are averaged in one go.
+BATCH = 1024
 
 
 def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str, int]:
-    """Draw the mean log-magnitude DCT of all tiles of an image set.
+    """Draw the mean log-magnitude DCT of an image set, over blocks of images of any size.
 
     Args:
         input: any input that ``clean`` reads.
@@ -24,7 +28,7 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
 
     Returns:
         ``{"images": ..., "left_out": ...}``: how many were averaged, and how many could not
-        be decoded or are too large or too small.
+        be decoded.
 
     Raises:
         InputError: unreadable input, or no image in it that can be used.
@@ -37,21 +41,36 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> dict[str
     progress = Progress("averaging", quiet=chosen.quiet)
     progress.start(total=source.rows)
 
-    def tiles() -> Iterator[np.ndarray]:
+    def blocks() -> Iterator[np.ndarray]:
+        """The blocks of each image that decodes."""
         for shard in source.shards:
             for batch in shard.read():
-                prepared = [prepare(d) for d in encoded_images(batch, source.image_column)]
-                usable = judgeable(prepared)
-                counts["images"] += len(usable)
-                counts["left_out"] += len(prepared) - len(usable)
-                progress.advance(len(prepared))
-                if usable:
-                    yield np.concatenate(usable)
+                for data in encoded_images(batch, source.image_column):
+                    try:
+                        yield spectrum_blocks(decode(data))
+                        counts["images"] += 1
+                    except ImageError:
+                        counts["left_out"] += 1
+                progress.advance(batch.num_rows)
 
     try:
-        mean = mean_spectrum(tiles())
+        mean = mean_spectrum(_batches(blocks()))
     except ValueError as error:
         raise InputError(f"{input}: no image could be averaged ({error})") from error
     progress.finish()
     save_heat_map({Path(input).name or str(input): mean}, path)
     return counts
+
+
+def _batches(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same rows, about ``BATCH`` at a time: a transform of a few is slow."""
+    waiting: list[np.ndarray] = []
+    rows = 0
+    for part in parts:
+        waiting.append(part)
+        rows += len(part)
+        if rows >= BATCH:
+            yield np.concatenate(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield np.concatenate(waiting)

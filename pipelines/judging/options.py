@@ -1,34 +1,37 @@
 """What the jobs that judge share: their options and their calibration."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detector.model import Detector
-from pipelines.judging.calibration import Calibration, calibrate
+from pipelines.judging.calibration import ChosenCalibration, calibrate
 from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
+from sanitizer.policy import Policy
+
+if TYPE_CHECKING:
+    from detector.model import Detector
 
 
 def judging_options(
-    identity: str, max_clean_loss: float, trusted: str | Path | None, calibration: Calibration
+    identity: str, policy: Policy, trusted: str | Path | None, calibration: ChosenCalibration
 ) -> dict[str, Any]:
     """The settings that decide scores and verdicts."""
     return {
         "detector": identity,
-        "policy": "budget",
-        "max_clean_loss": max_clean_loss,
+        "policy": policy.name,
+        **policy.to_json(),
         "trusted": None if trusted is None else str(trusted),
-        "calibration_sha256": calibration.digest(),
+        "calibration_sha256": calibration.calibration.digest(),
     }
 
 
 def calibrate_apart(
-    detector: Detector,
-    max_clean_loss: float,
+    detector: "Detector",
+    policy: Policy,
     trusted: str | Path | None,
     output: Path,
     settings: Settings,
-) -> Calibration:
+) -> ChosenCalibration:
     """The calibration of a judging job, from images that OUTPUT neither holds nor lies in.
 
     Raises:
@@ -37,7 +40,7 @@ def calibrate_apart(
     """
     calibration = calibrate(
         detector,
-        max_clean_loss,
+        policy,
         trusted,
         image_column=settings.image_column,
         workers=settings.workers,

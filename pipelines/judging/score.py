@@ -4,21 +4,22 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from detector.calibration import worst_tiles
-from detector.model import Detector
-from pipelines.batches import Prepared, encoded_images, judgeable, map_in_order, prepare
-from pipelines.judging.calibration import Calibration
+from detector.bundled import address
+from detector.calibration import Calibration
+from detector.inputs import Prepared, judgeable
+from pipelines.batches import encoded_images, map_in_order
+from pipelines.judging.calibration import ChosenCalibration, load_detector
 from pipelines.runs import threads
 from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
 from sanitizer.errors import RunError
 from sanitizer.images import ImageError
-from sanitizer.policy import CalibrationGroup, ConformalPolicy
+from sanitizer.policy import Budget
 from sanitizer.records import (
     CLEAN,
     POISONED,
@@ -29,6 +30,9 @@ from sanitizer.records import (
     score_schema,
 )
 from sanitizer.summary import empty_summary, merge, shard_summary
+
+if TYPE_CHECKING:
+    from detector.model import Detector
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,20 @@ def judge_batch(
     source: str,
     image_column: str,
     label_column: str | None,
-    detector: Detector,
-    policy: ConformalPolicy,
+    detector: "Detector",
+    calibration: Calibration,
+    policy: Budget,
 ) -> JudgedBatch:
     """Score and judge every image of a batch."""
     data = encoded_images(batch, image_column)
-    prepared = [prepare(d) for d in data]
+    prepared = [detector.prepare(d) for d in data]
     ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
     labels = (
         batch.column(batch.schema.get_field_index(label_column)).to_pylist()
         if label_column is not None
         else [None] * len(ids)
     )
-    found = verdicts(prepared, detector, policy)
+    judged = verdicts(prepared, detector, calibration, policy)
     rows = [
         ScoreRow(
             sample_id=sample_id,
@@ -73,10 +78,10 @@ def judge_batch(
             detector=detector.identity,
         )
         for sample_id, label, encoded, one, decided in zip(
-            ids, labels, data, prepared, found, strict=True
+            ids, labels, data, prepared, judged, strict=True
         )
     ]
-    kinds = [decided.kind for decided in found if decided.kind is not None]
+    kinds = [decided.kind for decided in judged if decided.kind is not None]
     return JudgedBatch(batch, data, rows, shard_summary(rows, kinds))
 
 
@@ -92,14 +97,18 @@ class Verdict:
 
 
 def verdicts(
-    prepared: Iterable[Prepared], detector: Detector, policy: ConformalPolicy
+    prepared: Iterable[Prepared],
+    detector: "Detector",
+    calibration: Calibration,
+    policy: Budget,
 ) -> list[Verdict]:
     """Score and judge images, in order."""
-    images = [_calibrated(one, policy) for one in prepared]
-    scores, tile_counts = worst_tiles(detector, judgeable(images))
-    judged = policy.judge(scores, tile_counts)
+    images = [_calibrated(one, calibration) for one in prepared]
+    scores = detector.score(judgeable(images))
+    p_values = calibration.p_values(scores)
+    poisoned = policy.fit(p_values.values).poisoned(p_values.values)
     decided = map(
-        _decided, scores.tolist(), judged.p_values.tolist(), judged.poisoned, judged.groups
+        _decided, scores.values.tolist(), p_values.values.tolist(), poisoned, p_values.groups
     )
     return [
         next(decided)
@@ -115,14 +124,14 @@ def _decided(score: float, p_value: float, poisoned: bool, group: str) -> Verdic
     )
 
 
-def _calibrated(one: Prepared, policy: ConformalPolicy) -> Prepared:
+def _calibrated(one: Prepared, calibration: Calibration) -> Prepared:
     """Rejects images of a size that no clean image in the calibration has."""
-    if one.tiles is None or policy.covers(len(one.tiles)):
+    if one.parts is None or calibration.covers(len(one.parts)):
         return one
     error = ImageError(
         "not calibrated",
-        f"no calibration for images of {len(one.tiles)} tiles of 32x32; give --trusted "
-        "with clean images of this size",
+        f"no calibration for images of {len(one.parts)} parts; give --trusted with clean images "
+        "of this size",
     )
     return Prepared(one.header, None, error)
 
@@ -149,9 +158,9 @@ class JudgeStep:
 
     image_column: str
     label_column: str | None
-    detector: str  #: bundled name or directory
-    groups: tuple[CalibrationGroup, ...]
-    max_clean_loss: float
+    detector: str  #: bundled name or absolute path
+    calibration: Calibration
+    policy: Budget
     workers: int
     schema: pa.Schema  #: of the source
     split: bool  #: False: write score rows only
@@ -161,8 +170,8 @@ class JudgeStep:
         cls,
         source: Source,
         detector: str,
-        calibration: Calibration,
-        max_clean_loss: float,
+        calibration: ChosenCalibration,
+        policy: Budget,
         workers: int,
         *,
         split: bool,
@@ -171,9 +180,9 @@ class JudgeStep:
         return cls(
             image_column=source.image_column,
             label_column=source.label_column,
-            detector=detector,
-            groups=calibration.groups,
-            max_clean_loss=max_clean_loss,
+            detector=address(detector),
+            calibration=calibration.calibration,
+            policy=policy,
             workers=workers,
             schema=source.schema,
             split=split,
@@ -181,8 +190,7 @@ class JudgeStep:
 
     def setup(self) -> None:
         threads.share_cores(self.workers)
-        self._detector = Detector.load(self.detector)
-        self._policy = ConformalPolicy(self.groups, self.max_clean_loss)
+        self._detector = load_detector(self.detector)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if not k.startswith("_")}
@@ -204,7 +212,8 @@ class JudgeStep:
             image_column=self.image_column,
             label_column=self.label_column,
             detector=self._detector,
-            policy=self._policy,
+            calibration=self.calibration,
+            policy=self.policy,
         )
         ids: list[str] = []
         for judged in map_in_order(judge, shard.read(), self.workers):

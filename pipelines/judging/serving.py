@@ -8,18 +8,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Image
 
-from detector.model import Detector
-from pipelines.batches import prepare
-from pipelines.judging.calibration import DEFAULT_DETECTOR, calibrate, load_detector
+from detector.calibration import Calibration
+from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, calibrate, load_detector
 from pipelines.judging.score import verdicts
 from sanitizer.errors import InputError
-from sanitizer.policy import ConformalPolicy
+from sanitizer.policy import Budget
 from sanitizer.records import CLEAN
+
+if TYPE_CHECKING:
+    from detector.model import Detector
 
 #: Pixels, or what holds pixels and encoded images; :func:`reject` says what is taken.
 Images = np.ndarray | Iterable[Any]
@@ -74,23 +76,23 @@ def judge(
     """As :func:`reject`, with p-values, scores and reasons."""
     if not isinstance(max_clean_loss, Real):
         raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
-    loaded, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
-    found = verdicts(map(prepare, _checked(images)), loaded, policy)
+    loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
+    judged = verdicts(map(loaded.prepare, _checked(images)), loaded, calibration, policy)
     return Judged(
-        rejected=np.array([one.verdict != CLEAN for one in found], bool),
-        p_values=np.array([one.p_value for one in found], np.float64),
-        scores=np.array([one.score for one in found], np.float32),
-        reasons=[one.reason for one in found],
+        rejected=np.array([one.verdict != CLEAN for one in judged], bool),
+        p_values=np.array([one.p_value for one in judged], np.float64),
+        scores=np.array([one.score for one in judged], np.float32),
+        reasons=[one.reason for one in judged],
     )
 
 
 @functools.lru_cache(maxsize=8)
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
-) -> tuple[Detector, ConformalPolicy]:
+) -> tuple["Detector", Calibration, Budget]:
+    policy = budget(max_clean_loss)
     loaded = load_detector(detector)
-    calibration = calibrate(loaded, max_clean_loss, trusted, quiet=True)
-    return loaded, ConformalPolicy(calibration.groups, max_clean_loss)
+    return loaded, calibrate(loaded, policy, trusted, quiet=True).calibration, policy
 
 
 def _checked(images: Images) -> list[np.ndarray | bytes | None]:
@@ -101,7 +103,8 @@ def _checked(images: Images) -> list[np.ndarray | bytes | None]:
     """
     if isinstance(images, bytes | str) or not isinstance(images, Iterable):
         raise InputError(
-            f"images: expected several in a row, got {_found(images)}; give a single one as [image]"
+            f"images: expected several in a row, got {_described(images)}; give a single one as "
+            "[image]"
         )
     return [_element(index, image) for index, image in enumerate(images)]
 
@@ -118,9 +121,9 @@ def _element(index: int, image: Any) -> np.ndarray | bytes | None:
         return bytes(image)
     pixels = _pixels(image)
     if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        found = _found(pixels if pixels is not None and pixels.ndim else image)
+        given = _described(pixels if pixels is not None and pixels.ndim else image)
         raise InputError(
-            f"images[{index}]: expected (h, w, 3) uint8 pixels or encoded bytes, got {found}; "
+            f"images[{index}]: expected (h, w, 3) uint8 pixels or encoded bytes, got {given}; "
             "give a single image as [image]"
         )
     return pixels
@@ -136,7 +139,7 @@ def _pixels(image: Any) -> np.ndarray | None:
         return None  # ragged, on another device, a picture that cannot be read
 
 
-def _found(image: Any) -> str:
+def _described(image: Any) -> str:
     """What something is, for people."""
     name = type(image).__name__
     if isinstance(image, np.ndarray):

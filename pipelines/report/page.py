@@ -27,9 +27,8 @@ from scipy import special
 
 from sanitizer.images import ImageError, decode
 from sanitizer.records import CLEAN, POISONED, REJECTED
-from sanitizer.spectrum import log_spectra, mean_spectrum
+from sanitizer.spectrum import BLOCK, log_spectra, mean_spectrum, spectrum_blocks
 from sanitizer.summary import class_name, label_key
-from sanitizer.tiles import TILE, tiles
 
 #: Removed images that are shown.
 GALLERY = 60
@@ -323,7 +322,7 @@ def _mean_spectra(output: Path, summary: Mapping[str, Any]) -> dict[str, Any] | 
 def _mean_of_sample(
     output: Path, verdict: str, summary: Mapping[str, Any]
 ) -> tuple[np.ndarray, int]:
-    """The mean spectrum of the tiles of about ``SPECTRUM_IMAGES`` images, and their number.
+    """The mean spectrum of the blocks of about ``SPECTRUM_IMAGES`` images, and their number.
 
     They are the first images of shards that lie evenly over the run: a few are decoded, and
     no more than that many files opened, however large the run.
@@ -338,8 +337,8 @@ def _mean_of_sample(
             _encoded_images(file, summary), math.ceil(SPECTRUM_IMAGES / len(files))
         ):
             with suppress(ImageError):  # only if the file is not what was judged
-                spectra.append(mean_spectrum([tiles(decode(data))]))
-    return np.mean(spectra or [np.zeros((TILE, TILE))], axis=0), len(spectra)
+                spectra.append(mean_spectrum([spectrum_blocks(decode(data))]))
+    return np.mean(spectra or [np.zeros((BLOCK, BLOCK))], axis=0), len(spectra)
 
 
 # --- Pictures -----------------------------------------------------------------------------
