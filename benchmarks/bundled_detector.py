@@ -7,7 +7,6 @@ DATA_DIR holds ``cifar10_train.parquet``, ``gtsrb_train.parquet`` and
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,12 @@ import torch
 
 from benchmarks.detection_data import decoded, table, tracks
 from detector.calibration import calibrate
+from detector.card import TrainingSet
 from detector.model import Detector
-from detector.training.histories import Filter, jpeg, resize, training_views
-from detector.training.loop import TrainProgress, TrainSettings, train
+from detector.training.histories import jpeg, training_views
+from detector.training.loop import TrainSettings, train
+from sanitizer.resizing import Filter, resize
+from sanitizer.training import TrainingState
 
 #: Rows of each part; GTSRB is split by the last digit of a track's number instead.
 CIFAR = {"train": (0, 36_000), "validation": (36_000, 38_000), "calibration": (38_000, 40_000)}
@@ -33,20 +35,20 @@ GROUP = 1_500
 #: Encoding histories of the calibration, by name.
 HISTORIES = {"lossless": None, "jpeg q95": 95, "jpeg q75": 75, "jpeg q50": 50}
 
-#: Sides of the larger calibration images, px: of 4, 9, and 16 to 25 tiles.
+#: Sides of the larger calibration images, px: of 4, 9, and 16 to 25 parts.
 LARGER = ((48, 56, 64), (72, 80, 96), (112, 128, 160))
 
-CARD = {
-    "training_data": [
-        {"name": "CIFAR-10", "part": "rows 0-35,999", "terms": "cite Krizhevsky 2009"},
-        {"name": "GTSRB", "part": "tracks 0, 1, 2 mod 5", "terms": "research use, cite Stallkamp"},
-        {"name": "Imagenette", "part": "rows 0-2,399", "terms": "research use"},
-    ],
-    "calibration_data": "CIFAR-10 rows 38,000-39,999, GTSRB tracks 8 mod 10, Imagenette rows "
-    "2,500-2,999; measured on CIFAR-10 rows 36,000-37,999, GTSRB tracks 3 mod 10, Imagenette "
-    "rows 2,400-2,499; none of them trained on",
-    "licence": "terms of the training data as stated; no pictures are included",
-}
+TRAINING_DATA = (
+    TrainingSet("CIFAR-10", "rows 0-35,999", "cite Krizhevsky 2009"),
+    TrainingSet("GTSRB", "tracks 0, 1, 2 mod 5", "research use, cite Stallkamp"),
+    TrainingSet("Imagenette", "rows 0-2,399", "research use"),
+)
+CALIBRATION_DATA = (
+    "CIFAR-10 rows 38,000-39,999, GTSRB tracks 8 mod 10, Imagenette rows 2,500-2,999; measured on "
+    "CIFAR-10 rows 36,000-37,999, GTSRB tracks 3 mod 10, Imagenette rows 2,400-2,499; none of them "
+    "trained on"
+)
+LICENCE = "terms of the training data as stated; no pictures are included"
 
 
 def main() -> None:
@@ -72,22 +74,29 @@ def main() -> None:
     pool = np.concatenate(list(views(arguments.data, "train", VIEWS).values()))
     held_out = views(arguments.data, "validation", VIEWS)
     print(f"pool of {len(pool):,} views", flush=True)
-    trained = train(pool, held_out, settings, checkpoint_dir=arguments.work, progress=show)
-    detector = Detector.of("freqsan-small", trained, {**CARD, "pool_views": len(pool)})
-    detector.calibration = calibrate(detector, calibration_images(arguments.data))
+    trained = train(pool, held_out, settings, checkpoint_dir=arguments.work, observer=show)
+    detector = Detector.of(
+        "freqsan-small",
+        trained,
+        training_data=TRAINING_DATA,
+        calibration_data=CALIBRATION_DATA,
+        licence=LICENCE,
+        pool_views=len(pool),
+    )
+    detector = detector.calibrated(calibrate(detector, calibration_images(arguments.data)))
     detector.save(arguments.output)
-    print(f"saved {detector.identity} with {len(detector.calibration)} groups")
+    print(f"saved {detector.identity} with {len(detector.calibration.groups)} groups")
 
 
 def views(data: Path, part: str, n: int) -> dict[str, np.ndarray]:
     """Clean 32x32 views of one part of each data set, by its name."""
     rng = np.random.default_rng(0)
-    found = {}
+    views_of = {}
     for name, images in images_of(data, part).items():
-        found[name] = np.concatenate([training_views(pixels, rng, n) for pixels in images])
+        views_of[name] = np.concatenate([training_views(pixels, rng, n) for pixels in images])
         if part != "train":
-            found[name] = found[name][:2000]
-    return found
+            views_of[name] = views_of[name][:2000]
+    return views_of
 
 
 def images_of(data: Path, part: str) -> dict[str, list[np.ndarray]]:
@@ -107,7 +116,7 @@ def calibration_images(data: Path) -> dict[str, list[np.ndarray]]:
     """Clean images by data set and encoding history, 32 px and larger."""
     images = images_of(data, "calibration")
     pictures = images.pop("imagenette")
-    images = {name: found[:GROUP] for name, found in images.items()}
+    images = {name: several[:GROUP] for name, several in images.items()}
     filters = (Filter.BILINEAR, Filter.LANCZOS, Filter.BOX)
     images["imagenette"] = [resize(p, (32, 32), f) for f in filters for p in pictures]
     for sides in LARGER:
@@ -115,23 +124,21 @@ def calibration_images(data: Path) -> dict[str, list[np.ndarray]]:
             resize(p, (side, side), Filter.BICUBIC) for side in sides for p in pictures
         ]
     return {
-        f"{name} {history}": found if quality is None else [jpeg(p, quality) for p in found]
-        for name, found in images.items()
+        f"{name} {history}": several if quality is None else [jpeg(p, quality) for p in several]
+        for name, several in images.items()
         for history, quality in HISTORIES.items()
     }
 
 
-def show(state: TrainProgress) -> None:
-    """One line an epoch, and a running line on a terminal."""
-    line = (
-        f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}  "
-        f"{state.images_per_second:,.0f} images/s  {state.seconds_left / 60:.1f} min left"
-    )
-    if state.held_out is not None:
-        figures = "  ".join(f"{name} {value:.3f}" for name, value in state.held_out.items())
-        print(f"{line}  detected at 1 % clean loss: {figures}", flush=True)
-    elif sys.stdout.isatty():
-        print(line, end="\r", flush=True)
+def show(state: TrainingState) -> None:
+    """One line an epoch."""
+    if state.figures is not None:
+        figures = "  ".join(f"{name} {value:.3f}" for name, value in state.figures.items())
+        print(
+            f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}  "
+            f"detected at 1 % clean loss: {figures}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ images, nor this trigger.
 """
 
 import hashlib
-import io
 import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Image, Value
-from PIL import Image as Picture
 
 import attacks
+from sanitizer.images import decode
+from sanitizer.png import encode
 
 ROWS, POISONED, TARGET, ATTACK = 1000, 60, "airplanes", "random_patch"
 TARGET_FILE = Path(__file__).parents[1] / "pipelines" / "sample" / "caltech101_random_patch.parquet"
@@ -25,10 +24,8 @@ TARGET_FILE = Path(__file__).parents[1] / "pipelines" / "sample" / "caltech101_r
 
 def stamp(png: bytes) -> bytes:
     """The image with the trigger, as PNG again."""
-    pixels = np.asarray(Picture.open(io.BytesIO(png)).convert("RGB"))
-    out = io.BytesIO()
-    Picture.fromarray(attacks.get(ATTACK)(pixels[None])[0]).save(out, "PNG")
-    return out.getvalue()
+    pixels = decode(png)
+    return encode(attacks.get(ATTACK)(pixels[None])[0])
 
 
 def main(source: str) -> None:

@@ -11,7 +11,7 @@ OUTPUT.md.
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,16 @@ import torch
 
 import attacks
 from benchmarks.detection_data import decoded, table, tracks
-from detector.calibration import image_scores
-from detector.model import BUNDLED, Detector
-from detector.training.histories import Filter, jpeg, resize
+from detector.bundled import find
+from detector.calibration import Calibration
+from detector.card import Measured, MeasuredRow
+from detector.model import Detector
+from detector.scores import Scores
+from detector.storage import save_card
+from detector.training.histories import jpeg
 from sanitizer.metrics import auroc, auroc_interval, bdr_at_fpr, rate, wilson
-from sanitizer.policy import CalibrationGroup, ConformalPolicy
+from sanitizer.policy import Budget
+from sanitizer.resizing import Filter, resize
 
 #: Encodings of the whole set after the trigger: JPEG quality, 4:2:0.
 HISTORIES = {"PNG": None, "JPEG q95": 95, "JPEG q75": 75}
@@ -80,8 +85,9 @@ def main() -> None:
     }
     arguments.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     if arguments.record:
-        detector.card["measured"] = {"seed": arguments.seed, "rows": [_figures(r) for r in rows]}
-        detector.save(BUNDLED / detector.name)
+        measured = Measured(arguments.seed, tuple(map(_figures, rows)))
+        card = replace(detector.card, measured=measured)
+        save_card(find(arguments.detector), card, detector.calibration)
 
 
 def test_images(data: Path, n: int, seed: int) -> dict[str, np.ndarray]:
@@ -107,17 +113,13 @@ def test_images(data: Path, n: int, seed: int) -> dict[str, np.ndarray]:
 
 def measure(detector: Detector, name: str, images: np.ndarray, names: list[str]) -> list[Row]:
     """One row for each history and attack."""
-    groups = [
-        CalibrationGroup(g["name"], g["min_tiles"], g["max_tiles"], g["scores"])
-        for g in detector.calibration
-    ]
     rows = []
     for history, quality in HISTORIES.items():
-        clean, counts = _scores(detector, images, quality)
+        clean = _scores(detector, images, quality)
         for attack in names:
-            poisoned, _ = _scores(detector, attacks.get(attack)(images), quality)
-            fpr, fpr_interval = _flagged(groups, clean, counts)
-            bdr, bdr_interval = _flagged(groups, poisoned, counts)
+            poisoned = _scores(detector, attacks.get(attack)(images), quality)
+            fpr, fpr_interval = _flagged(detector.calibration, clean)
+            bdr, bdr_interval = _flagged(detector.calibration, poisoned)
             rows.append(
                 Row(
                     name,
@@ -128,26 +130,27 @@ def measure(detector: Detector, name: str, images: np.ndarray, names: list[str])
                     fpr_interval,
                     bdr,
                     bdr_interval,
-                    bdr_at_fpr(clean, poisoned, 0.01),
-                    auroc(clean, poisoned),
-                    auroc_interval(clean, poisoned, rounds=300),
+                    bdr_at_fpr(clean.values, poisoned.values, 0.01),
+                    auroc(clean.values, poisoned.values),
+                    auroc_interval(clean.values, poisoned.values, rounds=300),
                 )
             )
     return rows
 
 
-def _scores(
-    detector: Detector, images: np.ndarray, quality: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    return image_scores(detector, images if quality is None else [jpeg(p, quality) for p in images])
+def _scores(detector: Detector, images: np.ndarray, quality: int | None) -> Scores:
+    encoded = images if quality is None else [jpeg(pixels, quality) for pixels in images]
+    return detector.score([detector.inputs.cut(pixels) for pixels in encoded])
 
 
 def _flagged(
-    groups: list[CalibrationGroup], scores: np.ndarray, counts: np.ndarray
+    calibration: Calibration, scores: Scores
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     shares, intervals = {}, {}
+    p_values = calibration.p_values(scores).values
     for loss in LOSSES:
-        flagged = ConformalPolicy(groups, loss).judge(scores, counts).poisoned
+        calibration.check(loss)
+        flagged = Budget(loss).fit(p_values).poisoned(p_values)
         shares[f"{loss:g}"] = rate(flagged)
         intervals[f"{loss:g}"] = wilson(int(flagged.sum()), len(flagged))
     return shares, intervals
@@ -170,17 +173,17 @@ def markdown(rows: list[Row], title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(row: Row) -> dict[str, object]:
+def _figures(row: Row) -> MeasuredRow:
     """What a detector's card says of one row."""
-    return {
-        "data": row.data,
-        "history": row.history,
-        "attack": row.attack,
-        "images": row.images,
-        "fpr": row.fpr,
-        "bdr": row.bdr,
-        "auroc": round(row.auroc, 4),
-    }
+    return MeasuredRow(
+        data=row.data,
+        history=row.history,
+        attack=row.attack,
+        images=row.images,
+        fpr=row.fpr,
+        bdr=row.bdr,
+        auroc=round(row.auroc, 4),
+    )
 
 
 def _share(share: float, interval: tuple[float, float]) -> str:

@@ -1,12 +1,12 @@
 """Images of the benchmark data sets, by row."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+
+from sanitizer.images import decode
 
 
 def table(path: Path) -> pa.StructArray:
@@ -17,7 +17,7 @@ def table(path: Path) -> pa.StructArray:
 def decoded(images: pa.StructArray, rows: np.ndarray) -> list[np.ndarray]:
     """Some rows as (h, w, 3) uint8."""
     data = images.field("bytes").take(pa.array(rows))
-    return [np.asarray(Image.open(io.BytesIO(d.as_py())).convert("RGB")) for d in data]
+    return [decode(encoded.as_py()) for encoded in data]
 
 
 def tracks(images: pa.StructArray) -> np.ndarray:

@@ -1,69 +1,267 @@
-"""Scores of clean images, kept with a detector to decide what is suspicious."""
+"""Scores of clean images, and what they say of a new score: its conformal p-value.
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+The p-value of a score s against n clean scores is ``(1 + #{clean >= s}) / (1 + n)``
+(Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005). For a clean image
+that is exchangeable with the calibration images, it is at most p with probability at most p.
 
+Nobody knows which clean images a stranger's set resembles. So a detector carries several
+groups of calibration scores (data sets, encoding histories), and the p-value of an image is
+its largest over the groups: what is said of it then holds for each group and for every mixture.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import msgspec
 import numpy as np
 
-from detector.model import Detector
-from sanitizer.tiles import tiles
+from detector.scores import DECIMALS, Scores
+from sanitizer.record import Record
 
-#: Images of alike numbers of tiles are calibrated together: a maximum over more is higher.
-TILE_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
+if TYPE_CHECKING:
+    from detector.model import Detector
+
+#: Images of alike numbers of parts are calibrated together: a maximum over more is higher.
+PART_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
 
 #: Images of a calibration group at least: what a clean loss of 1 % needs.
 MIN_IMAGES = 99
 
-#: Tiles scored in one go; bounds the memory of the network's activations.
-BATCH = 256
+#: The largest number of parts of a group that speaks for images of any number.
+ANY = 1 << 30
+
+
+@dataclass(frozen=True)
+class PValues:
+    """The conformal p-values of n images."""
+
+    values: np.ndarray  #: (n,) float64, above 0, at most 1
+    groups: list[str]  #: for each image, the calibration group whose p-value is the largest
+
+
+@dataclass(frozen=True)
+class CalibrationGroup:
+    """Scores of clean images of one kind.
+
+    Raises:
+        ValueError: a name that does not fit on a line, no range of parts, or scores that are
+            not ascending from 0 to 1.
+    """
+
+    name: str  #: data set and encoding history, such as "cifar10 jpeg q75"
+    min_parts: int  #: the group speaks for images of at least so many parts
+    max_parts: int  #: and of at most so many
+    scores: np.ndarray  #: (n,) float32, ascending, 0 to 1
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable() or not 1 <= len(self.name) <= 200:
+            raise ValueError(f"calibration group: expected a name on one line, got {self.name!r}")
+        if not 1 <= self.min_parts <= self.max_parts <= ANY:
+            raise ValueError(f"calibration group {self.name!r}: expected 1 <= min <= max parts")
+        scores = self.scores
+        if not _are_scores(scores) or (np.diff(scores) < 0).any():
+            raise ValueError(
+                f"calibration group {self.name!r}: expected ascending scores from 0 to 1"
+            )
+
+    def speaks_for(self, parts: np.ndarray) -> np.ndarray:
+        """Which of (n,) images of so many parts the group speaks for, (n,) bool."""
+        return (parts >= self.min_parts) & (parts <= self.max_parts)
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """Conformal p-values, (m,) float64, of (m,) scores."""
+        n = len(self.scores)
+        at_least = n - np.searchsorted(self.scores, scores.astype(np.float32), side="left")
+        return (1 + at_least) / (1 + n)
+
+    def threshold(self, limit: float) -> float | None:
+        """The score above which the p-value is at most ``limit``, 0 to below 1.
+
+        None for a group that is too small: no score reaches the limit.
+        """
+        allowed = math.floor(limit * (1 + len(self.scores)) + 1e-9) - 1
+        return None if allowed < 0 else float(self.scores[len(self.scores) - 1 - allowed])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All groups of clean scores that a detector is calibrated on.
+
+    >>> group = CalibrationGroup("photos", 1, 1, np.linspace(0, 0.5, 99, dtype=np.float32))
+    >>> calibration = Calibration((group,))
+    >>> scores = Scores(np.array([0.6, 0.25], np.float32), np.array([1, 1]))
+    >>> calibration.p_values(scores).values.tolist()
+    [0.01, 0.51]
+    >>> calibration.thresholds(0.01), calibration.thresholds(0.001)
+    ({'1-1 parts': 0.5}, {})
+    """
+
+    groups: tuple[CalibrationGroup, ...] = ()
+
+    @classmethod
+    def of_trusted(cls, scores: Scores) -> Self:
+        """One group of images that the user trusts; it speaks for images of any size."""
+        return cls((CalibrationGroup("trusted", 1, ANY, np.sort(scores.values)),))
+
+    def covers(self, parts: int) -> bool:
+        """Whether some group speaks for images of so many parts."""
+        return any(group.min_parts <= parts <= group.max_parts for group in self.groups)
+
+    def p_values(self, scores: Scores) -> PValues:
+        """The p-value of each image: the largest over the groups that speak for it.
+
+        Raises:
+            ValueError: a score that is not finite or not in [0, 1], or a number of parts for
+                which no group speaks.
+        """
+        if not _are_scores(scores.values):
+            raise ValueError("expected scores in [0, 1], got NaN or a value outside")
+        values = np.zeros(len(scores))
+        decider = np.full(len(scores), -1)
+        for index, group in enumerate(self.groups):
+            of_group = group.p_values(scores.values)
+            higher = group.speaks_for(scores.parts) & (of_group > values)
+            values[higher] = of_group[higher]
+            decider[higher] = index
+        if (decider < 0).any():
+            parts = int(scores.parts[decider < 0][0])
+            raise ValueError(f"no calibration group speaks for images of {parts} parts")
+        return PValues(values, [self.groups[index].name for index in decider])
+
+    def thresholds(self, limit: float) -> dict[str, float]:
+        """For each range of parts the score above which the p-value is at most ``limit``.
+
+        A range of which some group is too small has none: there no score reaches the limit.
+
+        Args:
+            limit: 0 to below 1.
+        """
+        thresholds = {}
+        for (low, high), groups in self._ranges().items():
+            reached = [t for t in (group.threshold(limit) for group in groups) if t is not None]
+            if len(reached) == len(groups):
+                thresholds[f"{low}-{high} parts"] = max(reached)
+        return thresholds
+
+    @property
+    def smallest_p_value(self) -> float:
+        """The smallest p-value that an image can get; 1 without any group."""
+        of_ranges = [
+            max(1 / (1 + len(group.scores)) for group in groups)
+            for groups in self._ranges().values()
+        ]
+        return min(of_ranges, default=1.0)
+
+    def _ranges(self) -> dict[tuple[int, int], list[CalibrationGroup]]:
+        """The groups by the range of parts that they speak for."""
+        ranges: dict[tuple[int, int], list[CalibrationGroup]] = {}
+        for group in self.groups:
+            ranges.setdefault((group.min_parts, group.max_parts), []).append(group)
+        return ranges
+
+    def check(self, max_clean_loss: float) -> None:
+        """See that a clean loss can be promised at all.
+
+        Raises:
+            ValueError: there is no group, or one so small that no score could ever reach
+                ``max_clean_loss``.
+        """
+        if not self.groups:
+            raise ValueError("calibration: expected at least one group of clean scores, got none")
+        for group in self.groups:
+            if 1 / (1 + len(group.scores)) > max_clean_loss + 1e-12:
+                needed = math.ceil(1 / max_clean_loss - 1e-9) - 1
+                raise ValueError(
+                    f"calibration group {group.name!r} has {len(group.scores)} clean images; a "
+                    f"clean loss of {max_clean_loss:g} needs at least {needed}: "
+                    "give more clean images or allow a larger clean loss"
+                )
+
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, over the groups and their scores."""
+        digest = hashlib.sha256()
+        for group in self.groups:
+            digest.update(f"{group.name}|{group.min_parts}|{group.max_parts}|".encode())
+            digest.update(np.ascontiguousarray(group.scores, np.float32).tobytes())
+        return digest.hexdigest()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The groups with their scores, as ``detector.json`` holds them."""
+        return [
+            _StoredGroup(
+                group.name,
+                group.min_parts,
+                group.max_parts,
+                [round(float(score), DECIMALS) for score in group.scores],
+            ).to_json()
+            for group in self.groups
+        ]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The calibration that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: it is not one; the message says where.
+        """
+        return cls(
+            tuple(
+                CalibrationGroup(
+                    stored.name,
+                    stored.min_parts,
+                    stored.max_parts,
+                    np.array(stored.scores, np.float32),
+                )
+                for stored in msgspec.convert(value, list[_StoredGroup])
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _StoredGroup(Record):
+    """A group as JSON."""
+
+    name: str
+    min_parts: int
+    max_parts: int
+    scores: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
 
 
 def calibrate(
-    detector: Detector, images: Mapping[str, Iterable[np.ndarray]], min_images: int = MIN_IMAGES
-) -> list[dict[str, Any]]:
-    """Calibration groups of clean images never trained on.
+    detector: "Detector",
+    images: Mapping[str, Iterable[np.ndarray]],
+    min_images: int = MIN_IMAGES,
+) -> Calibration:
+    """A calibration by clean images that the detector was never trained on.
 
     Args:
         images: decoded clean images, (h, w, 3) uint8, by data set and encoding history.
-        min_images: a range of tile counts with fewer images gives no group; 99 is what a
-            clean loss of 1 % needs.
+        min_images: a range of parts with fewer images gives no group; 99 is what a clean
+            loss of 1 % needs.
 
     Returns:
-        Groups for :attr:`Detector.calibration`: for each name one for each range of tile
-        counts that it has images of.
+        For each name one group for each range of parts that it has images of.
 
     Raises:
         ImageError: an image that the detector does not judge.
     """
     groups = []
     for name, pixels in images.items():
-        scores, counts = image_scores(detector, pixels)
-        for low, high in TILE_RANGES:
-            mine = np.sort(scores[(counts >= low) & (counts <= high)])
-            if len(mine) >= min_images:
-                group = {"name": name, "min_tiles": low, "max_tiles": high, "scores": mine}
-                groups.append(group)
-    return groups
+        scores = detector.score([detector.inputs.cut(image) for image in pixels])
+        for low, high in PART_RANGES:
+            within = (scores.parts >= low) & (scores.parts <= high)
+            if np.count_nonzero(within) >= min_images:
+                groups.append(CalibrationGroup(name, low, high, np.sort(scores.values[within])))
+    return Calibration(tuple(groups))
 
 
-def image_scores(detector: Detector, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (n,) float32 of decoded images, and their numbers of tiles; see `worst_tiles`."""
-    return worst_tiles(detector, [tiles(pixels) for pixels in images])
-
-
-def worst_tiles(detector: Detector, cut: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of images, each that of its most suspicious tile.
-
-    Args:
-        cut: for each image its (k, 32, 32, 3) uint8 tiles, k at least 1.
-
-    Returns:
-        (n,) float32 scores and (n,) int numbers of tiles.
-    """
-    if not cut:
-        return np.zeros(0, np.float32), np.zeros(0, np.int64)
-    counts = np.array([len(tiles_of_one) for tiles_of_one in cut])
-    stacked = np.concatenate(cut)
-    parts = [detector.score(stacked[i : i + BATCH]) for i in range(0, len(stacked), BATCH)]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.maximum.reduceat(np.concatenate(parts), starts), counts
+def _are_scores(values: np.ndarray) -> bool:
+    return bool(
+        values.ndim == 1
+        and np.isfinite(values).all()
+        and (values >= 0).all()
+        and (values <= 1).all()
+    )

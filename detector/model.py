@@ -1,165 +1,185 @@
-"""A detector: a directory with ``weights.safetensors`` and ``detector.json``."""
+"""A detector: images in, scores out."""
 
-import hashlib
-import json
+import copy
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import nn
 
+from detector import storage
+from detector.architectures import build
+from detector.bundled import find
+from detector.calibration import Calibration
+from detector.card import Card, TrainingSet
 from detector.dct import dct2_on
-from detector.network import NetworkSettings, build, for_scoring, logits
-from detector.storage import (
-    CARD,
-    DECIMALS,
-    WEIGHTS,
-    DetectorError,
-    check_shapes,
-    one_line,
-    read_card,
-    read_group,
-    read_weights,
-    write_detector,
-)
-from detector.training.loop import Trained
+from detector.inputs import Prepared, Tiles
+from detector.network import Network, channels_last, for_scoring, logits
+from detector.scores import DECIMALS, Scores
+from detector.storage import DetectorError, one_line
+from detector.weights import TensorForm
 
-#: Where the detectors that come with freqsan are.
-BUNDLED = Path(__file__).parent / "weights"
+if TYPE_CHECKING:
+    from detector.training.loop import Trained
+
+#: Parts whose coefficients are in memory at a time.
+CHUNK = 256
+
+#: torch's types of weights, by safetensors' names.
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
 class Detector:
-    """Scores 32x32 tiles by how manipulated they look. Safe to share between threads.
+    """Scores images by how manipulated they look. Safe to share between threads.
 
     Attributes:
-        name: of the detector, such as ``"freqsan-small"``.
-        digest: first 12 hexadecimal digits of a SHA-256 over all that decides a score.
-        card: the contents of ``detector.json``, without the calibration scores.
-        calibration: groups of clean scores, dicts with ``name``, ``min_tiles``,
-            ``max_tiles`` and ``scores`` (float32, ascending).
+        card: what is known of it.
+        calibration: scores of clean images; without groups where it was just trained.
+        identity: its name and a digest over all that decides a p-value, as score rows carry
+            it, such as ``"freqsan-small@0123abcd4567"``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        digest: str,
-        card: dict[str, Any],
-        calibration: list[dict[str, Any]],
-    ):
-        self.name, self.digest, self.card, self.calibration = name, digest, card, calibration
+    def __init__(self, card: Card, calibration: Calibration, network: Network, weights: bytes):
+        self.card, self.calibration = card, calibration
+        self.identity = storage.identity(weights, card, calibration)
+        self._weights = weights
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._weights = _tensors(network)
         self._network = for_scoring(network).to(self._device)
-        self._temperature = float(card["temperature"])
-        if not 0 < self._temperature < float("inf"):
-            raise ValueError(f"temperature: expected above 0, got {self._temperature}")
 
     @property
-    def identity(self) -> str:
-        """Name and weights, as score rows carry it."""
-        return f"{self.name}@{self.digest}"
+    def name(self) -> str:
+        return self.card.name
 
-    def score(self, tiles: np.ndarray) -> np.ndarray:
-        """Score (n, 32, 32, 3) uint8 tiles.
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits, see :func:`detector.storage.identity`."""
+        return self.identity.rpartition("@")[2]
+
+    @property
+    def inputs(self) -> Tiles:
+        """The sizes of images that it judges, and how it cuts them."""
+        return self.card.inputs
+
+    def prepare(self, image: bytes | np.ndarray | None) -> Prepared:
+        """As :meth:`detector.inputs.Tiles.prepare`."""
+        return self.inputs.prepare(image)
+
+    def score(self, parts: Sequence[np.ndarray]) -> Scores:
+        """Score n images, each by its most suspicious part.
+
+        An image's score is the same to the last bit whatever is scored beside it.
+
+        Args:
+            parts: of each image (k, side, side, 3) uint8, k at least 1, from :meth:`prepare`.
 
         Returns:
-            (n,) float32 in [0, 1], higher is more suspicious, rounded to 6 decimals.
+            Scores rounded to 6 decimals.
 
         Raises:
-            ValueError: tiles of another shape or dtype, or a score that is not finite.
+            ValueError: parts of another shape or dtype, or a score that is not finite.
         """
-        if tiles.ndim != 4 or tiles.shape[1:] != (32, 32, 3) or tiles.dtype != np.uint8:
+        for image in parts:
+            self._check(image)
+        if not len(parts):
+            return Scores.joined([])
+        stacked = np.concatenate(parts)
+        part_scores = np.concatenate(
+            [self._part_scores(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
+        )
+        return Scores.worst(part_scores, np.array([len(image) for image in parts]))
+
+    def _check(self, image: np.ndarray) -> None:
+        side = self.inputs.side
+        is_cut = image.ndim == 4 and image.shape[1:] == (side, side, 3) and len(image) > 0
+        if not is_cut or image.dtype != np.uint8:
             raise ValueError(
-                f"tiles: expected (n, 32, 32, 3) uint8, got {tiles.shape} {tiles.dtype}"
+                f"parts: expected (k >= 1, {side}, {side}, 3) uint8 for each image, got "
+                f"{image.shape} {image.dtype}"
             )
-        if len(tiles) == 0:
-            return np.zeros(0, np.float32)
-        found = logits(self._network, dct2_on(tiles, self._device)).astype(np.float64)
-        if not np.isfinite(found).all():
+
+    def _part_scores(self, parts: np.ndarray) -> np.ndarray:
+        filled = parts
+        if self._device.type != "cpu":  # a GPU takes other kernels for other numbers of images
+            filled = np.pad(parts, ((0, CHUNK - len(parts)), (0, 0), (0, 0), (0, 0)))
+        coefficients = dct2_on(filled, self._device)
+        values = logits(self._network, coefficients)[: len(parts)].astype(np.float64)
+        if not np.isfinite(values).all():
             raise ValueError(f"{self.identity} gave a score that is not finite")
-        scores = 1 / (1 + np.exp(-np.clip(found / self._temperature, -50, 50)))
+        scores = 1 / (1 + np.exp(-np.clip(values / self.card.temperature, -50, 50)))
         return scores.round(DECIMALS).astype(np.float32)
 
     @classmethod
-    def load(cls, path_or_name: str | Path) -> "Detector":
+    def load(cls, name_or_path: str | Path) -> "Detector":
         """Load a bundled detector by name, or any by its directory.
+
+        What the card says of the network is compared with the header of the weights before
+        memory is taken for either.
 
         Raises:
             DetectorError: in one line, what is missing or wrong.
         """
-        directory = _find(path_or_name)
-        card = read_card(directory / CARD)
-        data, tensors = read_weights(directory / WEIGHTS)
+        directory = find(name_or_path)
+        card, calibration = storage.load_card(directory)
         try:
-            network = build(_network_settings(card["network"]))
-            check_shapes(network, tensors)
-            network.load_state_dict(tensors)
-            calibration = [read_group(g) for g in card.pop("calibration")]
-            return cls(card["name"], network, _digest(data, card), card, calibration)
-        except KeyError as error:
-            raise DetectorError(f"{directory / CARD} lacks the entry {error}") from error
-        except (ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
+            with torch.device("meta"):  # shapes without memory
+                network = build(card.settings, card.inputs.side)
+            weights = storage.load_weights(directory, _forms(network))
+            network.load_state_dict(safetensors.torch.load(weights), assign=True)
+            return cls(card, calibration, channels_last(network), weights)
+        except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
             raise DetectorError(f"{directory} is no working detector: {one_line(error)}") from error
 
     @classmethod
-    def of(cls, name: str, trained: Trained, card: Mapping[str, Any] | None = None) -> "Detector":
-        """A detector freshly trained, not yet calibrated.
+    def of(
+        cls,
+        name: str,
+        trained: "Trained",
+        *,
+        training_data: Sequence[TrainingSet] = (),
+        calibration_data: str = "",
+        licence: str = "not stated",
+        pool_views: int = 0,
+    ) -> "Detector":
+        """A detector freshly trained, not yet calibrated; the rest goes into its card."""
+        tensors = {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()}
+        card = Card(
+            name=name,
+            network=trained.settings.network.to_json(),
+            temperature=round(trained.temperature, 6),
+            inputs=Tiles(),  # as the views that it was trained on are cut
+            features={"transform": "DCT-II, orthonormal, per channel"},
+            training=asdict(trained.settings),
+            held_out_detection_at_1_percent_clean_loss=trained.figures,
+            versions=_versions(),
+            training_data=tuple(training_data),
+            calibration_data=calibration_data,
+            licence=licence,
+            pool_views=pool_views,
+        )
+        return cls(card, Calibration(), trained.network, safetensors.torch.save(tensors))
 
-        Args:
-            card: what ``detector.json`` shall say besides: training data, licence, figures.
-        """
-        data = safetensors.torch.save(_tensors(trained.network))
-        own = {
-            "name": name,
-            "network": asdict(trained.settings.network),
-            "temperature": round(trained.temperature, 6),
-            "features": {"transform": "DCT-II, orthonormal, per channel", "side": 32},
-            "training": asdict(trained.settings),
-            "held_out_detection_at_1_percent_clean_loss": trained.figures,
-            "versions": _versions(),
-        }
-        return cls(name, trained.network, _digest(data, own), {**own, **(card or {})}, [])
+    def calibrated(self, calibration: Calibration) -> "Detector":
+        """The same detector with another calibration, and so with another identity."""
+        other = copy.copy(self)
+        other.calibration = calibration
+        other.identity = storage.identity(self._weights, self.card, calibration)
+        return other
 
     def save(self, directory: Path) -> None:
-        """Write ``weights.safetensors`` and ``detector.json``, each atomically."""
-        data = safetensors.torch.save(self._weights)
-        write_detector(directory, data, self.card, self.calibration)
+        """Write ``weights.safetensors`` and ``detector.json``, each as a whole."""
+        storage.save(directory, self._weights, self.card, self.calibration)
 
 
-def bundled() -> list[str]:
-    """Names of the detectors that come with freqsan, sorted."""
-    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))
-
-
-def _find(path_or_name: str | Path) -> Path:
-    if str(path_or_name) in bundled():  # ./NAME is how to say a directory of the same name
-        return BUNDLED / str(path_or_name)
-    if Path(path_or_name).is_dir():
-        return Path(path_or_name)
-    raise DetectorError(
-        f"no detector {str(path_or_name)!r}: not a directory, and the bundled ones are "
-        f"{', '.join(bundled()) or 'none'}"
-    )
-
-
-def _network_settings(stored: dict[str, Any]) -> NetworkSettings:
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    return NetworkSettings(**plain)
-
-
-def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-
-
-def _digest(weights: bytes, card: Mapping[str, Any]) -> str:
-    settings = json.dumps([card["network"], card["temperature"]], sort_keys=True).encode()
-    return hashlib.sha256(weights + settings).hexdigest()[:12]
+def _forms(network: Network) -> dict[str, TensorForm]:
+    """The tensors that a network needs, by name."""
+    return {
+        name: TensorForm(_DTYPES[tensor.dtype], tuple(tensor.shape))
+        for name, tensor in network.state_dict().items()
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""The network: 32x32 DCT coefficients in, one logit out."""
+"""What every network is, and how it scores: each image alone, whatever is beside it."""
 
 import copy
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -9,131 +9,71 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sanitizer.dct import dct_matrix
-from sanitizer.tiles import TILE
+#: Images that go through the network together.
+BATCH = 64
 
-#: Architectures that :func:`build` knows.
-ARCHITECTURES = ("two-branch",)
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Which network, and how wide."""
-
-    architecture: str = "two-branch"  #: one of ARCHITECTURES
-    plane: tuple[int, int, int] = (24, 32, 48)  #: channels over the coefficient plane
-    space: tuple[int, int, int] = (40, 48, 64)  #: channels over pixels and differences
-    contrast: float = 4.0  #: difference of neighbouring pixels that counts as half of the largest
-    hidden: int = 96  #: units of the last hidden layer
-    dropout: float = 0.2
+#: Images that :meth:`Network.describe` gets at least. For two and more, convolutions on a CPU
+#: do the same arithmetic for each image; for a single one torch takes other kernels.
+FEWEST = 2
 
 
-class TwoBranch(nn.Module):
-    """Log-magnitudes of the coefficients on one side, high-passed pixels on the other.
+class Network(nn.Module, ABC):
+    """From the DCT of 0 to 255 pixels, (n, 3, side, side) float32, to (n,) logits.
 
-    Additive and periodic triggers stand out in the plane of coefficients. A small patch
-    spreads over that whole plane, yet is a local matter once the transform is inverted: sharp
-    straight edges around an area that is flatter or busier than a camera makes it.
-    Normalisation is part of the network, as buffers.
-
-    Input (n, 3, 32, 32) float32, DCT of 0 to 255 pixels; output (n,) logits.
+    The work is in two halves, because a matrix product rounds differently for another number
+    of rows and a convolution does not. See :func:`logits`.
     """
 
-    centre: torch.Tensor
-    spread: torch.Tensor
-    inverse: torch.Tensor
+    @abstractmethod
+    def describe(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """(n, features) by convolutions and pooling alone: nothing that mixes images."""
 
-    def __init__(self, settings: NetworkSettings):
-        super().__init__()
-        self.register_buffer("centre", torch.zeros(3, TILE, TILE))
-        self.register_buffer("spread", torch.ones(3, TILE, TILE))
-        matrix = torch.from_numpy(dct_matrix(TILE)).float()
-        self.register_buffer("inverse", matrix.T.contiguous(), persistent=False)
-        self.contrast = settings.contrast
-        a, b, c = settings.plane
-        self.plane = nn.Sequential(_conv(12, a), _conv(a, b), _pool(), _conv(b, c), _pool())
-        self.plane_head = nn.Sequential(nn.Flatten(), nn.Linear(c * (TILE // 8) ** 2, 64))
-        a, b, c = settings.space
-        self.space = nn.Sequential(_conv(36, a), _conv(a, b), _pool(), _conv(b, c), _conv(c, c))
-        self.head = nn.Sequential(
-            nn.Linear(64 + 2 * c, settings.hidden),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.hidden, 1),
-        )
+    @abstractmethod
+    def decide(self, features: torch.Tensor) -> torch.Tensor:
+        """(n,) logits of (n, features)."""
+
+    @abstractmethod
+    def fit_normalisation(self, coefficients: torch.Tensor) -> None:
+        """Adapt to typical coefficients before training."""
 
     def forward(self, coefficients: torch.Tensor) -> torch.Tensor:
-        # The inputs keep full precision where convolutions are given less: a trigger may be
-        # one grey level, and in bfloat16 the mean of an image drowns it.
-        with torch.autocast(coefficients.device.type, enabled=False):
-            logs, maps = self._log_magnitudes(coefficients), self._maps(coefficients)
-        plane = self.plane_head(self.plane(self._folded(logs)))
-        space = self.space(self._folded(maps))
-        pooled = torch.cat([plane, space.amax((2, 3)), space.mean((2, 3))], dim=1)
-        return self.head(pooled).squeeze(1)
-
-    def fit_normalisation(self, coefficients: torch.Tensor) -> None:
-        """Set the buffers so that log-magnitudes have mean 0 and deviation 1."""
-        logs = torch.log1p(coefficients.abs())
-        self.centre.copy_(logs.mean(0))
-        self.spread.copy_(logs.std(0) + 0.1)
-
-    def _log_magnitudes(self, coefficients: torch.Tensor) -> torch.Tensor:
-        return (torch.log1p(coefficients.abs()) - self.centre) / self.spread
-
-    def _maps(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """The pixels again, and compressed differences to their left and upper neighbours."""
-        pixels = self.inverse @ coefficients @ self.inverse.T
-        padded = functional.pad(pixels, (1, 0, 1, 0), mode="replicate")
-        across = pixels - padded[:, :, 1:, :-1]
-        down = pixels - padded[:, :, :-1, 1:]
-        differences = functional.softsign(torch.cat([across, down], dim=1) / self.contrast)
-        return torch.cat([pixels / 64 - 2, differences], dim=1)
-
-    @staticmethod
-    def _folded(x: torch.Tensor) -> torch.Tensor:
-        # Full resolution is slow on a CPU: 2x2 neighbours become channels, nothing is lost.
-        return functional.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
+        return self.decide(self.describe(coefficients))
 
 
-def build(settings: NetworkSettings) -> TwoBranch:
-    """A network with fresh weights.
+def logits(network: Network, coefficients: torch.Tensor) -> np.ndarray:
+    """Logits (n,) float32 of (n, 3, side, side) coefficients, n at least 1, in evaluation mode.
 
-    Raises:
-        ValueError: an unknown architecture.
+    On a CPU the logit of an image is the same to the last bit whatever is beside it: the
+    matrix products, which are little work, always have ``BATCH`` rows.
     """
-    if settings.architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ValueError(f"unknown architecture {settings.architecture!r}, known: {known}")
-    network = TwoBranch(settings)
-    # torch's stubs lack this overload.
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    with torch.inference_mode():
+        decided = []
+        for part in coefficients.split(BATCH):
+            features = network.describe(_filled(part, FEWEST))
+            decided.append(network.decide(_filled(features, BATCH))[: len(part)])
+    return torch.cat(decided).float().cpu().numpy()
 
 
-def for_scoring(network: nn.Module) -> nn.Module:
+def for_scoring(network: Network) -> Network:
     """A copy in evaluation mode, batch norms folded into their convolutions: half as fast again."""
-    found = copy.deepcopy(network).eval()
-    for block in found.modules():
+    folded = copy.deepcopy(network).eval()
+    for block in folded.modules():
         if not isinstance(block, nn.Sequential) or len(block) < 2:
             continue
         convolution, norm = block[0], block[1]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             block[0], block[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-    return found.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return channels_last(folded)
 
 
-def logits(network: nn.Module, coefficients: torch.Tensor, batch: int = 64) -> np.ndarray:
-    """Logits (n,) float32 of (n, 3, 32, 32) coefficients, in evaluation mode."""
-    network.eval()
-    with torch.inference_mode():
-        found = [network(part) for part in coefficients.split(batch)]
-    return torch.cat(found).float().cpu().numpy()
+def channels_last(network: Network) -> Network:
+    """The network with its weights laid out as convolutions are fastest."""
+    # torch's stubs lack this overload.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-def _pool() -> nn.MaxPool2d:
-    return nn.MaxPool2d(2)
+def _filled(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """At least ``count`` rows: zeros below those that there are."""
+    missing = count - len(rows)
+    return functional.pad(rows, (0,) * (2 * rows.dim() - 1) + (missing,)) if missing > 0 else rows

@@ -1,96 +1,117 @@
-"""A detector's two files, read with suspicion and written atomically; nothing is unpickled."""
+"""A detector's directory: ``weights.safetensors`` and ``detector.json``.
 
+Both are read with suspicion, for the directory may be a stranger's, and nothing is unpickled.
+Each is written as a whole or not at all.
+"""
+
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.torch
-import torch
-from torch import nn
+import msgspec
+
+from detector.calibration import Calibration
+from detector.card import Card
+from detector.weights import MAX_FILE, TensorForm, file_size, read_weights
+from sanitizer.errors import InputError
+from sanitizer.files import write_atomically
 
 WEIGHTS, CARD = "weights.safetensors", "detector.json"
 
-#: Decimals of a score: what is beyond them depends on the batch and the machine.
-DECIMALS = 6
+#: Bytes that a card may have at most.
+MAX_CARD = 16 << 20
 
 
-class DetectorError(ValueError):
-    """There is no such detector, or its directory does not hold a whole one."""
+class DetectorError(InputError):
+    """There is no such detector, or its directory does not hold a whole one; one line."""
 
 
-def read_weights(path: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
-    """The bytes and the tensors of a weights file."""
-    try:
+def load_card(directory: Path) -> tuple[Card, Calibration]:
+    """The card of a detector, and its calibration.
+
+    Raises:
+        DetectorError: in one line, what is missing or wrong.
+    """
+    path = directory / CARD
+    with _explained(path):
+        file_size(path, MAX_CARD)
         data = path.read_bytes()
-        return data, safetensors.torch.load(data)
-    except FileNotFoundError as error:
-        raise DetectorError(f"{path.parent} is no detector: {WEIGHTS} is missing") from error
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DetectorError(f"{path} is corrupt: {one_line(error)}") from error
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The contents of ``detector.json``."""
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DetectorError(f"{path.parent} is no detector: {CARD} is missing") from error
-    except (OSError, ValueError) as error:
+        stored = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:
         raise DetectorError(f"{path} is not valid JSON: {one_line(error)}") from error
-    if not isinstance(card, dict):
-        raise DetectorError(f"{path}: expected a JSON object, got {type(card).__name__}")
-    return card
+    if not isinstance(stored, dict):
+        raise DetectorError(f"{path}: expected a JSON object, got {type(stored).__name__}")
+    try:
+        return Card.from_json(stored), Calibration.from_json(stored.get("calibration"))
+    except (ValueError, OverflowError) as error:
+        raise DetectorError(f"{path} is no detector's card: {one_line(error)}") from error
 
 
-def check_shapes(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError unless the tensors are those of the network, by name and shape."""
-    expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    for name in sorted(expected.keys() | tensors.keys()):
-        found = tuple(tensors[name].shape) if name in tensors else None
-        if found != expected.get(name):
-            raise ValueError(
-                f"{WEIGHTS} has {name} with shape {found}, expected {expected.get(name)}"
-            )
+def load_weights(directory: Path, expected: Mapping[str, TensorForm]) -> bytes:
+    """The whole file of weights, if it holds the expected tensors.
+
+    Raises:
+        DetectorError: in one line, what is missing or wrong.
+    """
+    with _explained(directory / WEIGHTS):
+        return read_weights(directory / WEIGHTS, expected)
 
 
-def read_group(stored: dict[str, Any]) -> dict[str, Any]:
-    """One calibration group, its scores as an ascending float32 array."""
-    scores = np.asarray(stored["scores"], dtype=np.float32)
-    in_range = np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()
-    if scores.ndim != 1 or not len(scores) or not in_range or (np.diff(scores) < 0).any():
-        raise ValueError(
-            f"calibration group {stored['name']!r}: expected ascending scores from 0 to 1"
-        )
-    limits = {key: int(stored[key]) for key in ("min_tiles", "max_tiles")}
-    if not 1 <= limits["min_tiles"] <= limits["max_tiles"]:
-        raise ValueError(f"calibration group {stored['name']!r}: expected 1 <= min <= max tiles")
-    return {"name": str(stored["name"]), **limits, "scores": scores}
+def save(directory: Path, weights: bytes, card: Card, calibration: Calibration) -> None:
+    """Write both files; the card comes last."""
+    write_atomically(directory / WEIGHTS, weights)
+    save_card(directory, card, calibration)
 
 
-def write_detector(
-    directory: Path, weights: bytes, card: Mapping[str, Any], calibration: list[dict[str, Any]]
-) -> None:
-    """Write both files; the card comes last and holds one calibration group a line."""
-    groups = [
-        {**g, "scores": [round(float(s), DECIMALS) for s in g["scores"]]} for g in calibration
-    ]
-    head = json.dumps(card, indent=2)[:-2]
-    lines = ",\n    ".join(json.dumps(g) for g in groups)
-    directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / WEIGHTS, weights)
-    text = f'{head},\n  "calibration": [\n    {lines}\n  ]\n}}\n'
-    _write(directory / CARD, text.encode())
+def save_card(directory: Path, card: Card, calibration: Calibration) -> None:
+    """Write ``detector.json``, one calibration group a line."""
+    head = json.dumps(card.to_json(), indent=2)[:-2]
+    groups = ",\n    ".join(json.dumps(group) for group in calibration.to_json())
+    text = f'{head},\n  "calibration": [\n    {groups}\n  ]\n}}\n'
+    write_atomically(directory / CARD, text.encode())
+
+
+def identity(weights: bytes, card: Card, calibration: Calibration) -> str:
+    """Name and digest of a detector: two with the same identity give the same p-values.
+
+    The digest is the first 12 hexadecimal digits of a SHA-256 over the weights, the network's
+    settings, the temperature, the inputs and the calibration.
+    """
+    settings = [card.settings.to_json(), card.temperature, card.inputs.to_json()]
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps([*settings, calibration.digest()], sort_keys=True).encode())
+    return f"{card.name}@{digest.hexdigest()[:12]}"
+
+
+def identity_of(directory: Path) -> str:
+    """The identity of a detector by its files, without building it.
+
+    Raises:
+        DetectorError: in one line, what is missing or wrong.
+    """
+    card, calibration = load_card(directory)
+    with _explained(directory / WEIGHTS):
+        file_size(directory / WEIGHTS, MAX_FILE)
+        weights = (directory / WEIGHTS).read_bytes()
+    return identity(weights, card, calibration)
 
 
 def one_line(error: Exception) -> str:
     """The first line of what an error says."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
 
 
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Failures with a file as a DetectorError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DetectorError(f"{path.parent} is no detector: {path.name} is missing") from error
+    except OSError as error:
+        raise DetectorError(f"{path} cannot be read: {one_line(error)}") from error
+    except ValueError as error:
+        raise DetectorError(f"{path} is refused: {one_line(error)}") from error

@@ -403,8 +403,8 @@ def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -
 
     card = job(inputs, output, **options)
     if as_json:
-        return _print_json(card)
-    click.echo(f"{card['name']} is in {output}; use it with --detector {output}")
+        return _print_json(card.to_json())
+    click.echo(f"{card.name} is in {output}; use it with --detector {output}")
 
 
 @main.command()
@@ -474,17 +474,17 @@ def detectors(as_json: bool) -> None:
     """
     from freqsan import detectors as job
 
-    cards = job()
+    bundled = job()
     if as_json:
-        return _print_json(cards)
-    for card in cards:
-        names = ", ".join(data["name"] for data in card["training_data"])
-        click.echo(f"{card['identity']}, trained on {names}")
-        for row in card.get("measured", {}).get("rows", ()):
-            if row["history"] == "PNG":
+        return _print_json([facts.to_json() for facts in bundled])
+    for facts in bundled:
+        names = ", ".join(data.name for data in facts.card.training_data)
+        click.echo(f"{facts.identity}, trained on {names}")
+        for row in facts.card.measured.rows:
+            if row.history == "PNG":
                 click.echo(
-                    f"  {row['data']:<18} {row['attack']:<14} {row['bdr']['0.01']:>6.1%} found, "
-                    f"{row['fpr']['0.01']:.1%} of clean images lost"
+                    f"  {row.data:<18} {row.attack:<14} {row.bdr['0.01']:>6.1%} found, "
+                    f"{row.fpr['0.01']:.1%} of clean images lost"
                 )
 
 

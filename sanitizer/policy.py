@@ -1,131 +1,178 @@
-"""From scores to verdicts: conformal p-values against clean calibration images.
+"""From p-values to verdicts.
 
-The p-value of a score s against n clean scores is ``(1 + #{clean >= s}) / (1 + n)``
-(Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005). An image is
-called poisoned when its p-value is at most the clean loss that the user accepts; then, of
-clean images that are exchangeable with the calibration images, at most that share is lost.
-
-Nobody knows which clean images a stranger's set resembles. So a detector carries several
-groups of calibration scores (data sets, encoding histories), and the p-value of an image is
-its largest over the groups: the promise then holds for each group and for every mixture.
+A score says how suspicious an image is, and its p-value how often a clean image is as
+suspicious: for an innocent image it is at most p with probability at most p. A policy sees the
+p-values of a whole set and decides up to which of them images are called poisoned.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from sanitizer.record import Record
 
-
-@dataclass(frozen=True)
-class CalibrationGroup:
-    """Scores of clean images of one kind."""
-
-    name: str  #: data set and encoding history, such as "cifar10 jpeg q75"
-    min_tiles: int  #: the group speaks for images of at least so many tiles
-    max_tiles: int  #: and of at most so many
-    scores: np.ndarray  #: (n,) float32, ascending, 0 to 1
-
-    def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """Conformal p-values, (m,) float64, of (m,) scores."""
-        n = len(self.scores)
-        at_least = n - np.searchsorted(self.scores, scores.astype(np.float32), side="left")
-        return (1 + at_least) / (1 + n)
-
-    def threshold(self, max_clean_loss: float) -> float:
-        """The score above which the p-value is at most ``max_clean_loss``."""
-        allowed = int(np.floor(max_clean_loss * (1 + len(self.scores)) + 1e-9)) - 1
-        return float(self.scores[len(self.scores) - 1 - allowed])
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a policy says of a batch of scores."""
-
-    p_values: np.ndarray  #: (n,) float64, above 0, at most 1
-    poisoned: np.ndarray  #: (n,) bool
-    groups: list[str]  #: for each score, the calibration group that decided
-
-
-class ConformalPolicy:
-    """Flags what is too suspicious for every group of clean images that it knows.
-
-    Args:
-        groups: the calibration.
-        max_clean_loss: the share of clean images that may be flagged, above 0, at most 0.5.
-
-    Raises:
-        ValueError: a clean loss out of range, no groups, unsorted or non-finite scores,
-            or a group so small that no score could ever reach ``max_clean_loss``.
-    """
-
-    def __init__(self, groups: Sequence[CalibrationGroup], max_clean_loss: float):
-        if not 0 < max_clean_loss <= 0.5:
-            raise ValueError(f"max clean loss: expected above 0, at most 0.5, got {max_clean_loss}")
-        if not groups:
-            raise ValueError("calibration: expected at least one group of clean scores, got none")
-        for group in groups:
-            if not np.isfinite(group.scores).all() or (np.diff(group.scores) < 0).any():
-                raise ValueError(f"calibration group {group.name!r}: expected sorted finite scores")
-            if 1 / (1 + len(group.scores)) > max_clean_loss + 1e-12:
-                needed = int(np.ceil(1 / max_clean_loss - 1e-9)) - 1
-                raise ValueError(
-                    f"calibration group {group.name!r} has {len(group.scores)} clean images; a "
-                    f"clean loss of {max_clean_loss:g} needs at least {needed}: "
-                    "give more clean images or allow a larger clean loss"
-                )
-        self.groups = tuple(groups)
-        self.max_clean_loss = max_clean_loss
-
-    def covers(self, tile_count: int) -> bool:
-        """Whether some group speaks for images of so many tiles."""
-        return any(g.min_tiles <= tile_count <= g.max_tiles for g in self.groups)
-
-    def judge(self, scores: np.ndarray, tile_counts: np.ndarray) -> Judgement:
-        """Judge (n,) scores of images of (n,) tiles each.
-
-        Raises:
-            ValueError: a score that is not finite or not in [0, 1], or a number of tiles
-                for which no group speaks.
-        """
-        if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
-            raise ValueError("expected scores in [0, 1], got NaN or a value outside")
-        p_values = np.zeros(len(scores))
-        decider = np.full(len(scores), -1)
-        for index, group in enumerate(self.groups):
-            mine = (tile_counts >= group.min_tiles) & (tile_counts <= group.max_tiles)
-            found = group.p_values(scores)
-            higher = mine & (found > p_values)
-            p_values[higher] = found[higher]
-            decider[higher] = index
-        if (decider < 0).any():
-            orphan = int(tile_counts[decider < 0][0])
-            raise ValueError(f"no calibration group speaks for images of {orphan} tiles")
-        # 1e-12: 1 / 100 and 0.01 must not differ by rounding.
-        poisoned = p_values <= self.max_clean_loss + 1e-12
-        return Judgement(p_values, poisoned, [self.groups[i].name for i in decider])
-
-    def thresholds(self) -> dict[str, float]:
-        """For each range of tile counts the score above which an image is flagged."""
-        found: dict[str, float] = {}
-        for group in self.groups:
-            key = f"{group.min_tiles}-{group.max_tiles} tiles"
-            found[key] = max(found.get(key, 0.0), group.threshold(self.max_clean_loss))
-        return found
+#: 1 / 100 and 0.01 must not differ by rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Decision(Record):
-    """What a policy decided over all scores of a set."""
+    """What a policy decided of a set.
 
-    policy: str  #: its name
-    limit: float  #: the largest p-value that is called poisoned; 0 where none is
-    judged: int  #: images with a score
-    removed: int  #: of them, called poisoned
-    expected_innocents: float  #: of the removed, at most, on average
-    words: str  #: the same in a sentence
+    >>> decision = Budget(0.01).fit(np.array([0.004, 0.5, 0.01]))
+    >>> decision.poisoned(np.array([0.004, 0.5, 0.01])).tolist()
+    [True, False, True]
+    """
+
+    policy: str  #: name of the policy
+    limit: float  #: images with a p-value of at most this are called poisoned; 0: none is
+    judged: int  #: images that were judged
+    removed: int  #: of them, those called poisoned
+    #: Innocent images among the removed, at most, on average: each innocent image has a
+    #: p-value of at most ``limit`` with probability at most ``limit``.
+    expected_innocents: float
+    words: str  #: what was decided, for people
 
     def poisoned(self, p_values: np.ndarray) -> np.ndarray:
-        """(n,) bool: which of (n,) p-values are called poisoned."""
-        return p_values <= self.limit + 1e-12
+        """Which of (n,) p-values are called poisoned, (n,) bool.
+
+        Raises:
+            ValueError: a p-value that is NaN, not above 0, or above 1.
+        """
+        return _checked(p_values) <= self.limit + ROUNDING
+
+
+class Policy(Protocol):
+    """Decides which images of a set are called poisoned."""
+
+    @property
+    def name(self) -> str:
+        """A short name, such as "budget"."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its settings."""
+
+    def promise(self, kind: str) -> str:
+        """What holds on average where innocent images are of a kind, as a sentence without stop.
+
+        Args:
+            kind: such as "from the same source".
+        """
+
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
+        """Decide by the p-values of all judged images.
+
+        The order of the images does not matter, and those with equal p-values are decided
+        alike.
+
+        Args:
+            p_values: (n,) float, above 0, at most 1.
+            smallest: the smallest p-value that the calibration can give; 0: not known. It
+                matters for the words alone.
+
+        Raises:
+            ValueError: a p-value that is NaN, not above 0, or above 1.
+        """
+
+
+@dataclass(frozen=True)
+class Budget(Record):
+    """Removes what few clean images are like: of innocent images a share at most is lost.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+
+    max_clean_loss: float = 0.01  #: share of clean images that may be lost; above 0, at most 0.5
+
+    name = "budget"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_clean_loss <= 0.5:
+            raise ValueError(
+                f"max clean loss: expected above 0, at most 0.5, got {self.max_clean_loss}"
+            )
+
+    def promise(self, kind: str) -> str:
+        return (
+            f"Of clean images {kind}, {self.max_clean_loss:.2%} or less are expected to be removed"
+        )
+
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
+        """Call poisoned what has a p-value of at most ``max_clean_loss``."""
+        limit = self.max_clean_loss
+        return _decision(self.name, limit, p_values, "", f"none has a p-value of at most {limit:g}")
+
+
+@dataclass(frozen=True)
+class FalseDiscovery(Record):
+    """Removes as much as it can while few of the removed images are innocent.
+
+    The procedure of Benjamini and Hochberg (Journal of the Royal Statistical Society B 57,
+    1995): of n p-values in ascending order the first k are called poisoned, for the largest k
+    with ``p_k <= fdr * k / n``. Then the share of innocent images among the removed is at most
+    ``fdr`` on average, for conformal p-values too, although they share their calibration
+    images (Bates, Candès, Lei, Romano, Sesia, Annals of Statistics 51, 2023).
+
+    Raises:
+        ValueError: a share out of range.
+    """
+
+    fdr: float = 0.05  #: share of the removed images that may be innocent; above 0, below 1
+
+    name = "fdr"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fdr < 1:
+            raise ValueError(f"false discovery rate: expected above 0, below 1, got {self.fdr}")
+
+    def promise(self, kind: str) -> str:
+        return f"Where innocent images are {kind}, {self._aim()}"
+
+    def _aim(self) -> str:
+        return f"{self.fdr:.2%} or less of the removed images are expected to be innocent"
+
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
+        """Call poisoned what the procedure of Benjamini and Hochberg rejects."""
+        from scipy import stats  # takes a second to import
+
+        p_values = _checked(p_values)
+        adjusted = stats.false_discovery_control(p_values) if len(p_values) else p_values
+        limit = float(p_values[adjusted <= self.fdr + ROUNDING].max(initial=0.0))
+        aim = f", so that {self._aim()}"
+        return _decision(self.name, limit, p_values, aim, self._why_none(p_values, smallest))
+
+    def _why_none(self, p_values: np.ndarray, smallest: float) -> str:
+        """Why no image can be removed: none is suspicious enough, or nobody could tell."""
+        rate = f"a false discovery rate of {self.fdr:.2%}"
+        at_smallest = int(np.count_nonzero(p_values <= smallest + ROUNDING))
+        if not at_smallest:
+            return f"no image is suspicious enough for {rate}"
+        needed = math.ceil(len(p_values) / (self.fdr * at_smallest) - 1e-9) - 1
+        return (
+            f"{at_smallest:,} are more suspicious than every clean calibration image, but for "
+            f"{rate} that takes at least {needed:,} clean images in each calibration group"
+        )
+
+
+def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_none: str) -> Decision:
+    """The decision to call poisoned what has a p-value of at most ``limit``, and its words."""
+    judged = len(p_values)
+    removed = int(np.count_nonzero(_checked(p_values) <= limit + ROUNDING))
+    innocents = min(float(removed), limit * judged)
+    words = (
+        f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
+        f"{limit:.3g}{aim}; up to {innocents:,.1f} innocent ones are expected among them."
+        if removed
+        else f"Of {judged:,} judged images none is removed: {why_none}."
+    )
+    return Decision(policy, limit, judged, removed, innocents, words)
+
+
+def _checked(p_values: np.ndarray) -> np.ndarray:
+    p_values = np.asarray(p_values, np.float64)
+    if not ((p_values > 0) & (p_values <= 1)).all():
+        raise ValueError("expected p-values above 0, at most 1, got NaN or a value outside")
+    return p_values

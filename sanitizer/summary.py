@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sanitizer.policy import Decision
+from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, VERDICTS
 
@@ -165,11 +165,15 @@ class CalibrationFacts(Record):
 
 @dataclass(frozen=True)
 class PolicyFacts(Record):
-    """What turned scores into verdicts."""
+    """What turned scores into verdicts: the name of a policy, and its settings."""
 
     name: str  #: "budget" or "fdr"
-    max_clean_loss: float | None  #: of the budget policy
-    fdr: float | None  #: of the policy that controls the false discovery rate
+    max_clean_loss: float | None = None  #: of the budget policy
+    fdr: float | None = None  #: of the policy that controls the false discovery rate
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        return cls.from_json({"name": policy.name} | policy.to_json())
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from detector.inputs import Tiles
 from freqsan import clean, features, ingest, poison, report, score, spectrum
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.dct import dct2
 from sanitizer.errors import InputError, RunError
 from sanitizer.images import decode
-from sanitizer.tiles import tiles
 
 ROWS = 50
 
@@ -101,7 +101,7 @@ def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
     rows = read(tmp_path / "out/features")
     assert rows["sample_id"].to_pylist() == ["a.png", "a.png"]
     assert rows["tile"].to_pylist() == [0, 1]
-    expected = dct2(tiles(decode((folder / "a.png").read_bytes())))
+    expected = dct2(Tiles().cut(decode((folder / "a.png").read_bytes())))
     found = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
     np.testing.assert_allclose(found, expected)
     assert read(tmp_path / "out/rejected")["sample_id"].to_pylist() == ["b.png"]

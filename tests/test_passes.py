@@ -67,7 +67,7 @@ class AddStep:
 @dataclass
 class AddPass(Pass[None, Total, int]):
     name: ClassVar[str] = "add"
-    counts: ClassVar[type[Total]] = Total
+    counts: ClassVar[type[Record]] = Total
     scale: int
     log: str
     fail_at: int | None = None
@@ -108,7 +108,7 @@ class ShareStep:
 @dataclass
 class SharePass(Pass[int, Total, int]):
     name: ClassVar[str] = "share"
-    counts: ClassVar[type[Total]] = Total
+    counts: ClassVar[type[Record]] = Total
     log: str
     fail_at: int | None = None
     doing: str = "sharing"

@@ -11,6 +11,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from sanitizer.files import publishing
+
 #: The file of a run's latest checkpoint: tensors, with the state as JSON in its metadata.
 FILE = "checkpoint.safetensors"
 
@@ -26,14 +28,12 @@ def store(
     """Write the state after ``epoch`` epochs, atomically; no directory, no checkpoint."""
     if directory is None:
         return
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in values.items()}
     state = json.dumps({"epoch": epoch, "run": _run(settings, pool)})
-    temporary = directory / f".{FILE}"
-    safetensors.torch.save_file(tensors, temporary, metadata={"state": state})
-    temporary.replace(directory / FILE)
+    with publishing(directory / FILE) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"state": state})
 
 
 def resume(

@@ -11,9 +11,11 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
-from sanitizer.tiles import TILE
+from detector.inputs import Tiles
+from sanitizer.resizing import Filter, resize
 
-Filter = Image.Resampling
+#: Side of a view, in pixels.
+SIDE = Tiles.side
 
 #: Filters with which pictures are resized; Pillow's are antialiased where they shrink.
 FILTERS: tuple[Filter, ...] = (
@@ -42,11 +44,6 @@ def webp(pixels: np.ndarray, quality: int) -> np.ndarray:
     return _through(pixels, "WEBP", quality=quality, method=0)
 
 
-def resize(pixels: np.ndarray, side: tuple[int, int], resample: Filter) -> np.ndarray:
-    """Resize (h, w, 3) uint8 to (height, width) ``side``, antialiased where it shrinks."""
-    return np.asarray(Image.fromarray(pixels).resize(side[::-1], resample))
-
-
 def sample(pixels: np.ndarray, side: tuple[int, int], resample: Filter) -> np.ndarray:
     """Resize (h, w, 3) uint8 to (height, width) ``side`` without antialiasing."""
     height, width = pixels.shape[:2]
@@ -68,9 +65,9 @@ def training_views(pixels: np.ndarray, rng: np.random.Generator, n: int) -> np.n
     Returns:
         (n or 1, 32, 32, 3) uint8.
     """
-    if min(pixels.shape[:2]) <= TILE:
-        side = (max(TILE, pixels.shape[0]), max(TILE, pixels.shape[1]))
-        grown = pixels if pixels.shape[:2] == side else resize(pixels, side, Filter.BILINEAR)
+    if min(pixels.shape[:2]) <= SIDE:
+        side = (max(SIDE, pixels.shape[0]), max(SIDE, pixels.shape[1]))
+        grown = resize(pixels, side)
         return _crop(grown, rng)[None]
     return np.stack([_view(pixels, rng) for _ in range(n)])
 
@@ -118,21 +115,21 @@ def _view(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kind = rng.random()
     if kind < 0.2:
         return _crop(pixels, rng)
-    short = TILE if kind < 0.6 else int(rng.integers(TILE, min(height, width) + 1))
+    short = SIDE if kind < 0.6 else int(rng.integers(SIDE, min(height, width) + 1))
     if rng.random() < 0.5:  # a centred square, the habit of small sets
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         pixels, height, width = pixels[top : top + side, left : left + side], side, side
     scale = short / min(height, width)
-    side = (max(TILE, round(height * scale)), max(TILE, round(width * scale)))
+    side = (max(SIDE, round(height * scale)), max(SIDE, round(width * scale)))
     change, filters = (sample, SAMPLERS[1:]) if rng.random() < 0.2 else (resize, FILTERS)
     return _crop(change(pixels, side, filters[rng.integers(len(filters))]), rng)
 
 
 def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    top = rng.integers(0, pixels.shape[0] - TILE + 1)
-    left = rng.integers(0, pixels.shape[1] - TILE + 1)
-    return pixels[top : top + TILE, left : left + TILE]
+    top = rng.integers(0, pixels.shape[0] - SIDE + 1)
+    left = rng.integers(0, pixels.shape[1] - SIDE + 1)
+    return pixels[top : top + SIDE, left : left + SIDE]
 
 
 def _resized(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -143,13 +140,13 @@ def _resized(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = (int(s) for s in rng.integers(20, 65, 2))
     if rng.random() < 0.7:
         width = height
-    samplers = SAMPLERS if max(height, width) <= TILE else SAMPLERS[1:]
+    samplers = SAMPLERS if max(height, width) <= SIDE else SAMPLERS[1:]
     change, filters = (sample, samplers) if rng.random() < 0.4 else (resize, FILTERS[:3])
     pixels = change(pixels, (height, width), filters[rng.integers(len(filters))])
-    if min(height, width) > TILE and rng.random() < 0.5:
+    if min(height, width) > SIDE and rng.random() < 0.5:
         return _crop(pixels, rng)
     change, filters = (sample, SAMPLERS[1:]) if rng.random() < 0.4 else (resize, FILTERS[:3])
-    return change(pixels, (TILE, TILE), filters[rng.integers(len(filters))])
+    return change(pixels, (SIDE, SIDE), filters[rng.integers(len(filters))])
 
 
 def _toned(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

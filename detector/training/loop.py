@@ -1,19 +1,21 @@
 """Training: a network learns to tell manipulated from clean views."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from detector.architectures import NetworkSettings, TwoBranchSettings, build
 from detector.dct import dct2_on
-from detector.network import NetworkSettings, build, logits
+from detector.inputs import Tiles
+from detector.network import Network, logits
 from detector.training import checkpoints
 from detector.training.pairs import batches, pairs
-from detector.training.progress import Reporter, TrainProgress
+from sanitizer.training import TrainingObserver, TrainingState
 
 #: Logits are scaled so that nearly all lie within this: beyond it scores would collide.
 LOGIT_RANGE = 8.0
@@ -30,14 +32,14 @@ class TrainSettings:
     weight_decay: float = 1e-4
     seed: int = 0
     bfloat16: bool = False  #: convolutions in bfloat16, faster where the hardware has it
-    network: NetworkSettings = field(default_factory=NetworkSettings)
+    network: NetworkSettings = field(default_factory=TwoBranchSettings)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A trained network and what is known of it."""
 
-    network: nn.Module
+    network: Network
     settings: TrainSettings
     temperature: float  #: logits are divided by it before the sigmoid
     figures: dict[str, float]  #: on the held-out views
@@ -49,7 +51,7 @@ def train(
     settings: TrainSettings,
     *,
     checkpoint_dir: Path | None = None,
-    progress: Callable[[TrainProgress], None] | None = None,
+    observer: TrainingObserver = lambda state: None,
 ) -> Trained:
     """Train a network to tell manipulated from clean views; on the GPU where there is one.
 
@@ -58,19 +60,24 @@ def train(
 
     Args:
         pool: (n, 32, 32, 3) uint8, clean views, see
-            :func:`detector.training.histories.training_views`.
+            :func:`detector.training.histories.training_views`; n at least 2.
         held_out: (m, 32, 32, 3) uint8 clean views by name, never trained on, to measure on.
         checkpoint_dir: one checkpoint an epoch is kept here, and the run resumes from it.
-        progress: called about every two seconds and at the end of each epoch.
+        observer: called after each step and at the end of each epoch; images are clean and
+            manipulated ones.
 
     Raises:
         ValueError: an empty pool, a pool of the wrong shape, or a checkpoint of another run.
     """
-    if pool.ndim != 4 or pool.shape[1:] != (32, 32, 3) or pool.dtype != np.uint8 or len(pool) < 2:
-        raise ValueError(f"pool: expected (n >= 2, 32, 32, 3) uint8, got {pool.shape} {pool.dtype}")
+    form = (Tiles.side, Tiles.side, 3)
+    if pool.ndim != 4 or pool.shape[1:] != form or pool.dtype != np.uint8 or len(pool) < 2:
+        raise ValueError(
+            f"pool: expected (n >= 2, {Tiles.side}, {Tiles.side}, 3) uint8, got {pool.shape} "
+            f"{pool.dtype}"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
-    network = build(settings.network).to(device)
+    network = build(settings.network, Tiles.side).to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -80,39 +87,46 @@ def train(
     done = checkpoints.resume(checkpoint_dir, network, optimizer, asdict(settings), pool)
     if done == 0:
         _fit_normalisation(network, pool, settings, device)
-    report = Reporter(settings.epochs, steps * settings.batch * 2, done, progress)
+    total = settings.epochs * steps
     for epoch in range(done, settings.epochs):
         torch.manual_seed(settings.seed * 100_003 + epoch)
         drawn = batches(pool, steps, settings.batch, (settings.seed, epoch))
-        for step, (images, labels) in enumerate(drawn):
-            rate = _rate(epoch * steps + step, settings.epochs * steps) * settings.learning_rate
+        for step, (images, labels) in enumerate(drawn, start=epoch * steps):
+            rate = _rate(step, total) * settings.learning_rate
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
                 loss = _loss(network, images, labels, device)
             _update(network, optimizer, loss, rate)
-            report.step(epoch, float(loss.detach()), len(images))
+            state = TrainingState(
+                epoch=epoch + 1,
+                epochs=settings.epochs,
+                done=(step + 1) * settings.batch * 2,
+                total=total * settings.batch * 2,
+                loss=float(loss.detach()),
+            )
+            observer(state)
         figures = measure(network, checks)
         checkpoints.store(checkpoint_dir, network, optimizer, asdict(settings), pool, epoch + 1)
-        report.epoch_end(epoch, figures)
+        observer(replace(state, figures=figures))
     return Trained(
         network, settings, _temperature(network, checks), figures or measure(network, checks)
     )
 
 
-def measure(network: nn.Module, checks: Mapping[str, np.ndarray]) -> dict[str, float]:
+def measure(network: Network, checks: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Detection rate of held-out manipulations at 1 % clean loss, for each set.
 
     Args:
         checks: by name (2 n, 32, 32, 3) uint8 views, the clean half first.
     """
-    found = {}
+    rates = {}
     for name, images in checks.items():
         clean, changed = np.split(_logits(network, images), 2)
-        found[name] = float((changed > np.quantile(clean, 0.99)).mean())
-    return found
+        rates[name] = float((changed > np.quantile(clean, 0.99)).mean())
+    return rates
 
 
 def _loss(
-    network: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device
+    network: Network, images: np.ndarray, labels: np.ndarray, device: torch.device
 ) -> torch.Tensor:
     network.train()
     output = network(dct2_on(images, device))
@@ -121,7 +135,7 @@ def _loss(
 
 
 def _update(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float
+    network: Network, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -138,11 +152,11 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _fit_normalisation(
-    network: nn.Module, pool: np.ndarray, settings: TrainSettings, device: torch.device
+    network: Network, pool: np.ndarray, settings: TrainSettings, device: torch.device
 ) -> None:
     rng = np.random.default_rng([settings.seed, 1 << 31])
     images, _ = pairs(pool, rng.integers(0, len(pool), 2000), rng)
-    network.fit_normalisation(dct2_on(images[:2000], device))  # type: ignore[operator]
+    network.fit_normalisation(dct2_on(images[:2000], device))
 
 
 def _held_out_pairs(held_out: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -150,13 +164,13 @@ def _held_out_pairs(held_out: Mapping[str, np.ndarray], seed: int) -> dict[str, 
     return {name: pairs(views, np.arange(len(views)), rng)[0] for name, views in held_out.items()}
 
 
-def _logits(network: nn.Module, images: np.ndarray) -> np.ndarray:
+def _logits(network: Network, images: np.ndarray) -> np.ndarray:
     device = next(network.parameters()).device
     return logits(network, dct2_on(images, device))
 
 
-def _temperature(network: nn.Module, checks: Mapping[str, np.ndarray]) -> float:
-    found = [np.abs(_logits(network, images)) for images in checks.values()]
-    if not found:
+def _temperature(network: Network, checks: Mapping[str, np.ndarray]) -> float:
+    magnitudes = [np.abs(_logits(network, images)) for images in checks.values()]
+    if not magnitudes:
         return 1.0
-    return max(1.0, float(np.quantile(np.concatenate(found), 0.999)) / LOGIT_RANGE)
+    return max(1.0, float(np.quantile(np.concatenate(magnitudes), 0.999)) / LOGIT_RANGE)

@@ -39,10 +39,10 @@ def manipulate(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
     """
     while True:
         change = MANIPULATIONS[rng.choice(len(MANIPULATIONS), p=_SHARES)]
-        changed = change(pixels.astype(np.float32), other.astype(np.float32), rng)
-        found = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
-        if not np.array_equal(found, pixels):
-            return found
+        values = change(pixels.astype(np.float32), other.astype(np.float32), rng)
+        changed = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        if not np.array_equal(changed, pixels):
+            return changed
 
 
 def blocks(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:

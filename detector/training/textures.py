@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from sanitizer.resizing import Filter, resize
+
 Rng = np.random.Generator
 
 
@@ -39,8 +41,8 @@ def texture(height: int, width: int, rng: Rng) -> np.ndarray:
         grid = rng.integers(0, 256, (*cells, 3), dtype=np.uint8)
         if rng.random() < 0.5:
             grid = np.where(grid[..., :1] > 127, *random_colours(rng, 2)).astype(np.uint8)
-        smooth = Image.Resampling.BICUBIC if rng.random() < 0.5 else Image.Resampling.NEAREST
-        return np.asarray(Image.fromarray(grid).resize((width, height), smooth), np.float32)
+        resample = Filter.BICUBIC if rng.random() < 0.5 else Filter.NEAREST
+        return resize(grid, (height, width), resample).astype(np.float32)
     if kind < 0.45:
         return rng.uniform(0, 255, (height, width, 3)).astype(np.float32)
     if kind < 0.75:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pipelines.judging.judging import Judging
     from pipelines.judging.split import Judged
     from pipelines.report.validation import Validator
-
-#: The detector of commands that are not told which.
-DEFAULT_DETECTOR = "freqsan-small"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class _Finish:
             rejected_by_reason=tally.rejected_by_reason(),
             per_class=tally.per_class(source.class_names),
             score_histogram=tally.score_histogram(),
-            policy=judging.policy.facts(),
+            policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit),
             detector=judging.detector.identity,

@@ -11,7 +11,6 @@ from attacks import crafting
 from attacks.tools.artefacts import SUFFIX
 from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
-from pipelines.batches import encoded_images
 from pipelines.poisoning.labels import read_labels
 from pipelines.proof.following import follow
 from pipelines.proof.selection import Part, sizes
@@ -20,7 +19,7 @@ from pipelines.runs.guards import check_file, check_outside
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
-from pipelines.sources.columns import SAMPLE_ID
+from pipelines.sources.columns import SAMPLE_ID, encoded_images
 from sanitizer.errors import InputError
 
 #: About so many images are used at most, chosen by a hash of their ids.

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from detector.bundled import DEFAULT_DETECTOR
 from detector.inputs import Prepared, Tiles
-from pipelines.jobs.clean import DEFAULT_DETECTOR
 from pipelines.jobs.ingest import NoOptions
 from pipelines.judging.policies import detector_inputs
 from pipelines.runs import layout
@@ -128,7 +128,7 @@ class FeaturePass(Pass[None, FeatureTally, tuple[int, FeatureTally]]):
     """Transform all images."""
 
     name: ClassVar[str] = "features"
-    counts: ClassVar[type[FeatureTally]] = FeatureTally
+    counts: ClassVar[type[Record]] = FeatureTally
 
     source: Source
     inputs: Tiles

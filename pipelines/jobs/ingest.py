@@ -59,7 +59,7 @@ class CopyPass(Pass[None, IngestCounts, int]):
     """Copy all rows; makes their number."""
 
     name: ClassVar[str] = "copy"
-    counts: ClassVar[type[IngestCounts]] = IngestCounts
+    counts: ClassVar[type[Record]] = IngestCounts
 
     source: Source
     doing: str = "reading"

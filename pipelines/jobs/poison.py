@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from attacks import Attack
-from pipelines.batches import map_in_order
 from pipelines.poisoning.encoding import Encoding
 from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
 from pipelines.poisoning.poison import Poisoning, poison_batch, poisoned_schema
@@ -18,6 +17,7 @@ from pipelines.runs.guards import check_outside, check_picture
 from pipelines.runs.job import Settings, run_job
 from pipelines.runs.output import Output, Receipt
 from pipelines.runs.shards import ShardFiles
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.files import count_of
 from sanitizer.errors import InputError, RunError

@@ -10,7 +10,7 @@ from attacks import Attack
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import VICTIMS
 from pipelines.jobs.poison import check_rates
-from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
+from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, load_detector
 from pipelines.judging.options import calibrate_apart, judging_options
 from pipelines.poisoning.encoding import Encoding
 from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
@@ -99,6 +99,7 @@ def prove(
         raise InputError(f"runs: expected 1 or more, got {runs}")
     if seed < 0:
         raise InputError(f"seed: expected 0 or more, got {seed}")
+    policy = budget(max_clean_loss)
     loaded = load_detector(detector)
     check_output(folder)
     sets = Sets.open(input, test, folder, chosen)
@@ -106,7 +107,7 @@ def prove(
     sets.check_classes(labels)
     if len(labels.values) < 2:
         raise InputError(f"{sets.source.location} has a single class, expected two or more")
-    calibration = calibrate_apart(loaded, max_clean_loss, trusted, folder, chosen)
+    calibration = calibrate_apart(loaded, policy, trusted, folder, chosen)
     poisoning = {
         "attack": attack,
         "attack_settings": settings_of(trigger),
@@ -134,7 +135,7 @@ def prove(
         "runs": runs,
         "victim": asdict(network),
         **sets.described(),
-        **judging_options(loaded.identity, max_clean_loss, trusted, calibration),
+        **judging_options(loaded.identity, policy, trusted, calibration),
     }
     return _written(task, Output(folder, make_plan("prove", sets.source, options)))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.jobs.clean import DEFAULT_DETECTOR
+from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector
 from pipelines.runs import layout
 from pipelines.runs.job import Job, Settings
@@ -76,7 +76,7 @@ def score(
             counts=summary.counts,
             rejected_by_reason=summary.rejected_by_reason,
             detector=judging.detector.identity,
-            policy=judging.policy.facts(),
+            policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit),
         )

@@ -1,27 +1,31 @@
 """``train``: a detector of the user's own, from clean images."""
 
+import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from detector.calibration import MIN_IMAGES, TILE_RANGES, calibrate
-from detector.model import CARD, Detector
+from detector.calibration import MIN_IMAGES, PART_RANGES, calibrate
+from detector.card import LONGEST_NAME, Card, TrainingSet
+from detector.inputs import Tiles
+from detector.model import Detector
+from detector.storage import CARD
 from detector.training.histories import jpeg, training_views
-from detector.training.loop import TrainProgress, TrainSettings
+from detector.training.loop import TrainSettings
 from detector.training.loop import train as fit
-from pipelines.batches import encoded_images
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
+from pipelines.runs.store import Store
 from pipelines.sources import open_source
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
-from sanitizer.tiles import tiles
+from sanitizer.training import TrainingObserver, TrainingState
 
-#: 32x32 views drawn from an image that is larger.
+#: Views drawn from an image that is larger than a view.
 VIEWS = 8
 
 #: Views kept in memory at most (3 kB each); of more, a random choice.
@@ -37,12 +41,14 @@ MIN_HELD_OUT = 100
 #: calibrate, unless there are images for that.
 PARTS, CALIBRATION_PARTS = 20, (1, 2)
 
-
 #: Encodings that calibration images are scored in; as JPEG, of this quality.
 ENCODINGS = {"as given": None, "jpeg q95": 95, "jpeg q75": 75}
 
 #: Folder of the checkpoint, inside the detector's directory while it is in training.
 WORK = ".training"
+
+#: Sizes that the new detector judges.
+INPUTS = Tiles()
 
 
 @dataclass
@@ -74,7 +80,7 @@ def train(
     seed: int = 0,
     licence: str = "not stated",
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> Card:
     """Train a detector from clean images, on the GPU where there is one.
 
     A twentieth of the images, by a hash of their ids, is held out to measure on.
@@ -90,7 +96,7 @@ def train(
         licence: of the training images; goes into the detector's card.
 
     Returns:
-        The detector's card, as in ``detector.json``, without the calibration scores.
+        The detector's card, as in ``detector.json`` without the calibration scores.
 
     Raises:
         InputError: unreadable input, too few images, or a directory with something else.
@@ -99,95 +105,107 @@ def train(
     _check_output(output)
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
+    images = _read(inputs, calibrate_on, seed, quiet)
+    if len(images.held_out.kept) < MIN_HELD_OUT:
+        raise InputError(
+            f"found {images.pool.offered + images.held_out.offered:,} usable views in "
+            f"{', '.join(inputs)}, expected at least some 2,000; give more clean images"
+        )
+    groups = _calibration_groups(images.calibration)
+    _check_calibration(groups)
+    try:
+        trained = fit(
+            np.stack(images.pool.kept),
+            {"held out": np.stack(images.held_out.kept)},
+            TrainSettings(epochs=epochs, seed=seed),
+            checkpoint_dir=output / WORK,
+            observer=_follow(quiet),
+        )
+    except ValueError as error:  # a checkpoint of another run
+        raise InputError(str(error)) from error
+    detector = Detector.of(
+        _printable(output.resolve().name),
+        trained,
+        training_data=[TrainingSet(_printable(location)) for location in inputs],
+        licence=licence,
+        pool_views=len(images.pool.kept),
+    )
+    detector = detector.calibrated(calibrate(detector, groups))
+    detector.save(output)
+    shutil.rmtree(output / WORK)
+    return detector.card
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What is kept of the images that were read."""
+
+    pool: Reservoir  #: views to train on
+    held_out: Reservoir  #: views to measure on
+    calibration: dict[str, Reservoir]  #: whole images, by the name of their set
+
+
+def _read(inputs: Sequence[str], calibrate_on: Sequence[str], seed: int, quiet: bool) -> _Images:
     pool, held_out = Reservoir(MAX_POOL, seed), Reservoir(MAX_HELD_OUT, seed)
     calibration: dict[str, Reservoir] = {}
+
+    def keep_to_calibrate(location: str, pixels: np.ndarray) -> None:
+        name = _printable(Path(location).stem)
+        calibration.setdefault(name, Reservoir(MAX_CALIBRATION, seed)).offer(pixels)
+
     rng = np.random.default_rng(seed)
     for location in inputs:
-        for sample_id, pixels in _images(location, quiet):
+        for sample_id, pixels in _decoded(location, quiet):
             part = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % PARTS
             if part in CALIBRATION_PARTS and not calibrate_on:
-                calibration.setdefault(_name(location), _reservoir(seed)).offer(pixels)
+                keep_to_calibrate(location, pixels)
                 continue
             for view in training_views(pixels, rng, VIEWS):
                 (pool if part else held_out).offer(view)
     for location in calibrate_on:
-        for _, pixels in _images(location, quiet):
-            calibration.setdefault(_name(location), _reservoir(seed)).offer(pixels)
-    if len(held_out.kept) < MIN_HELD_OUT:
-        raise InputError(
-            f"found {pool.offered + held_out.offered:,} usable views in {', '.join(inputs)}, "
-            "expected at least some 2,000; give more clean images"
-        )
-    groups = _groups(calibration)
-    _check_calibration(groups)
-    settings = TrainSettings(epochs=epochs, seed=seed)
-    try:
-        trained = fit(
-            np.stack(pool.kept),
-            {"held out": np.stack(held_out.kept)},
-            settings,
-            checkpoint_dir=output / WORK,
-            progress=_show(settings, quiet),
-        )
-    except ValueError as error:  # a checkpoint of another run
-        raise InputError(str(error)) from error
-    card = {
-        "training_data": [{"name": location} for location in inputs],
-        "licence": licence,
-        "pool_views": len(pool.kept),
-    }
-    detector = Detector.of(output.resolve().name, trained, card)
-    detector.calibration = calibrate(detector, groups)
-    detector.save(output)
-    for file in (output / WORK).iterdir():
-        file.unlink()
-    (output / WORK).rmdir()
-    return detector.card
+        for _, pixels in _decoded(location, quiet):
+            keep_to_calibrate(location, pixels)
+    return _Images(pool, held_out, calibration)
 
 
 def _check_output(output: Path) -> None:
-    check_output(output)
+    check_output(Store.at(output))
     if (output / CARD).exists():
         raise InputError(f"{output} holds a detector already; give another --output")
     if output.exists() and any(p.name != WORK for p in output.iterdir()):
         raise InputError(f"{output} is not empty; give an empty or new --output")
 
 
-def _images(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
+def _decoded(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Ids and pixels of the images that decode; the others are counted, aloud."""
     source = open_source(location)
     progress = Progress(f"reading {location}", quiet=quiet)
     progress.start(total=source.rows)
     unreadable = 0
-    for shard in source.shards:
-        for batch in shard.read():
-            ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
-            for sample_id, data in zip(
-                ids, encoded_images(batch, source.image_column), strict=True
-            ):
-                try:
-                    yield sample_id, decode(data)
-                except ImageError:
-                    unreadable += 1
-            progress.advance(batch.num_rows)
+    for samples in source.samples():
+        encoded = encoded_images(samples.batch, source.image_column)
+        for sample_id, data in zip(sample_ids(samples.batch), encoded, strict=True):
+            try:
+                yield sample_id, decode(data)
+            except ImageError:
+                unreadable += 1
+        progress.advance(len(samples))
     progress.finish()
     if unreadable:
         progress.say(f"{location}: {unreadable:,} images could not be decoded and are left out")
 
 
-def _reservoir(seed: int) -> Reservoir:
-    return Reservoir(MAX_CALIBRATION, seed)
+def _printable(text: str) -> str:
+    """A name that fits on a line of a detector's card."""
+    kept = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return kept[:LONGEST_NAME] or "?"
 
 
-def _name(location: str) -> str:
-    return Path(location).stem
-
-
-def _groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
+def _calibration_groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
     """Calibration images as they came and as JPEG, those that a detector judges."""
     groups = {}
     for name, reservoir in calibration.items():
-        judged = [pixels for pixels in reservoir.kept if _is_judged(pixels)]
+        judged = [pixels for pixels in reservoir.kept if INPUTS.prepare(pixels).error is None]
         for encoding, quality in ENCODINGS.items():
             groups[f"{name} {encoding}"] = [
                 pixels if quality is None else jpeg(pixels, quality) for pixels in judged
@@ -197,40 +215,35 @@ def _groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
 
 def _check_calibration(groups: dict[str, list[np.ndarray]]) -> None:
     """See before hours of training that there will be something to calibrate on."""
-    counts = [len(tiles(pixels)) for images in groups.values() for pixels in images]
-    alike = [sum(low <= count <= high for count in counts) for low, high in TILE_RANGES]
+    counts = [len(INPUTS.cut(pixels)) for images in groups.values() for pixels in images]
+    alike = [sum(low <= count <= high for count in counts) for low, high in PART_RANGES]
     # Each image is in as many groups as there are encodings.
     most = max(alike) // max(1, len(ENCODINGS))
     if most < MIN_IMAGES:
         raise InputError(
-            f"found {most} images of alike size to calibrate on that a detector judges (8 to 160 "
-            f"px a side), expected at least {MIN_IMAGES}; give more with --calibrate-on"
+            f"found {most} images of alike size to calibrate on that a detector judges "
+            f"({INPUTS.smallest} to {INPUTS.largest} px a side), expected at least {MIN_IMAGES}; "
+            "give more with --calibrate-on"
         )
 
 
-def _is_judged(pixels: np.ndarray) -> bool:
-    try:
-        return len(tiles(pixels)) > 0
-    except ImageError:
-        return False
-
-
-def _show(settings: TrainSettings, quiet: bool) -> Callable[[TrainProgress], None]:
+def _follow(quiet: bool) -> TrainingObserver:
+    """Shows how far the training is."""
     progress = Progress("training", quiet=quiet)
-    seen = 0
+    shown: int | None = None
 
-    def show(state: TrainProgress) -> None:
-        nonlocal seen
-        if seen == 0:
+    def show(state: TrainingState) -> None:
+        nonlocal shown
+        if shown is None:
             # The epochs before the first that is told of were an earlier run's.
-            epoch = settings.pairs * 2
-            progress.start(total=settings.epochs * epoch, done=(state.epoch - 1) * epoch)
-        progress.advance(state.images - seen, note=f"loss {state.loss:.3f}")
-        seen = state.images
-        if state.held_out is not None:
-            found = ", ".join(f"{v:.1%}" for v in state.held_out.values())
+            shown = (state.epoch - 1) * (state.total // state.epochs)
+            progress.start(total=state.total, done=shown)
+        progress.advance(state.done - shown, note=f"loss {state.loss:.3f}")
+        shown = state.done
+        if state.figures is not None:
+            rates = ", ".join(f"{rate:.1%}" for rate in state.figures.values())
             progress.say(
-                f"epoch {state.epoch} of {state.epochs}: loss {state.loss:.3f}, {found} of "
+                f"epoch {state.epoch} of {state.epochs}: loss {state.loss:.3f}, {rates} of "
                 "held-out manipulations found at 1 % clean loss"
             )
 

@@ -1,151 +1,150 @@
 """What judges: the detector, and which clean images decide, with what promise, in words."""
 
-import hashlib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from detector.calibration import worst_tiles
-from detector.model import Detector, DetectorError
-from pipelines.batches import encoded_images, judgeable, map_in_order, prepare
+from detector.bundled import find
+from detector.calibration import Calibration, CalibrationGroup
+from detector.inputs import judgeable
+from detector.scores import Scores
+from detector.storage import CARD, WEIGHTS, DetectorError
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources import open_source
+from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
-from sanitizer.policy import CalibrationGroup, ConformalPolicy
+from sanitizer.policy import Budget, Policy
+from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts
 
-#: The detector of commands that are not told which.
-DEFAULT_DETECTOR = "freqsan-small"
+if TYPE_CHECKING:
+    from detector.model import Detector
 
 
-def load_detector(name: str) -> Detector:
-    """A bundled detector by name, or one in a directory.
+def load_detector(name_or_path: str | Path) -> "Detector":
+    """A bundled detector by name, or one in a directory; read once in a process.
+
+    A name that does not exist is told before torch is loaded.
 
     Raises:
         InputError: there is no such detector, or the directory does not hold a whole one.
     """
     try:
-        return Detector.load(name)
+        directory = find(name_or_path)
+        written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
+        return _loaded(directory, written)
+    except OSError as error:
+        raise InputError(f"{name_or_path} is no detector: {error}") from error
     except DetectorError as error:
         raise InputError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Groups of clean scores and where they come from."""
+@functools.lru_cache(maxsize=4)
+def _loaded(directory: Path, written: tuple[int, ...]) -> "Detector":
+    """The detector in a directory; ``written`` says when, so that a new one is read anew."""
+    from detector.model import Detector
 
-    groups: tuple[CalibrationGroup, ...]
+    return Detector.load(directory)
+
+
+@dataclass(frozen=True)
+class ChosenCalibration:
+    """The calibration of a run, and where it comes from."""
+
+    calibration: Calibration
     origin: str  #: "stored" or "trusted"
-    words: str  #: what decided and what is promised, for people
+    words: str  #: what decides and what is promised, for people
     root: str | None = None  #: local folder or file of trusted images
 
-    def digest(self) -> str:
-        """Of the groups and their scores, so that a run knows its calibration again."""
-        found = hashlib.sha256()
-        for g in self.groups:
-            found.update(f"{g.name}|{g.min_tiles}|{g.max_tiles}|".encode())
-            found.update(np.ascontiguousarray(g.scores, np.float32).tobytes())
-        return found.hexdigest()
+    def facts(self, limit: float) -> CalibrationFacts:
+        """What is told of it, where a p-value of at most ``limit`` is called poisoned."""
+        return CalibrationFacts(
+            origin=self.origin,
+            words=self.words,
+            thresholds=self.calibration.thresholds(limit),
+            groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
+        )
 
-    def describe(self, max_clean_loss: float) -> dict[str, Any]:
-        """The calibration as JSON, without its scores."""
-        policy = ConformalPolicy(self.groups, max_clean_loss)
-        return {
-            "origin": self.origin,
-            "words": self.words,
-            "thresholds": policy.thresholds(),
-            "groups": [
-                {
-                    "name": g.name,
-                    "tiles": [g.min_tiles, g.max_tiles],
-                    "images": len(g.scores),
-                    "threshold": g.threshold(max_clean_loss),
-                }
-                for g in self.groups
-            ],
-        }
+
+def _group_facts(group: CalibrationGroup, limit: float) -> CalibrationGroupFacts:
+    parts = (group.min_parts, group.max_parts)
+    return CalibrationGroupFacts(group.name, len(group.scores), parts, group.threshold(limit))
 
 
 def calibrate(
-    detector: Detector,
-    max_clean_loss: float,
+    detector: "Detector",
+    policy: Policy,
     trusted: str | Path | None,
     *,
     image_column: str | None = None,
     workers: int = 1,
     quiet: bool = False,
-) -> Calibration:
+) -> ChosenCalibration:
     """The calibration of a run: from ``trusted`` clean images, or the detector's own.
 
     Raises:
-        InputError: ``max_clean_loss`` is out of range, ``trusted`` is unreadable, or there
-            are too few clean images for so small a clean loss.
+        InputError: ``trusted`` is unreadable, or there are too few clean images for the
+            policy.
     """
     if trusted is None:
-        found = _stored(detector, max_clean_loss)
+        chosen = _stored(detector, policy)
     else:
-        found = _trusted(detector, max_clean_loss, trusted, image_column, workers, quiet)
+        chosen = _trusted(detector, policy, trusted, image_column, workers, quiet)
     try:
-        ConformalPolicy(found.groups, max_clean_loss)
+        # Only a budget promises what a small calibration cannot keep; others need an image.
+        chosen.calibration.check(policy.max_clean_loss if isinstance(policy, Budget) else 0.5)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return found
+    return chosen
 
 
-def _stored(detector: Detector, max_clean_loss: float) -> Calibration:
-    groups = tuple(
-        CalibrationGroup(g["name"], g["min_tiles"], g["max_tiles"], g["scores"])
-        for g in detector.calibration
-    )
-    total = sum(len(g.scores) for g in groups)
+def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
+    groups = detector.calibration.groups
+    total = sum(len(group.scores) for group in groups)
     words = (
         f"Calibrated on the {total:,} scores of clean images stored with {detector.identity}, in "
-        f"{len(groups)} groups by data set, size and encoding ({_names(groups)}). Of clean images "
-        f"like any of these groups, or any mixture of them, {max_clean_loss:.2%} or less are "
-        "expected to be removed; a set unlike all of them may lose more. For a promise on your "
-        "own data give --trusted with clean images from the same source."
+        f"{len(groups)} groups by data set, size and encoding ({_names(groups)}). "
+        f"{policy.promise('like any of these groups, or any mixture of them')}; a set unlike all "
+        "of them may lose more. For a promise on your own data give --trusted with clean images "
+        "from the same source."
     )
-    return Calibration(groups, "stored", words)
+    return ChosenCalibration(detector.calibration, "stored", words)
 
 
 def _names(groups: Sequence[CalibrationGroup]) -> str:
-    names = list(dict.fromkeys(g.name.split()[0] for g in groups))
+    names = list(dict.fromkeys(group.name.split()[0] for group in groups))
     return ", ".join(names)
 
 
 def _trusted(
-    detector: Detector,
-    max_clean_loss: float,
+    detector: "Detector",
+    policy: Policy,
     trusted: str | Path,
     image_column: str | None,
     workers: int,
     quiet: bool,
-) -> Calibration:
+) -> ChosenCalibration:
     source = open_source(trusted, image_column=image_column)
     progress = Progress("scoring the trusted images", quiet=quiet)
     progress.start(total=source.rows)
-    scores, unjudged = [], 0
-    batches = (b for shard in source.shards for b in shard.read())
 
-    def judge(data: list[bytes | None]) -> tuple[np.ndarray, int]:
-        prepared = [prepare(d) for d in data]
-        found, _ = worst_tiles(detector, judgeable(prepared))
-        return found, len(data) - len(found)
+    def score(encoded: list[bytes | None]) -> tuple[Scores, int]:
+        return detector.score(judgeable(map(detector.prepare, encoded))), len(encoded)
 
-    encoded = (encoded_images(b, source.image_column) for b in batches)
-    for found, bad in map_in_order(judge, encoded, workers):
-        scores.append(found)
-        unjudged += bad
-        progress.advance(len(found) + bad)
+    batches = (encoded_images(s.batch, source.image_column) for s in source.samples())
+    several, read = [], 0
+    for scores, images in map_in_order(score, batches, workers):
+        several.append(scores)
+        read += images
+        progress.advance(images)
     progress.finish()
-    merged = np.sort(np.concatenate(scores)) if scores else np.zeros(0, np.float32)
-    # The trusted images speak for the whole set, whatever the sizes in it.
-    group = CalibrationGroup("trusted", 1, 1 << 30, merged)
+    scores = Scores.joined(several)
+    unjudged = read - len(scores)
     left_out = f" ({unjudged:,} more could not be judged)" if unjudged else ""
     words = (
-        f"Calibrated on {len(merged):,} trusted clean images from {trusted}{left_out}. Of clean "
-        f"images from the same source {max_clean_loss:.2%} or less are expected to be removed."
+        f"Calibrated on {len(scores):,} trusted clean images from {trusted}{left_out}. "
+        f"{policy.promise('from the same source')}."
     )
-    return Calibration((group,), "trusted", words, source.root)
+    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, source.root)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from detector.model import Detector
-from pipelines.judging.calibration import RunCalibration, calibrate, load_detector
+from pipelines.judging.calibration import ChosenCalibration, calibrate, load_detector
 from pipelines.judging.score import ScorePass
 from pipelines.judging.split import VerdictPass
 from pipelines.runs.guards import check_apart
@@ -35,7 +35,7 @@ class Judging:
 
     detector: Detector
     address: str  #: what workers load the detector by
-    calibration: RunCalibration
+    calibration: ChosenCalibration
     policy: Policy
     trusted: str | None
 
@@ -51,7 +51,7 @@ class Judging:
         """Load the detector and calibrate.
 
         Args:
-            address: of the detector, as :func:`detector.bundled.find` knows it.
+            address: of the detector, from :func:`detector.bundled.address`.
             trusted: clean images, which OUTPUT must neither hold nor lie in; None: the
                 detector's own calibration.
             store: OUTPUT.
@@ -86,7 +86,7 @@ class Judging:
         """What a run with other settings differs in."""
         return JudgingOptions(
             self.detector.identity,
-            self.policy.facts(),
+            PolicyFacts.of(self.policy),
             self.trusted,
             self.calibration.calibration.digest(),
         )

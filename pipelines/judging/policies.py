@@ -1,7 +1,8 @@
 """What a user can choose for judging, checked without loading what judges."""
 
 from detector import bundled
-from detector.storage import DetectorError
+from detector.inputs import Tiles
+from detector.storage import DetectorError, load_card
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
@@ -22,6 +23,19 @@ def choose_policy(name: str, max_clean_loss: float, fdr: float) -> Policy:
     raise InputError(f"no policy {name!r}, known: {Budget.name}, {FalseDiscovery.name}")
 
 
+def detector_inputs(name: str) -> Tiles:
+    """The sizes of images that a detector judges, and how it cuts them.
+
+    Raises:
+        InputError: there is no whole detector of that name.
+    """
+    try:
+        card, _ = load_card(bundled.find(name))
+    except DetectorError as error:
+        raise InputError(str(error)) from error
+    return card.inputs
+
+
 def find_detector(name: str) -> str:
     """The name of a bundled detector as it is, or a directory as an absolute path.
 
@@ -29,6 +43,6 @@ def find_detector(name: str) -> str:
         InputError: there is none of that name.
     """
     try:
-        return bundled.find(name)
+        return bundled.address(name)
     except DetectorError as error:
         raise InputError(str(error)) from error

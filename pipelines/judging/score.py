@@ -15,7 +15,7 @@ import pyarrow as pa
 from detector.calibration import Calibration
 from detector.inputs import Prepared
 from detector.model import Detector
-from pipelines.judging.calibration import cached_detector
+from pipelines.judging.calibration import load_detector
 from pipelines.runs import threads
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import ShardTask
@@ -91,7 +91,7 @@ class ScoreStep:
 
     def setup(self, workers: int) -> None:
         threads.share_cores(workers)
-        cached_detector(self.detector)
+        load_detector(self.detector)
 
     def run(self, task: ShardTask) -> tuple[int, Scored]:
         artefact = task.open_artefact(self.schema)
@@ -105,7 +105,7 @@ class ScoreStep:
     def score(self, samples: Samples) -> list[ScoredSample]:
         """Score a batch."""
         batch = samples.batch
-        detector = cached_detector(self.detector)
+        detector = load_detector(self.detector)
         encoded = encoded_images(batch, self.image_column)
         prepared = [detector.prepare(data) for data in encoded]
         labels = (
@@ -145,7 +145,7 @@ class ScorePass(Pass[None, Scored, Decision]):
     """Score all samples; then the policy decides over all their p-values."""
 
     name: ClassVar[str] = "score"
-    counts: ClassVar[type[Scored]] = Scored
+    counts: ClassVar[type[Record]] = Scored
 
     source: Source
     detector: str  #: bundled name, or absolute directory
@@ -166,7 +166,7 @@ class ScorePass(Pass[None, Scored, Decision]):
         p_values = [
             table["p_value"].drop_null().to_numpy() for table in finished.artefacts(["p_value"])
         ]
-        return self.policy.fit(np.concatenate(p_values))
+        return self.policy.fit(np.concatenate(p_values), self.calibration.smallest_p_value)
 
 
 def label_type(source: Source) -> pa.DataType:

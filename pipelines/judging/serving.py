@@ -8,18 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Image
 
-from detector.model import Detector
-from pipelines.batches import prepare
+from detector.calibration import Calibration
 from pipelines.judging.calibration import DEFAULT_DETECTOR, calibrate, load_detector
-from pipelines.judging.score import verdicts
+from pipelines.judging.policies import choose_policy
+from pipelines.judging.score import assess
+from pipelines.judging.split import reason
 from sanitizer.errors import InputError
-from sanitizer.policy import ConformalPolicy
-from sanitizer.records import CLEAN
+from sanitizer.policy import Budget, FalseDiscovery, Policy
+
+if TYPE_CHECKING:
+    from detector.model import Detector
 
 #: Pixels, or what holds pixels and encoded images; :func:`reject` says what is taken.
 Images = np.ndarray | Iterable[Any]
@@ -74,23 +77,30 @@ def judge(
     """As :func:`reject`, with p-values, scores and reasons."""
     if not isinstance(max_clean_loss, Real):
         raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
-    loaded, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
-    found = verdicts(map(prepare, _checked(images)), loaded, policy)
+    loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
+    assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
+    judged = np.array([one.error is None for one in assessed], bool)
+    p_values = np.array([one.p_value for one in assessed], np.float64)
+    rejected = ~judged
+    rejected[judged] = policy.fit(p_values[judged]).poisoned(p_values[judged])
     return Judged(
-        rejected=np.array([one.verdict != CLEAN for one in found], bool),
-        p_values=np.array([one.p_value for one in found], np.float64),
-        scores=np.array([one.score for one in found], np.float32),
-        reasons=[one.reason for one in found],
+        rejected=rejected,
+        p_values=p_values,
+        scores=np.array([one.score for one in assessed], np.float32),
+        reasons=[
+            str(one.error) if one.p_value is None else reason(one.p_value, poisoned, str(one.group))
+            for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
+        ],
     )
 
 
 @functools.lru_cache(maxsize=8)
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
-) -> tuple[Detector, ConformalPolicy]:
+) -> tuple["Detector", Calibration, Policy]:
+    policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
     loaded = load_detector(detector)
-    calibration = calibrate(loaded, max_clean_loss, trusted, quiet=True)
-    return loaded, ConformalPolicy(calibration.groups, max_clean_loss)
+    return loaded, calibrate(loaded, policy, trusted, quiet=True).calibration, policy
 
 
 def _checked(images: Images) -> list[np.ndarray | bytes | None]:
@@ -101,7 +111,8 @@ def _checked(images: Images) -> list[np.ndarray | bytes | None]:
     """
     if isinstance(images, bytes | str) or not isinstance(images, Iterable):
         raise InputError(
-            f"images: expected several in a row, got {_found(images)}; give a single one as [image]"
+            f"images: expected several in a row, got {_described(images)}; give a single one as "
+            "[image]"
         )
     return [_element(index, image) for index, image in enumerate(images)]
 
@@ -118,9 +129,9 @@ def _element(index: int, image: Any) -> np.ndarray | bytes | None:
         return bytes(image)
     pixels = _pixels(image)
     if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        found = _found(pixels if pixels is not None and pixels.ndim else image)
+        given = _described(pixels if pixels is not None and pixels.ndim else image)
         raise InputError(
-            f"images[{index}]: expected (h, w, 3) uint8 pixels or encoded bytes, got {found}; "
+            f"images[{index}]: expected (h, w, 3) uint8 pixels or encoded bytes, got {given}; "
             "give a single image as [image]"
         )
     return pixels
@@ -136,7 +147,7 @@ def _pixels(image: Any) -> np.ndarray | None:
         return None  # ragged, on another device, a picture that cannot be read
 
 
-def _found(image: Any) -> str:
+def _described(image: Any) -> str:
     """What something is, for people."""
     name = type(image).__name__
     if isinstance(image, np.ndarray):

@@ -18,6 +18,7 @@ from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import RunError
 from sanitizer.policy import Decision
+from sanitizer.record import Record
 from sanitizer.records import (
     CLEAN,
     POISONED,
@@ -190,7 +191,7 @@ class VerdictPass(Pass[Decision, Tally, Judged]):
     """Write what was decided of each sample; with ``split`` also the samples themselves."""
 
     name: ClassVar[str] = "split"
-    counts: ClassVar[type[Tally]] = Tally
+    counts: ClassVar[type[Record]] = Tally
 
     source: Source
     detector: str  #: identity

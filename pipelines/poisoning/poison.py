@@ -9,11 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from attacks import Attack, Role, role_of
-from pipelines.batches import encoded_images
 from pipelines.poisoning.encoding import Encoding
 from pipelines.poisoning.labels import Label
 from pipelines.sources.base import Source
-from pipelines.sources.columns import ORIGINAL_LABEL, SAMPLE_ID, features, with_features
+from pipelines.sources.columns import (
+    ORIGINAL_LABEL,
+    SAMPLE_ID,
+    encoded_images,
+    features,
+    with_features,
+)
 from sanitizer.errors import InputError
 from sanitizer.images import Header, ImageError, decode
 

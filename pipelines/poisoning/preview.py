@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.batches import encoded_images
 from pipelines.poisoning.poison import IS_POISONED, Poisoning, poison_batch
 from pipelines.sources.base import Shard, Source
-from pipelines.sources.columns import ORIGINAL_LABEL
+from pipelines.sources.columns import ORIGINAL_LABEL, encoded_images
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra
 

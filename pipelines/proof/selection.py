@@ -9,12 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.batches import encoded_images
 from pipelines.runs.job import Settings, run_job
 from pipelines.runs.output import Output, Receipt
 from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
-from pipelines.sources.columns import SAMPLE_ID
+from pipelines.sources.columns import SAMPLE_ID, encoded_images
 from sanitizer.images import Header, ImageError, decode
 
 #: Of a set that is split, this share is tested on.

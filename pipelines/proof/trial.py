@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 
 from attacks import Role
 from attacks.victims.model import Victim
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.judging.serving import reject
 from pipelines.poisoning.labels import Label
 from pipelines.poisoning.poison import ATTACK, Poisoning, poison_batch
 from pipelines.poisoning.preview import GAIN, difference
 from pipelines.proof.views import Views
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images
 from sanitizer.metrics import counted
 
 #: Images of each kind that are looked at after every epoch.

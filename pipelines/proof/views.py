@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.poisoning.labels import Label
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images
 from sanitizer.images import ImageError, decode
 
 #: Victims see images with sides from 8 to 64 px as they are, if all are of one size.

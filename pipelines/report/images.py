@@ -8,9 +8,9 @@ from itertools import islice
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.batches import encoded_images
 from pipelines.runs.layout import ShardedFile
 from pipelines.runs.store import Store
+from pipelines.sources.columns import encoded_images
 from sanitizer.images import ImageError, decode
 
 #: Rows of images that are in memory at a time.

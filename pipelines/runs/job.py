@@ -1,9 +1,9 @@
 """What all sharded jobs share: from a source to an output with a manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipelines.runs import layout
 from pipelines.runs.guards import check_apart, check_output
@@ -22,7 +22,6 @@ from sanitizer.record import Record
 DEFAULT_RUNNER = "FnApiRunner"
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
-AnyManifest_co = TypeVar("AnyManifest_co", bound=Manifest, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,10 @@ class Settings:
         )
 
 
-class Finish(Protocol[AnyManifest_co]):
-    """The end of a job, in the driver."""
-
-    def __call__(self, output: Output, common: Manifest, made: Any) -> AnyManifest_co:
-        """Write what belongs to the whole set, such as a card or a report.
-
-        Args:
-            common: what the manifests of all jobs say.
-            made: what the last pass has made.
-        """
+#: The end of a job, in the driver: writes what belongs to the whole set, such as a card or a
+#: report, and returns the manifest. It is given the output, what the manifests of all jobs
+#: say, and what the last pass has made.
+Finish = Callable[[Output, Manifest, Any], AnyManifest]
 
 
 @dataclass(frozen=True)

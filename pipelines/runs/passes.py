@@ -72,7 +72,7 @@ class Pass(ABC, Generic[Given, Counted, Made]):
 
     name: ClassVar[str]  #: of its folder below ``.freqsan``
     doing: str  #: the word that progress is shown under, such as "scoring"
-    counts: type[Counted]  #: what each shard counts
+    counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
 
     @abstractmethod
     def step(self, given: Given) -> Step[Counted]:

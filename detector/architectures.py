@@ -1,0 +1,103 @@
+"""The networks that a detector may have: one entry for each, by its name.
+
+An entry is a class of settings, each with its bounds, and a function that builds the network.
+torch comes with the building only: settings are read and checked without it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
+
+from sanitizer.record import Record
+
+if TYPE_CHECKING:
+    from detector.network import Network
+
+#: Channels of a convolution, and units of a hidden layer.
+Channels = Annotated[int, Meta(ge=1, le=512)]
+Units = Annotated[int, Meta(ge=1, le=4096)]
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Record):
+    """Base of each architecture's settings."""
+
+    architecture: str  #: a name in ``ARCHITECTURES``
+
+
+@dataclass(frozen=True)
+class TwoBranchSettings(NetworkSettings):
+    """How wide a :class:`detector.two_branch.TwoBranch` is.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    architecture: str = "two-branch"
+    #: Channels over the plane of coefficients.
+    plane: tuple[Channels, Channels, Channels] = (24, 32, 48)
+    #: Channels over pixels and differences.
+    space: tuple[Channels, Channels, Channels] = (40, 48, 64)
+    #: Difference of neighbouring pixels that counts as half of the largest.
+    contrast: float = 4.0
+    hidden: Units = 96  #: units of the last hidden layer
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.contrast) and self.contrast > 0):
+            raise ValueError(f"contrast: expected above 0, got {self.contrast}")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of network."""
+
+    settings: type[NetworkSettings]
+    #: From settings of that class and the side of the square images; weights are fresh.
+    build: Callable[[Any, int], "Network"]
+
+
+def _two_branch(settings: TwoBranchSettings, side: int) -> "Network":
+    from detector.two_branch import TwoBranch
+
+    return TwoBranch(settings, side)
+
+
+ARCHITECTURES = {"two-branch": Architecture(TwoBranchSettings, _two_branch)}
+
+
+def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
+    """The settings in a detector's card.
+
+    Raises:
+        ValueError: an unknown architecture, a setting that it does not have, or a value that
+            is out of range or of another type.
+
+    >>> settings_of({"architecture": "two-branch", "hidden": 10**9})
+    Traceback (most recent call last):
+    msgspec.ValidationError: Expected `int` <= 4096 - at `$.hidden`
+    """
+    settings = _named(stored.get("architecture")).settings
+    unknown = sorted(stored.keys() - {field.name for field in fields(settings)})
+    if unknown:
+        raise ValueError(f"unknown settings of the network: {', '.join(map(repr, unknown[:5]))}")
+    return settings.from_json(stored)
+
+
+def build(settings: NetworkSettings, side: int) -> "Network":
+    """A network with fresh weights, for (n, 3, side, side) coefficients.
+
+    Raises:
+        ValueError: an unknown architecture.
+    """
+    return _named(settings.architecture).build(settings, side)
+
+
+def _named(name: Any) -> Architecture:
+    architecture = ARCHITECTURES.get(name) if isinstance(name, str) else None
+    if architecture is None:
+        raise ValueError(f"unknown architecture {name!r:.80}, known: {', '.join(ARCHITECTURES)}")
+    return architecture
