@@ -12,8 +12,8 @@ from sanitizer.dct import dct2
 #: any size average.
 BLOCK = 32
 
-#: Blocks of one image that are looked at, at most; of more, so many evenly spread ones.
-MAX_BLOCKS = 25
+#: Blocks along each side of an image that are looked at, at most: 25 of a large image.
+MAX_BLOCKS = 5
 
 
 def log_spectra(images: np.ndarray) -> np.ndarray:
@@ -37,14 +37,8 @@ def block_spectrum(pixels: np.ndarray) -> np.ndarray:
     Returns:
         (BLOCK, BLOCK) float64, 0 or above.
     """
-    height, width = pixels.shape[:2]
-    if min(height, width) < BLOCK:
-        # Enlarging all of a long thin strip would cost far more memory than decoding it did.
-        longest = MAX_BLOCKS * min(height, width)
-        pixels = pixels[:longest, :longest]
-    cut = blocks(pixels, BLOCK)
-    spread = np.linspace(0, len(cut) - 1, min(len(cut), MAX_BLOCKS)).round().astype(int)
-    return log_spectra(cut[spread]).mean(axis=0, dtype=np.float64)
+    cut = blocks(pixels, BLOCK, most=MAX_BLOCKS)
+    return log_spectra(cut).mean(axis=0, dtype=np.float64)
 
 
 @dataclass(frozen=True)

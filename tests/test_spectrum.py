@@ -64,8 +64,8 @@ def test_of_a_large_image_a_limited_number_of_blocks_is_looked_at(monkeypatch) -
 
     monkeypatch.setattr("sanitizer.spectrum.log_spectra", counting)
     block_spectrum(random_pixels(600, 900))
-    block_spectrum(random_pixels(160, 160))
-    assert sizes == [MAX_BLOCKS, 25]
+    block_spectrum(random_pixels(40, 900))
+    assert sizes == [MAX_BLOCKS**2, 2 * MAX_BLOCKS]
 
 
 def test_a_long_thin_strip_is_not_enlarged_as_a_whole() -> None:
