@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL.Image import Image
 
+from detector.bundled import DEFAULT_DETECTOR
 from detector.calibration import Calibration
-from pipelines.judging.calibration import DEFAULT_DETECTOR, calibrate, load_detector
+from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
 from pipelines.judging.score import assess
 from pipelines.judging.split import reason

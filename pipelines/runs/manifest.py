@@ -1,6 +1,5 @@
 """What a run is: the plan that decides its result, and the manifest that commits it."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -35,11 +34,9 @@ class Plan(Record):
     def of(cls, job: str, source: Source, shard_rows: int, options: Record) -> Self:
         """The plan of a job on a resolved input."""
         versions = {name: metadata.version(name) for name in VERSIONED}
-        # As they are when they are read back, so that plans can be compared.
-        chosen = json.loads(json.dumps(options.to_json()))
-        return cls(
-            job, source.location, len(source.shards), shard_rows, source.digest(), chosen, versions
-        )
+        shards = len(source.shards)
+        chosen = options.to_json()
+        return cls(job, source.location, shards, shard_rows, source.digest(), chosen, versions)
 
     def differences(self, other: Mapping[str, Any]) -> str:
         """In what another plan, read from JSON, differs; in words."""
