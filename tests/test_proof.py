@@ -116,7 +116,7 @@ def proof(runs: list[Run]) -> Proof:
         (run(before=0.05), ["does not work on this victim: ASR 5.0 %", "nothing to prove"]),
     ],
 )
-def test_the_verdict_is_what_the_figures_are(row: Run, words: list[str]) -> None:
+def test_the_verdict_follows_from_the_figures(row: Run, words: list[str]) -> None:
     for part in words:
         assert part in verdict([row])
 

@@ -300,7 +300,7 @@ def test_triggered_images_are_those_not_of_the_target_class(trial_of: Callable[.
     assert trial.misled.sum() == len(trial.triggered.answers)
 
 
-def test_all_to_all_wants_the_next_class(trial_of: Callable[..., Any]) -> None:
+def test_all_to_all_attacks_want_the_next_class(trial_of: Callable[..., Any]) -> None:
     trial, _ = trial_of(None)
     assert trial.misled.all()
     np.testing.assert_array_equal(trial.triggered.answers, (trial.clean.answers + 1) % 3)
@@ -323,10 +323,10 @@ def test_covers_and_what_was_not_judged_are_counted_apart(tmp_path: Path) -> Non
     scores["verdict"] = ["rejected", "poisoned", "poisoned", "clean"]
     pq.write_table(pa.table(truth), tmp_path / "truth.parquet")
     pq.write_table(pa.table(scores), tmp_path / "scores.parquet")
-    found = experiment.compare(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
-    shares = [(share.count, share.of) for share in (found.bdr, found.fpr, found.cover)]
+    detection = experiment.compare(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
+    shares = [(share.count, share.of) for share in (detection.bdr, detection.fpr, detection.cover)]
     assert shares == [(1, 1), (0, 1), (1, 1)]
-    assert found.not_judged == {"clean": 1, "poisoned": 0, "cover": 0}
+    assert detection.not_judged == {"clean": 1, "poisoned": 0, "cover": 0}
 
 
 # --- What is refused -------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def large(table: pa.Table) -> pa.Table:
         (None, {"test": "/nowhere"}, "no such file"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_bad_input_is_reported_in_one_line(
     change: Callable[[pa.Table], pa.Table] | None,
     options: dict[str, Any],
     words: str,

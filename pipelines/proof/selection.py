@@ -42,7 +42,7 @@ class HashRange(Record):
 def hash_of(sample_id: str) -> float:
     """A number of at least 0 and below 1 that follows from the id alone, evenly spread.
 
-    Another one than that which chooses what is poisoned.
+    Independent of the hash that chooses what is poisoned.
     """
     digest = hashlib.sha256(f"proof|{sample_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

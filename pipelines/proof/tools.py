@@ -1,4 +1,4 @@
-"""What a proof needs of other wings; whoever asks for the proof hands it in."""
+"""What a proof needs of other wings; the job ``prove`` hands it in."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
