@@ -367,12 +367,12 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     proof = job(input, output=output, **_settings(options))
     if as_json:
-        return _print_json(proof)
+        return _print_json(proof.to_json())
     from pipelines.proof.tables import tables
 
-    click.echo(f"\n{proof['title']}\n\n{tables(proof['runs'])}")
-    click.echo("\n".join(proof["notes"]))
-    click.echo(f"\n{proof['verdict']}\n\nfigure    {output}/proof.png")
+    click.echo(f"\n{proof.title}\n\n{tables(proof.runs)}")
+    click.echo("\n".join(proof.notes))
+    click.echo(f"\n{proof.verdict}\n\nfigure    {output}/proof.png")
     click.echo(f"page      {output}/proof.md")
 
 
