@@ -16,7 +16,6 @@ from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.preview import GAIN, difference
 from pipelines.poisoning.recipe import ATTACK, Recipe, poisoned_schema
 from pipelines.poisoning.request import PoisonRequest
-from pipelines.proof.reading import read_batches
 from pipelines.proof.records import Epoch, Rejection, VictimFigures
 from pipelines.proof.views import Views
 from pipelines.runs.progress import Progress
@@ -160,7 +159,7 @@ def load_trial(
     progress.start(total=source.rows)
     work = partial(_trial_of, views=views, recipe=recipe, reject=reject)
     parts = []
-    for part in map_in_order(work, read_batches(source), workers):
+    for part in map_in_order(work, (samples.batch for samples in source.samples()), workers):
         parts.append(part)
         progress.advance(len(part.clean.answers))
     progress.finish()
