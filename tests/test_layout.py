@@ -13,7 +13,7 @@ PACKAGES = ("attacks", "sanitizer", "detector", "pipelines")
 
 #: Which of our packages or modules a package may import, beside itself.
 ALLOWED = {
-    "attacks": (),
+    "attacks": ("sanitizer",),
     "sanitizer": (),
     "detector": ("sanitizer.dct", "sanitizer.images", "sanitizer.tiles"),
     "pipelines": ("attacks", "sanitizer", "detector"),

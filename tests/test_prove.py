@@ -16,7 +16,7 @@ from PIL import Image
 
 import attacks
 import pipelines.proof.run as one_run
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import VICTIMS
 from freqsan import prove
 from pipelines.cli import main

@@ -53,12 +53,12 @@ class Autoencoder(nn.Module):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and biases as an artefact holds them, float16."""
-        found = {}
+        arrays = {}
         for i, layer in enumerate(self.layers):
             order = (2, 3, 0, 1) if isinstance(layer, nn.ConvTranspose2d) else (2, 3, 1, 0)
-            found[f"weight{i}"] = to_half(self.get_parameter(f"layers.{i}.weight").permute(order))
-            found[f"bias{i}"] = to_half(self.get_parameter(f"layers.{i}.bias"))
-        return found
+            arrays[f"weight{i}"] = to_half(self.get_parameter(f"layers.{i}.weight").permute(order))
+            arrays[f"bias{i}"] = to_half(self.get_parameter(f"layers.{i}.bias"))
+        return arrays
 
 
 def leaky(planes: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ float64 holds sums of those up to two million without an error, in whatever orde
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Autoencoder:
     skips: bool
 
     @classmethod
-    def of(cls, artefact: Artefact, *, skips: bool) -> "Autoencoder":
+    def of(cls, artefact: Artefact[Any], *, skips: bool) -> "Autoencoder":
         """The network whose layers are the arrays ``weight0``, ``bias0``, ``weight1``, ...
 
         Raises:

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from attacks import crafting
 from attacks.tools.artefacts import SUFFIX
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
 from pipelines.batches import encoded_images
 from pipelines.poisoning.labels import read_labels
-from pipelines.proof.following import follow
 from pipelines.proof.selection import Part, sizes
 from pipelines.proof.views import Views, victim_size
+from pipelines.runs.following import follow
 from pipelines.runs.guards import check_file, check_outside
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
@@ -36,7 +37,7 @@ def craft(
     seed: int = 0,
     flip: bool = True,
     **settings: Any,
-) -> dict[str, Any]:
+) -> Provenance:
     """Optimise the trigger of an attack on an image set.
 
     Args:
@@ -56,32 +57,30 @@ def craft(
     Raises:
         InputError: bad usage or input.
     """
-    chosen, path = Settings(**settings), Path(output)
+    reading, path = Settings(**settings), Path(output)
     check_file(path, SUFFIX, "a trigger")
-    victim = _checked(attack, classifier)
-    source = chosen.open(input)
+    victim = _load_classifier(attack, classifier)
+    source = reading.open(input)
     check_outside(path, source.root)
-    labels = read_labels(source, quiet=chosen.quiet)
+    labels = read_labels(source, quiet=reading.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(
             f"the classifier {classifier} tells {victim.classes} classes apart, {input} has "
             f"{len(labels.values)}; give another one, or none to have one trained"
         )
-    batches = list(_chosen(source, chosen.quiet))
-    found = {
+    batches = list(_some_rows(source, reading.quiet))
+    input_sizes = {
         size for batch in batches for size in sizes(encoded_images(batch, source.image_column))
     }
-    views = Views(
-        victim_size(sorted(found)), labels.values, source.image_column, str(source.label_column)
-    )
-    images, classes = views.gather(batches, workers=chosen.workers)
+    size = victim_size(sorted(input_sizes))
+    views = Views(size, labels.values, source.image_column, str(source.label_column))
+    images, classes = views.gather(batches, workers=reading.workers)
     if victim is None:
         quick = replace(VICTIMS["quick"], flip=flip)
-        progress = follow("the quick victim", quiet=chosen.quiet)
+        observer = follow("the quick victim", quiet=reading.quiet)
         victim = train(
-            images, classes, len(labels.values), quick, seed=seed, progress=progress
+            images, classes, len(labels.values), quick, seed=seed, observer=observer
         ).victim
-    about = {"data": str(input), "command": f"freqsan craft {attack} INPUT --output FILE"}
     try:
         return crafting.craft(
             attack,
@@ -90,15 +89,16 @@ def craft(
             victim,
             path,
             seed=seed,
-            about=about,
-            progress=_steps(attack, chosen.quiet),
+            data=str(input),
+            command=f"freqsan craft {attack} INPUT --output FILE",
+            progress=_show_steps(attack, reading.quiet),
         )
     except ValueError as error:
         raise InputError(f"{attack}: {error}") from error
 
 
-def _checked(attack: str, classifier: str | None) -> Victim | None:
-    """The classifier, if one is named; what is unknown is told before anything is read."""
+def _load_classifier(attack: str, classifier: str | None) -> Victim | None:
+    """The classifier, if one is named; unknown names are refused before anything is read."""
     try:
         crafting.check(attack)
         return None if classifier is None else load(classifier)
@@ -106,8 +106,8 @@ def _checked(attack: str, classifier: str | None) -> Victim | None:
         raise InputError(str(error)) from error
 
 
-def _chosen(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
-    """The chosen rows of a set, still encoded."""
+def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
+    """About ``MAX_IMAGES`` rows of a set at most, still encoded."""
     part = Part(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
     progress = Progress("reading", quiet=quiet)
     progress.start(total=source.rows)
@@ -125,17 +125,18 @@ def _chosen(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
     progress.finish()
 
 
-def _steps(attack: str, quiet: bool) -> crafting.Progress:
+def _show_steps(attack: str, quiet: bool) -> crafting.Progress:
+    """Shows how far crafting is, anew for each thing that it does."""
     progress = Progress(f"crafting {attack}", unit="steps", quiet=quiet)
-    seen, doing = 0, ""
+    shown, current = 0, ""
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal seen, doing
-        if what != doing:
-            seen, doing = 0, what
+        nonlocal shown, current
+        if what != current:
+            shown, current = 0, what
             progress.what = f"crafting {attack}, {what}"
             progress.start(total=total)
-        progress.advance(done - seen)
-        seen = done
+        progress.advance(done - shown)
+        shown = done
 
     return show

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import Attack
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import VICTIMS
 from pipelines.jobs.poison import check_rates
 from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector

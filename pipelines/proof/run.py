@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import train
 from pipelines.jobs.clean import clean
 from pipelines.jobs.poison import poison
 from pipelines.poisoning.poison import ATTACK, IS_POISONED
-from pipelines.proof.following import follow
 from pipelines.proof.tables import STAGES
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
+from pipelines.runs.following import follow
 from pipelines.runs.job import Settings
 from pipelines.runs.shards import write_json
 from pipelines.runs.threads import share_cores
@@ -128,7 +128,11 @@ def _victim(plan: Plan, source: Source, seed: int, stage: str) -> dict[str, Any]
         plan.victim,
         seed=seed,
         watch=plan.trial.watch(),
-        progress=follow(f"victim {number}, {_WORDS[stage]}, seed {seed}", quiet=settings.quiet),
+        observer=follow(
+            f"victim {number}, {_WORDS[stage]}, seed {seed}",
+            quiet=settings.quiet,
+            names={"asr": "ASR"},
+        ),
     )
     most = plan.victim.max_images or len(images)
     return {

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import Attack
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.labels import Labels
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
