@@ -219,7 +219,7 @@ def test_parts_are_apart_and_bounded() -> None:
 def test_the_place_of_a_sample_says_nothing_of_its_poison() -> None:
     names = [f"photos.parquet#{i}" for i in range(20_000)]
     where = np.array([place(name) for name in names])
-    poisoned = np.array([attacks.chosen(name, 0.1, 0) for name in names])
+    poisoned = np.array([attacks.role_of(name, 0.1, 0, 0) is not None for name in names])
     assert np.histogram(where, 10, (0, 1))[0].min() > 1800
     assert poisoned[where < 0.2].mean() == pytest.approx(0.1, abs=0.02)
 

@@ -21,7 +21,7 @@ PAINT = {
     "teeth": ((0.97, 0.96, 0.92), 0.85),
 }
 
-#: What is spent unless a caller says otherwise.
+#: How triggers are crafted that ship.
 BUDGET = GanTriBudget()
 
 

@@ -25,7 +25,7 @@ SIDE = 8
 #: Images that encoder and decoder are measured on.
 MEASURED = 1000
 
-#: What is spent unless a caller says otherwise.
+#: How triggers are crafted that ship.
 BUDGET = IssbaBudget()
 
 

@@ -45,8 +45,8 @@ class Autoencoder(nn.Module):
         inner = leaky(layers[3](leaky(layers[2](half))))
         half = self._joined(leaky(layers[4](inner)), half)
         full = self._joined(leaky(layers[5](half)), full, planes)
-        made: torch.Tensor = layers[6](full)
-        return made
+        output: torch.Tensor = layers[6](full)
+        return output
 
     def _joined(self, planes: torch.Tensor, *skipped: torch.Tensor) -> torch.Tensor:
         return torch.cat([planes, *skipped], dim=1) if self.skips else planes

@@ -14,7 +14,7 @@ from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, mixed_precision
 from attacks.victims.network import VictimNetwork
 
-#: What is spent unless a caller says otherwise.
+#: How triggers are crafted that ship.
 BUDGET = LiraBudget()
 
 
@@ -91,7 +91,7 @@ class _Training:
         with torch.no_grad():
             poisoned = _with(planes, _pattern(planes, self._shown))
         self._classifier.train().requires_grad_(True)
-        # In one batch: batch norm would level what tells a triggered batch from a clean one.
+        # In one batch: batch norm would level what sets a triggered batch apart from a clean one.
         clean, triggered = self._judged(torch.cat([255 * planes, poisoned])).chunk(2)
         alpha = self._budget.alpha
         loss = alpha * nn.functional.cross_entropy(clean, truth)
@@ -131,8 +131,8 @@ def _keep_fine(generator: Autoencoder) -> None:
 def _pattern(planes: torch.Tensor, generator: Autoencoder) -> torch.Tensor:
     """(n, 3, h, w) images, 0 to 1 -> patterns, -1 to 1."""
     with mixed_precision(CPU):
-        made = generator(planes - 0.5)
-    return torch.tanh(made.float())
+        pattern = generator(planes - 0.5)
+    return torch.tanh(pattern.float())
 
 
 def _with(planes: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
