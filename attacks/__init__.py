@@ -40,7 +40,7 @@ def kind(name: str) -> type[Attack]:
 
 
 def nearest_first(name: str, known: list[str]) -> list[str]:
-    """Known names, those that ``name`` may be a slip of before the others.
+    """Known names, those most like a misspelt ``name`` before the others.
 
     >>> nearest_first("blended", ["badnets", "blend", "sig"])
     ['blend', 'badnets', 'sig']

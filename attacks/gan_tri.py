@@ -28,7 +28,7 @@ class GanTriBudget(Record):
     steps: int = 2_000  #: of one batch each
     batch: int = 16
     rate: float = 2e-3  #: of Adam, falling to 0; the discriminator's is half
-    free_steps: int = 800  #: at first the discriminator is not asked
+    free_steps: int = 800  #: at first the discriminator is not used
     critique: float = 0.01  #: weight of the discriminator beside the mean absolute errors
     attribute: float = 1.0  #: weight of the filter beside that of the rest of the picture
     widths: tuple[int, int, int] = (12, 24, 40)  #: channels at full, half and quarter size

@@ -1,5 +1,6 @@
 """Triggers: what every attack promises, and what BadNets and Blend do."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -119,6 +120,16 @@ def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
             attacks.get("newcomers")
     finally:
         sys.modules.pop("attacks.newcomer", None)
+
+
+def test_no_attack_needs_torch():
+    code = (
+        "import sys, attacks\n"
+        "for name in attacks.names(): attacks.get(name)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

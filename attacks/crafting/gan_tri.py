@@ -21,7 +21,7 @@ PAINT = {
     "teeth": ((0.97, 0.96, 0.92), 0.85),
 }
 
-#: How triggers are crafted that ship.
+#: As the trigger that ships was crafted.
 BUDGET = GanTriBudget()
 
 

@@ -25,7 +25,7 @@ SIDE = 8
 #: Images that encoder and decoder are measured on.
 MEASURED = 1000
 
-#: How triggers are crafted that ship.
+#: As the trigger that ships was crafted.
 BUDGET = IssbaBudget()
 
 

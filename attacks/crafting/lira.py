@@ -14,7 +14,10 @@ from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, mixed_precision
 from attacks.victims.network import VictimNetwork
 
-#: How triggers are crafted that ship.
+#: Images that generator and classifier are measured on.
+MEASURED = 1000
+
+#: As the trigger that ships was crafted.
 BUDGET = LiraBudget()
 
 
@@ -57,10 +60,6 @@ def craft(
         classifier_accuracy=accuracy,
     )
     return generator.arrays(), provenance
-
-
-#: Images that generator and classifier are measured on.
-MEASURED = 1000
 
 
 class _Training:
