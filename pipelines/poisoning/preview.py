@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.batches import encoded_images
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.recipe import IS_POISONED, Recipe
 from pipelines.poisoning.triggers import settings_of
 from pipelines.sources.base import Shard, Source
-from pipelines.sources.columns import ORIGINAL_LABEL
+from pipelines.sources.columns import ORIGINAL_LABEL, encoded_images
 from sanitizer import png
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra

@@ -11,15 +11,15 @@ from typing import TypeVar
 import numpy as np
 import pyarrow.compute as pc
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import train
 from pipelines.poisoning.recipe import ATTACK, IS_POISONED
-from pipelines.proof.following import follow
 from pipelines.proof.records import Epoch, Run, RunCounts, VictimFigures, Victims
 from pipelines.proof.tools import Cleaned, Tools
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
 from pipelines.runs import layout
+from pipelines.runs.following import follow
 from pipelines.runs.job import Settings
 from pipelines.runs.shards import read_rows
 from pipelines.runs.store import Store
@@ -102,8 +102,10 @@ class Experiment:
             self.victim,
             seed=seed,
             watch=self.trial.watch(),
-            progress=follow(
-                f"victim {number}, {TRAINED_ON[name]}, seed {seed}", quiet=settings.quiet
+            observer=follow(
+                f"victim {number}, {TRAINED_ON[name]}, seed {seed}",
+                quiet=settings.quiet,
+                names={"asr": "ASR"},
             ),
         )
         trained_on = min(self.victim.max_images or len(images), len(images))

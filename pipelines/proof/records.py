@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.facts import AttackFacts, PoisonCounts
 from pipelines.poisoning.request import PoisonSettings
 from sanitizer.detection import Detection

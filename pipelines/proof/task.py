@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.labels import Labels, read_labels
 from pipelines.poisoning.request import PoisonRequest, PoisonSettings
 from pipelines.proof.experiment import Experiment

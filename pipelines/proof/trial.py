@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from attacks import Role
 from attacks.victims.model import Victim
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.poisoning.labels import Aim, Label, Labels
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.preview import GAIN, difference
@@ -19,7 +18,9 @@ from pipelines.poisoning.request import PoisonRequest
 from pipelines.proof.records import Epoch, Rejection, VictimFigures
 from pipelines.proof.views import Views
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images
 from sanitizer.metrics import Share
 
 #: Images of each kind that are looked at after every epoch.
