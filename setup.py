@@ -19,7 +19,7 @@ setup(
         "attacks": ["artefacts/*.safetensors", "victims/weights/*.safetensors"],
         "detector": ["weights/*/weights.safetensors", "weights/*/detector.json"],
         "pipelines": ["sample/*.parquet", "sample/README.md"],
-        "pipelines.report": ["templates/*.html"],
+        "pipelines.report": ["templates/*"],
     },
     install_requires=[
         "apache-beam>=2.77,<3",

@@ -65,15 +65,15 @@ def speed(source: str, rounds: int, rate: float) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
-        for name, seen in times.items():
+        for name, measured in times.items():
             with tempfile.TemporaryDirectory() as folder:
                 seconds, _ = measure(variants[name](folder))
-            seen.append(seconds)
+            measured.append(seconds)
             print(f"round {number + 1}: {name} {seconds:.1f} s", file=sys.stderr, flush=True)
-    for name, seen in times.items():
-        ratios = [a / b for a, b in zip(seen, times["bare loop"], strict=True)]
-        told = ", ".join(f"{s:.1f}" for s in seen)
-        print(f"| {rate:.0%} | {name} | {told} | {statistics.median(ratios):.2f} |", flush=True)
+    for name, measured in times.items():
+        ratios = [a / b for a, b in zip(measured, times["bare loop"], strict=True)]
+        listed = ", ".join(f"{seconds:.1f}" for seconds in measured)
+        print(f"| {rate:.0%} | {name} | {listed} | {statistics.median(ratios):.2f} |", flush=True)
 
 
 def memory(source: str, rate: float) -> None:

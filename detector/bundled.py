@@ -5,7 +5,7 @@ from pathlib import Path
 from detector.storage import CARD, DetectorError
 
 #: The detector of who does not say which.
-DEFAULT = "freqsan-small"
+DEFAULT_DETECTOR = "freqsan-small"
 
 #: Where the detectors that come with freqsan are.
 BUNDLED = Path(__file__).resolve().parent / "weights"

@@ -9,11 +9,14 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sanitizer.errors import FreqsanError, InputError
+
+if TYPE_CHECKING:
+    from pipelines.jobs.clean import CleanManifest
 
 Command = Callable[..., None]
 
@@ -91,6 +94,23 @@ judging_options = _options(
         help="Share of clean images that may be lost.",
     ),
     click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
+)
+policy_options = _options(
+    click.option(
+        "--policy",
+        default="budget",
+        show_default=True,
+        metavar="budget|fdr",
+        help="Accept to lose a share of the clean images, or a share of innocent ones among "
+        "the removed.",
+    ),
+    click.option(
+        "--fdr",
+        type=float,
+        default=0.05,
+        show_default=True,
+        help="Of policy fdr: share of the removed that may be innocent.",
+    ),
 )
 
 
@@ -173,19 +193,19 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _print_clean(manifest: dict[str, Any], output: str) -> None:
-    counts = manifest["counts"]
-    click.echo(f"\n{manifest['calibration']['words']}\n")
-    for note in manifest["input"]["notes"]:
+def _print_clean(manifest: "CleanManifest", output: str) -> None:
+    counts = manifest.counts
+    click.echo(f"\n{manifest.calibration.words}\n\n{manifest.decision.words}\n")
+    for note in manifest.input.notes:
         click.echo(f"note: {note}")
-    click.echo(f"read      {counts['read']:>9,}")
-    click.echo(f"clean     {counts['clean']:>9,}  {output}/data/clean-*.parquet")
-    click.echo(f"poisoned  {counts['poisoned']:>9,}  {output}/data/poisoned-*.parquet")
-    click.echo(f"rejected  {counts['rejected']:>9,}  {output}/rejected/ (not judged)")
-    for kind, count in manifest["rejected_by_reason"].items():
+    click.echo(f"read      {counts.read:>9,}")
+    click.echo(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
+    click.echo(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
+    click.echo(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
+    for kind, count in manifest.rejected_by_reason.items():
         click.echo(f"  {count:>16,}  {kind}")
     click.echo(f"report    {output}/report/index.html")
-    if counts["rejected"] == counts["read"]:
+    if counts.rejected == counts.read:
         click.echo("warning: not one image could be judged; see why in the report", err=True)
 
 
@@ -193,6 +213,7 @@ def _print_clean(manifest: dict[str, Any], output: str) -> None:
 @click.argument("input")
 @click.argument("output")
 @judging_options
+@policy_options
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Split INPUT into clean and poisoned samples in OUTPUT, with a report.
@@ -207,13 +228,14 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     from freqsan import clean as job
 
     manifest = job(input, output, **_settings(options))
-    _print_json(manifest) if as_json else _print_clean(manifest, output)
+    _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
 
 
 @main.command()
 @click.argument("input")
 @click.argument("output")
 @judging_options
+@policy_options
 @job_options
 def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Write a score row for every image of INPUT; nothing is split.
@@ -225,12 +247,12 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     manifest = job(input, output, **_settings(options))
     if as_json:
-        return _print_json(manifest)
-    counts = manifest["counts"]
-    click.echo(f"\n{manifest['calibration']['words']}\n")
+        return _print_json(manifest.to_json())
+    counts = manifest.counts
+    click.echo(f"\n{manifest.calibration.words}\n\n{manifest.decision.words}\n")
     click.echo(
-        f"{counts['read']:,} images: {counts['clean']:,} look clean, {counts['poisoned']:,} "
-        f"poisoned, {counts['rejected']:,} not judged; {output}/scores/"
+        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
+        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
     )
 
 
@@ -248,10 +270,10 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     manifest = job(input, output, **_settings(options))
     if as_json:
-        return _print_json(manifest)
-    for note in manifest["input"]["notes"]:
+        return _print_json(manifest.to_json())
+    for note in manifest.input.notes:
         click.echo(f"note: {note}")
-    click.echo(f"{manifest['counts']['read']:,} images in {output}/data/train-*.parquet")
+    click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
 
 
 @main.command()
@@ -268,11 +290,11 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     manifest = job(input, output, **_settings(options))
     if as_json:
-        return _print_json(manifest)
-    counts = manifest["counts"]
+        return _print_json(manifest.to_json())
+    counts = manifest.counts
     click.echo(
-        f"{counts['read']:,} images, {counts['tiles']:,} tiles, "
-        f"{counts['rejected']:,} rejected; {output}/features/"
+        f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "
+        f"{output}/features/"
     )
 
 
@@ -345,12 +367,12 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     proof = job(input, output=output, **_settings(options))
     if as_json:
-        return _print_json(proof)
+        return _print_json(proof.to_json())
     from pipelines.proof.tables import tables
 
-    click.echo(f"\n{proof['title']}\n\n{tables(proof['runs'])}")
-    click.echo("\n".join(proof["notes"]))
-    click.echo(f"\n{proof['verdict']}\n\nfigure    {output}/proof.png")
+    click.echo(f"\n{proof.title}\n\n{tables(proof.runs)}")
+    click.echo("\n".join(proof.notes))
+    click.echo(f"\n{proof.verdict}\n\nfigure    {output}/proof.png")
     click.echo(f"page      {output}/proof.md")
 
 
@@ -400,9 +422,9 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     counts = job(input, output, **_settings(options))
     if as_json:
-        return _print_json(counts)
-    left_out = f" ({counts['left_out']:,} left out)" if counts["left_out"] else ""
-    click.echo(f"{output}: mean of {counts['images']:,} images{left_out}")
+        return _print_json(counts.to_json())
+    left_out = f" ({counts.left_out:,} left out)" if counts.left_out else ""
+    click.echo(f"{output}: mean of {counts.images:,} images{left_out}")
 
 
 @main.command()
@@ -501,7 +523,7 @@ def demo(output: str, as_json: bool, **options: Any) -> None:
 
     manifest, truth = job(output, **options)
     if as_json:
-        return _print_json(manifest | {"truth": vars(truth)})
+        return _print_json(manifest.to_json() | {"truth": truth.to_json()})
     _print_clean(manifest, output)
     click.echo(
         f"\nThe sample's truth is known: {truth.found} of {truth.triggers} planted triggers were "

@@ -1,5 +1,4 @@
 """What a sample, a feature and a verdict are.
 
-numpy, scipy and pyarrow only: neither torch nor Beam is imported here, and Great
-Expectations only inside :mod:`pipelines.report.validation`.
+numpy, scipy and pyarrow only: neither torch nor Beam is imported here.
 """

@@ -1,10 +1,12 @@
 """How well verdicts agree with the truth, where the truth is known."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from sanitizer.metrics import auroc, auroc_interval, counted, threshold_at_fpr
+from sanitizer.metrics import Estimate, Share, auroc, auroc_interval, threshold_at_fpr
+from sanitizer.record import Record
 
 #: What a sample of a poisoned set can be: left alone, poisoned, or a cover sample, which bears
 #: the trigger under its true label.
@@ -17,32 +19,49 @@ FPRS = (0.01, 0.001)
 ROUNDS = 300
 
 
-def detection(kinds: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> dict[str, Any]:
-    """Detection figures of n samples, as JSON; shares as :func:`sanitizer.metrics.counted`.
+@dataclass(frozen=True)
+class Detection(Record):
+    """Detection figures of the samples of a poisoned set."""
 
-    Args:
-        kinds: (n,) each one of ``KINDS``.
-        scores: (n,) float, higher is more suspicious; NaN for a sample that was not judged.
-        flagged: (n,) bool, the verdict.
+    bdr: Share  #: of the judged poisoned samples, those that are flagged
+    fpr: Share  #: of the judged clean samples, those that are flagged
+    cover: Share  #: of the judged cover samples, those that are flagged
+    not_judged: dict[str, int]  #: samples by each of ``KINDS``
+    auroc: Estimate | None  #: poisoned against clean; None without judged samples of both
+    #: BDR at thresholds from the set itself, by FPR as text; None likewise
+    bdr_at_fpr: dict[str, Share] | None
 
-    Returns:
-        ``bdr``, ``fpr`` and ``cover``: shares of the judged poisoned, clean and cover samples
-        that are flagged; ``not_judged``: numbers by kind; ``auroc`` and ``bdr_at_fpr``, by
-        FPR, of poisoned against clean samples: None without judged samples of both.
-    """
-    judged = np.isfinite(scores)
-    clean, poisoned, cover = ((kinds == kind) & judged for kind in KINDS)
-    found: dict[str, Any] = {
-        "bdr": counted(flagged[poisoned]),
-        "fpr": counted(flagged[clean]),
-        "cover": counted(flagged[cover]),
-        "not_judged": {kind: int(((kinds == kind) & ~judged).sum()) for kind in KINDS},
-        "auroc": None,
-        "bdr_at_fpr": None,
-    }
-    if clean.any() and poisoned.any():
-        low, high = scores[clean], scores[poisoned]
-        interval = list(auroc_interval(low, high, ROUNDS))
-        found["auroc"] = {"value": auroc(low, high), "interval": interval}
-        found["bdr_at_fpr"] = {f"{f:g}": counted(high > threshold_at_fpr(low, f)) for f in FPRS}
-    return found
+    def bdr_at(self, fpr: float) -> Share | None:
+        """BDR at a threshold that flags so many clean samples, one of ``FPRS``."""
+        return None if self.bdr_at_fpr is None else self.bdr_at_fpr[_key(fpr)]
+
+    @classmethod
+    def of(cls, kinds: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> Self:
+        """Compare the verdicts on n samples with what they are.
+
+        Args:
+            kinds: (n,) each one of ``KINDS``.
+            scores: (n,) float, higher is more suspicious; NaN for a sample that was not judged.
+            flagged: (n,) bool, the verdict.
+        """
+        judged = np.isfinite(scores)
+        clean, poisoned, cover = ((kinds == kind) & judged for kind in KINDS)
+        area, bdr_at_fpr = None, None
+        if clean.any() and poisoned.any():
+            low, high = scores[clean], scores[poisoned]
+            area = Estimate(auroc(low, high), auroc_interval(low, high, ROUNDS))
+            bdr_at_fpr = {
+                _key(fpr): Share.counted(high > threshold_at_fpr(low, fpr)) for fpr in FPRS
+            }
+        return cls(
+            bdr=Share.counted(flagged[poisoned]),
+            fpr=Share.counted(flagged[clean]),
+            cover=Share.counted(flagged[cover]),
+            not_judged={kind: int(((kinds == kind) & ~judged).sum()) for kind in KINDS},
+            auroc=area,
+            bdr_at_fpr=bdr_at_fpr,
+        )
+
+
+def _key(fpr: float) -> str:
+    return f"{fpr:g}"

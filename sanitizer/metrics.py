@@ -2,15 +2,18 @@
 
 A *positive* is a poisoned sample. FPR is the share of clean samples flagged, felt as clean
 loss; BDR, the backdoor detection rate of Zeng et al. (ICCV 2021), the share of poisoned
-samples flagged; ACC is over equally many of both, as in the paper.
+samples flagged.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import special
+
+from sanitizer.record import Record
 
 #: Two-sided 95 % point of the standard normal distribution.
 Z95 = 1.959963984540054
@@ -19,11 +22,6 @@ Z95 = 1.959963984540054
 def rate(flagged: np.ndarray) -> float:
     """Share of True among (n,) bool, n >= 1: the FPR of clean, the BDR of poisoned samples."""
     return float(np.mean(_filled(flagged, "flagged")))
-
-
-def balanced_accuracy(fpr: float, bdr: float) -> float:
-    """The paper's ACC: accuracy over a half clean, half poisoned set."""
-    return (1 - fpr + bdr) / 2
 
 
 def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
@@ -42,35 +40,48 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, min(p, (centre - half) / scale)), min(1.0, max(p, (centre + half) / scale))
 
 
-def counted(flagged: np.ndarray) -> dict[str, Any]:
-    """The share of True among (n,) bool as JSON: ``value``, ``interval``, ``count`` and ``of``.
+@dataclass(frozen=True)
+class Estimate(Record):
+    """A figure and its 95 % confidence interval; both None where there is nothing to measure."""
 
-    The interval is Wilson's; of nothing, ``value`` and ``interval`` are None.
-    """
-    count, n = int(np.sum(flagged)), len(flagged)
-    return {
-        "value": count / n if n else None,
-        "interval": list(wilson(count, n)) if n else None,
-        "count": count,
-        "of": n,
-    }
+    value: float | None
+    interval: tuple[float, float] | None
 
 
-def pooled(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One figure of several runs, each with ``value`` and ``interval``, all within 0 to 1.
+@dataclass(frozen=True)
+class Share(Estimate):
+    """How many of how many; the interval is Wilson's."""
+
+    count: int
+    of: int
+
+    @classmethod
+    def counted(cls, flagged: np.ndarray) -> Self:
+        """The share of True among (n,) bool; n may be 0.
+
+        >>> Share.counted(np.array([True, False, False, False])).value
+        0.25
+        """
+        count, n = int(np.sum(flagged)), len(flagged)
+        return cls(count / n if n else None, wilson(count, n) if n else None, count, n)
+
+
+def pooled(figures: Sequence[Estimate | None]) -> Estimate:
+    """One figure of several runs, at least one, each within 0 to 1.
 
     Returns:
-        ``value`` and ``interval``: of a single run its own; of several the mean and the
-        interval of Student's t; None if a run has none.
+        Of a single run its own figure; of several the mean and the interval of Student's t;
+        without a value where a run has none.
     """
-    values = [run["value"] for run in runs]
-    if len(runs) == 1 or None in values:
-        own = runs[0] if len(runs) == 1 else {}
-        return {"value": own.get("value"), "interval": own.get("interval")}
+    if len(figures) == 1 and figures[0] is not None:
+        return Estimate(figures[0].value, figures[0].interval)
+    values = [figure.value for figure in figures if figure and figure.value is not None]
+    if len(values) < len(figures):
+        return Estimate(None, None)
     mean = float(np.mean(values))
     t = float(special.stdtrit(len(values) - 1, 0.975))
     half = t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"value": mean, "interval": [max(0.0, mean - half), min(1.0, mean + half)]}
+    return Estimate(mean, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def auroc(clean: np.ndarray, poisoned: np.ndarray) -> float:
@@ -93,11 +104,11 @@ def auroc_interval(
 ) -> tuple[float, float]:
     """95 % percentile bootstrap of :func:`auroc` (Efron, 1979), both classes redrawn."""
     rng = np.random.default_rng(seed)
-    found = [
+    areas = [
         auroc(rng.choice(clean, len(clean)), rng.choice(poisoned, len(poisoned)))
         for _ in range(rounds)
     ]
-    low, high = np.quantile(found, [0.025, 0.975])
+    low, high = np.quantile(areas, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -17,6 +17,7 @@ Traceback (most recent call last):
 ValueError: Expected `int`, got `str` - at `$.of`
 """
 
+import json
 from typing import Any, Self
 
 import msgspec
@@ -29,8 +30,13 @@ class Record:
     __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON's own types; tuples become lists."""
-        return dict(msgspec.to_builtins(self, enc_hook=_plain))
+        """The fields as they are when the JSON is read back: tuples become lists.
+
+        Raises:
+            ValueError: a number that is NaN or infinite, which JSON cannot hold.
+        """
+        fields = msgspec.to_builtins(self, enc_hook=_plain)
+        return dict(json.loads(json.dumps(fields, allow_nan=False)))
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

@@ -1,6 +1,7 @@
 """The rows that freqsan writes beside the user's own columns, and their Arrow schemas."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +13,39 @@ VERDICTS = (CLEAN, POISONED, REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """What freqsan found out about one input sample.
+class ScoredSample:
+    """What the detector says of one input sample, before anything is decided."""
 
-    Raises:
-        ValueError: a judged row without a finite score and p-value, or a rejected row
-            with one; NaN never passes for clean.
-    """
-
-    sample_id: str  #: stable for the same source, whatever the sharding
+    sample_id: str  #: stable for the same input, whatever the sharding
     source: str  #: file, tar or folder that the sample came from, relative to the input
     label: Any  #: the input's own label, None where it has none
     width: int | None  #: pixels; None where nothing could be decoded
     height: int | None  #: pixels; None where nothing could be decoded
     format: str | None  #: "PNG", "JPEG", ...; None where nothing could be decoded
     content_sha256: str | None  #: of the encoded bytes, hexadecimal; None where there were none
+    score: float | None  #: 0 to 1, higher is more suspicious; None where it was not judged
+    p_value: float | None  #: conformal, above 0, at most 1; None where it was not judged
+    group: str | None  #: of clean images that gave the p-value; None where it was not judged
+    reject_kind: str | None  #: a short category of why it was not judged, else None
+    reject_reason: str | None  #: the same in words
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What freqsan says about one input sample.
+
+    Raises:
+        ValueError: a judged row without a finite score and p-value, or a rejected row
+            with one; NaN never passes for clean.
+    """
+
+    sample_id: str  #: as in :class:`ScoredSample`, like all down to ``content_sha256``
+    source: str
+    label: Any
+    width: int | None
+    height: int | None
+    format: str | None
+    content_sha256: str | None
     score: float | None  #: 0 to 1, higher is more suspicious; None if rejected
     p_value: float | None  #: conformal, above 0, at most 1; None if rejected
     verdict: str  #: one of VERDICTS
@@ -45,24 +64,32 @@ class ScoreRow:
                 raise ValueError(f"{self.sample_id}: expected {name} in [0, 1], got {value}")
 
 
+def scored_schema(label_type: pa.DataType) -> pa.Schema:
+    """The schema of :class:`ScoredSample`; the label keeps the input's type."""
+    reject = [pa.field(name, pa.string()) for name in ("group", "reject_kind", "reject_reason")]
+    return pa.schema([*_sample_fields(label_type), *reject])
+
+
 def score_schema(label_type: pa.DataType) -> pa.Schema:
-    """The schema of ``scores/``; the label keeps the input's type."""
-    return pa.schema(
-        [
-            pa.field("sample_id", pa.string(), nullable=False),
-            pa.field("source", pa.string(), nullable=False),
-            pa.field("label", label_type),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
-            pa.field("format", pa.string()),
-            pa.field("content_sha256", pa.string()),
-            pa.field("score", pa.float32()),
-            pa.field("p_value", pa.float64()),
-            pa.field("verdict", pa.string(), nullable=False),
-            pa.field("reason", pa.string(), nullable=False),
-            pa.field("detector", pa.string(), nullable=False),
-        ]
-    )
+    """The schema of ``scores/``, of :class:`ScoreRow`; the label keeps the input's type."""
+    decided = [
+        pa.field(name, pa.string(), nullable=False) for name in ("verdict", "reason", "detector")
+    ]
+    return pa.schema([*_sample_fields(label_type), *decided])
+
+
+def _sample_fields(label_type: pa.DataType) -> list[pa.Field]:
+    return [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("label", label_type),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("content_sha256", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("p_value", pa.float64()),
+    ]
 
 
 #: The schema of ``rejected/``: the original bytes, kept, and why they could not be judged.
@@ -76,7 +103,7 @@ REJECT_SCHEMA = pa.schema(
 )
 
 
-def score_batch(rows: list[ScoreRow], schema: pa.Schema) -> pa.RecordBatch:
-    """Score rows as one Arrow batch of ``schema``."""
+def to_batch(rows: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Records that have the schema's fields as attributes, as one Arrow batch."""
     columns = [pa.array([getattr(r, f.name) for r in rows], type=f.type) for f in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

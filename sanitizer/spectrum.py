@@ -1,30 +1,19 @@
-"""Mean DCT heat maps: what the paper's Figure 1 shows of clean and poisoned sets."""
+"""Mean DCT spectra: what the paper's Figure 1 shows of clean and poisoned sets."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from sanitizer.blocks import blocks
 from sanitizer.dct import dct2
 
-#: Side of the square blocks that an image's spectrum is the mean of, in pixels.
+#: Side of a block, in pixels. Mean spectra are taken over square blocks, so that images of
+#: any size average.
 BLOCK = 32
 
-#: Blocks along each side of an image at most, so that memory is bounded for one of any size.
-MOST_BLOCKS = 8
-
-
-def spectrum_blocks(pixels: np.ndarray) -> np.ndarray:
-    """The blocks of an image of any size that its spectrum is the mean of.
-
-    Args:
-        pixels: (height, width, 3) uint8, at least one pixel.
-
-    Returns:
-        (k, BLOCK, BLOCK, 3) uint8, evenly spread; k from 1 to 64.
-    """
-    return blocks(pixels, BLOCK, MOST_BLOCKS)
+#: Blocks along each side of an image that are looked at, at most: 25 of a large image.
+MAX_BLOCKS = 5
 
 
 def log_spectra(images: np.ndarray) -> np.ndarray:
@@ -39,58 +28,35 @@ def log_spectra(images: np.ndarray) -> np.ndarray:
     return np.log1p(np.abs(dct2(images))).mean(axis=1)
 
 
-def mean_spectrum(batches: Iterable[np.ndarray]) -> np.ndarray:
-    """The mean of :func:`log_spectra` over all images; one batch is in memory at a time.
+def block_spectrum(pixels: np.ndarray) -> np.ndarray:
+    """The mean of :func:`log_spectra` over the blocks of one image.
 
     Args:
-        batches: (n, height, width, channels) each, the same height and width throughout.
+        pixels: (height, width, 3) uint8, of any size.
 
     Returns:
-        (height, width) float64, 0 or above.
-
-    Raises:
-        ValueError: no image at all, or images of different sizes.
+        (BLOCK, BLOCK) float64, 0 or above.
     """
-    total: np.ndarray | None = None
-    count = 0
-    for batch in batches:
-        if not len(batch):
-            continue
-        size = batch.shape[1:3]
-        if total is None:
-            total = np.zeros(size)
-        if total.shape != size:
-            raise ValueError(f"expected images of one size, got {total.shape} and then {size}")
-        total += log_spectra(batch).sum(axis=0, dtype=np.float64)
-        count += len(batch)
-    if total is None:
-        raise ValueError("expected at least one image, got none")
-    return total / count
+    cut = blocks(pixels, BLOCK, most=MAX_BLOCKS)
+    return log_spectra(cut).mean(axis=0, dtype=np.float64)
 
 
-def save_heat_map(spectra: Mapping[str, np.ndarray], path: Path) -> None:
-    """Draw spectra side by side, on one colour scale, lowest frequencies upper left.
+@dataclass(frozen=True)
+class MeanSpectrum:
+    """The mean of :func:`block_spectrum` over images."""
 
-    Args:
-        spectra: (height, width) each, by title; at least one.
-        path: the PNG to write.
-    """
-    # matplotlib's objects without pyplot: no display is asked for and nothing global changes.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
+    values: np.ndarray  #: (BLOCK, BLOCK) float64, 0 or above; 0 throughout without an image
+    images: int  #: how many were averaged
 
-    figure = Figure(figsize=(3.4 * len(spectra) + 0.9, 3.6), dpi=150, layout="constrained")
-    axes = figure.subplots(1, len(spectra), squeeze=False)[0]
-    scale = Normalize(
-        min(float(s.min()) for s in spectra.values()), max(float(s.max()) for s in spectra.values())
-    )
-    for ax, (title, spectrum) in zip(axes, spectra.items(), strict=True):
-        drawn = ax.imshow(spectrum, norm=scale, cmap="magma", interpolation="nearest")
-        # A title comes from a file name: a dollar sign in it is no formula.
-        ax.set_title(title, fontsize=10, parse_math=False)
-        ax.set_xlabel("horizontal frequency")
-    axes[0].set_ylabel("vertical frequency")
-    figure.colorbar(drawn, ax=list(axes), label="mean of log(1 + |DCT coefficient|)")
-    # Without matplotlib's version in it, the file depends on the spectra alone.
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    @classmethod
+    def of(cls, images: Iterable[np.ndarray]) -> "MeanSpectrum":
+        """Average images of (height, width, 3) uint8 each, one in memory at a time.
+
+        >>> MeanSpectrum.of([np.zeros((40, 50, 3), np.uint8)]).values.shape
+        (32, 32)
+        """
+        total, count = np.zeros((BLOCK, BLOCK)), 0
+        for pixels in images:
+            total += block_spectrum(pixels)
+            count += 1
+        return cls(total / max(count, 1), count)

@@ -1,21 +1,23 @@
 """What a run amounts to, in numbers small enough to send around.
 
-A batch of score rows becomes a plain JSON-able dict; two such dicts merge into one, in any
-order and grouping, with :func:`empty_summary` as the identity. So a shard, a worker and a
-whole run all speak the same form:
-
-- ``counts``: samples ``read``, ``clean``, ``poisoned``, ``rejected``;
-- ``rejected_by_reason``: samples by :attr:`sanitizer.images.ImageError.kind`;
-- ``labels``: samples ``clean``, ``poisoned``, ``rejected`` by :func:`label_key`;
-- ``score_histogram``: samples ``clean`` and ``poisoned`` in each of ``BINS`` bins of [0, 1].
+A batch of judged samples becomes a :class:`Tally`; tallies add up in any order and grouping,
+with the empty one as the identity, so a shard, a worker and a whole run all speak the same
+form. :class:`Summary` is what people and ``report/summary.json`` are given of a whole run.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
-from sanitizer.records import CLEAN, POISONED, VERDICTS, ScoreRow
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sanitizer.policy import Decision, Policy
+from sanitizer.record import Record
+from sanitizer.records import CLEAN, POISONED, VERDICTS
 
 #: Bins of the score histogram, evenly over [0, 1]; a score of 1 is in the last.
 BINS = 100
@@ -24,99 +26,213 @@ BINS = 100
 JUDGED = (CLEAN, POISONED)
 
 
-def empty_summary() -> dict[str, Any]:
-    """The summary of no samples."""
-    return {
-        "counts": dict.fromkeys(("read", *VERDICTS), 0),
-        "rejected_by_reason": {},
-        "labels": {},
-        "score_histogram": {verdict: [0] * BINS for verdict in JUDGED},
-    }
+@dataclass(frozen=True)
+class Counts(Record):
+    """Samples by verdict."""
+
+    read: int = 0  #: in all
+    clean: int = 0
+    poisoned: int = 0
+    rejected: int = 0
+
+    @classmethod
+    def of(cls, by_verdict: Mapping[str, int]) -> Self:
+        """Of the samples of each verdict; what is missing is 0."""
+        return cls(sum(by_verdict.values()), *(by_verdict.get(verdict, 0) for verdict in VERDICTS))
 
 
-def shard_summary(rows: Iterable[ScoreRow], reject_kinds: Iterable[str]) -> dict[str, Any]:
-    """The summary of some score rows.
+@dataclass(frozen=True)
+class Tally(Record):
+    """How many samples there are of each kind; adds up without regard to order."""
+
+    verdicts: dict[str, int] = field(default_factory=dict)  #: samples by verdict
+    reject_kinds: dict[str, int] = field(default_factory=dict)  #: by :class:`ImageError` kind
+    #: samples of each label, a :func:`label_key`, by verdict
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: clean and poisoned samples in each of BINS bins of [0, 1]
+    histogram: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        verdicts: pa.StringArray,
+        scores: np.ndarray,
+        labels: pa.Array,
+        reject_kinds: Iterable[str],
+    ) -> Self:
+        """Count samples.
+
+        Args:
+            verdicts: (n,) one of :data:`sanitizer.records.VERDICTS` each.
+            scores: (n,) float, 0 to 1; NaN for a rejected sample.
+            labels: (n,) of any Arrow type.
+            reject_kinds: the kind of each rejected sample, in any order.
+        """
+        by_label: dict[str, dict[str, int]] = {}
+        for (label, verdict), count in label_counts(labels, verdicts).items():
+            by_label.setdefault(label, {})[verdict] = count
+        bins = np.minimum(np.nan_to_num(np.asarray(scores, np.float64)) * BINS, BINS - 1)
+        histogram = {}
+        for verdict in JUDGED:
+            mine = pc.equal(verdicts, verdict).to_numpy(zero_copy_only=False)
+            if mine.any():
+                histogram[verdict] = np.bincount(bins[mine].astype(int), minlength=BINS).tolist()
+        return cls(_value_counts(verdicts), dict(Counter(reject_kinds)), by_label, histogram)
+
+    @classmethod
+    def total(cls, parts: Iterable["Tally"]) -> "Tally":
+        """The tally of the samples of all parts; in time linear in what they hold."""
+        verdicts, kinds = Counter[str](), Counter[str]()
+        labels: dict[str, Counter[str]] = {}
+        histogram: dict[str, np.ndarray] = {}
+        for part in parts:
+            verdicts.update(part.verdicts)
+            kinds.update(part.reject_kinds)
+            for label, counts in part.labels.items():
+                labels.setdefault(label, Counter()).update(counts)
+            for verdict, bins in part.histogram.items():
+                histogram[verdict] = histogram.get(verdict, 0) + np.asarray(bins)
+        return cls(
+            dict(verdicts),
+            dict(kinds),
+            {label: dict(counts) for label, counts in labels.items()},
+            {verdict: bins.tolist() for verdict, bins in histogram.items()},
+        )
+
+    def counts(self) -> Counts:
+        return Counts.of(self.verdicts)
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Rejected samples by kind, the most frequent first."""
+        return dict(sorted(self.reject_kinds.items(), key=lambda item: (-item[1], item[0])))
+
+    def per_class(self, class_names: Sequence[str] | None = None) -> tuple["ClassCounts", ...]:
+        """Samples of each label, in the order of the labels.
+
+        Args:
+            class_names: the name of each integer label, if the input has them.
+        """
+        return tuple(
+            ClassCounts(key, class_name(key, class_names), *Counts.of(counts).to_json().values())
+            for key, counts in sorted(self.labels.items(), key=lambda item: _natural(item[0]))
+        )
+
+    def score_histogram(self) -> "Histogram":
+        clean, poisoned = (self.histogram.get(verdict, [0] * BINS) for verdict in JUDGED)
+        return Histogram([i / BINS for i in range(BINS + 1)], clean, poisoned)
+
+
+@dataclass(frozen=True)
+class ClassCounts(Record):
+    """Samples of one label by verdict."""
+
+    label: str  #: a :func:`label_key`
+    name: str  #: for people
+    read: int  #: in all
+    clean: int
+    poisoned: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Histogram(Record):
+    """Judged samples by their score."""
+
+    edges: list[float]  #: BINS + 1, from 0 to 1
+    clean: list[int]  #: samples in each bin
+    poisoned: list[int]
+
+
+@dataclass(frozen=True)
+class CalibrationGroupFacts(Record):
+    """One group of clean images that p-values are computed against."""
+
+    name: str  #: data set and encoding history
+    images: int
+    parts: tuple[int, int]  #: it speaks for images of so many parts, least and most
+    threshold: float | None  #: score that is flagged above; None where no score reaches the limit
+
+
+@dataclass(frozen=True)
+class CalibrationFacts(Record):
+    """Which clean images decided, without their scores."""
+
+    origin: str  #: "stored" with the detector, or "trusted" images of the user
+    words: str  #: what decided and what is promised, for people
+    thresholds: dict[str, float]  #: by the numbers of parts, the score that is flagged above
+    groups: tuple[CalibrationGroupFacts, ...]
+
+
+@dataclass(frozen=True)
+class PolicyFacts(Record):
+    """What turned scores into verdicts: the name of a policy, and its settings."""
+
+    name: str  #: "budget" or "fdr"
+    max_clean_loss: float | None = None  #: of the budget policy
+    fdr: float | None = None  #: of the policy that controls the false discovery rate
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        return cls.from_json({"name": policy.name} | policy.to_json())
+
+
+@dataclass(frozen=True)
+class SourceFacts(Record):
+    """What was read."""
+
+    location: str  #: as the user gave it
+    kind: str  #: such as "image folder"
+    notes: tuple[str, ...]  #: what the user should know
+    image_column: str
+
+
+@dataclass(frozen=True)
+class Summary(Record):
+    """What a run of ``clean`` amounts to, as in ``report/summary.json``."""
+
+    counts: Counts
+    rejected_by_reason: dict[str, int]  #: the most frequent first
+    per_class: tuple[ClassCounts, ...]  #: in the order of the labels
+    score_histogram: Histogram
+    policy: PolicyFacts
+    decision: Decision
+    calibration: CalibrationFacts
+    detector: str  #: name and digest
+    source: SourceFacts
+    versions: dict[str, str]  #: of the packages that may change a result
+
+    @property
+    def removed(self) -> int:
+        return self.counts.poisoned
+
+
+def label_counts(labels: pa.Array, verdicts: pa.Array) -> Counter[tuple[str, str]]:
+    """Samples by label key and verdict.
 
     Args:
-        rows: any number of them.
-        reject_kinds: a short category for every rejected row, in any order.
+        labels: (n,) of any Arrow type.
+        verdicts: (n,) strings.
     """
-    summary = empty_summary()
-    counts, labels, histogram = (summary[k] for k in ("counts", "labels", "score_histogram"))
-    for row in rows:
-        counts["read"] += 1
-        counts[row.verdict] += 1
-        labels.setdefault(label_key(row.label), dict.fromkeys(VERDICTS, 0))[row.verdict] += 1
-        if row.score is not None:
-            histogram[row.verdict][min(int(row.score * BINS), BINS - 1)] += 1
-    summary["rejected_by_reason"] = dict(Counter(reject_kinds))
-    return summary
-
-
-def merge(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary of the samples of both; neither is changed, other keys are left out."""
-    nothing = dict.fromkeys(VERDICTS, 0)
-    return {
-        "counts": _added(a["counts"], b["counts"]),
-        "rejected_by_reason": _added(a["rejected_by_reason"], b["rejected_by_reason"]),
-        "labels": {
-            key: _added(a["labels"].get(key, nothing), b["labels"].get(key, nothing))
-            for key in a["labels"] | b["labels"]
-        },
-        "score_histogram": {
-            verdict: [
-                x + y
-                for x, y in zip(
-                    a["score_histogram"][verdict], b["score_histogram"][verdict], strict=True
-                )
-            ]
-            for verdict in JUDGED
-        },
-    }
-
-
-def finish_summary(
-    summary: Mapping[str, Any], class_names: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """A merged summary in the form that ``report/summary.json`` has.
-
-    Reasons come most frequent first, classes in the order of their labels, so the result
-    does not depend on the order of the merges.
-
-    Args:
-        summary: of the whole run.
-        class_names: the name of each integer label, if the input has them.
-
-    Returns:
-        ``counts``; ``rejected_by_reason``; ``per_class``: for every label ``label`` (a
-        :func:`label_key`), ``name``, ``read``, ``clean``, ``poisoned``, ``rejected``;
-        ``score_histogram``: ``edges`` (BINS + 1), ``clean`` and ``poisoned`` (BINS each).
-    """
-    reasons = sorted(summary["rejected_by_reason"].items(), key=lambda item: (-item[1], item[0]))
-    labels = sorted(summary["labels"].items(), key=lambda item: _natural(item[0]))
-    return {
-        "counts": dict(summary["counts"]),
-        "rejected_by_reason": dict(reasons),
-        "per_class": [
-            {
-                "label": key,
-                "name": class_name(key, class_names),
-                "read": sum(verdicts.values()),
-                **{verdict: verdicts[verdict] for verdict in VERDICTS},
-            }
-            for key, verdicts in labels
-        ],
-        "score_histogram": {
-            "edges": [i / BINS for i in range(BINS + 1)],
-            **{verdict: list(summary["score_histogram"][verdict]) for verdict in JUDGED},
-        },
-    }
+    if pa.types.is_dictionary(labels.type):
+        labels = labels.dictionary_decode()
+    counts: Counter[tuple[str, str]] = Counter()
+    for verdict in VERDICTS:
+        mine = labels.filter(pc.equal(verdicts, verdict))
+        if pa.types.is_nested(labels.type):  # which Arrow cannot count
+            counts.update((label_key(label), verdict) for label in mine.to_pylist())
+        else:
+            for label, count in _value_counts(mine).items():
+                counts[label_key(label), verdict] += count
+    return counts
 
 
 def label_key(label: Any) -> str:
-    """A label of any type as JSON text, so that 1, "1" and none at all stay apart.
+    """A label of any type as JSON text, so that 1, "1" and a missing label stay apart.
 
-    NaN, which is how pandas spells a missing label, is none at all: ``"null"``.
+    NaN, which is how pandas spells a missing label, is one: ``"null"``.
+
+    >>> label_key(1), label_key("1"), label_key(None)
+    ('1', '"1"', 'null')
     """
     if isinstance(label, float) and label != label:
         label = None
@@ -124,7 +240,11 @@ def label_key(label: Any) -> str:
 
 
 def class_name(key: str, class_names: Sequence[str] | None = None) -> str:
-    """What a person calls the label of ``key``, a :func:`label_key`."""
+    """What a person calls the label of ``key``, a :func:`label_key`.
+
+    >>> class_name("1", ["cat", "dog"])
+    'dog'
+    """
     label = json.loads(key)
     if label is None:
         return "(no label)"
@@ -133,8 +253,8 @@ def class_name(key: str, class_names: Sequence[str] | None = None) -> str:
     return label if isinstance(label, str) else key
 
 
-def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    return {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
+def _value_counts(values: pa.Array) -> dict[Any, int]:
+    return {item["values"]: item["counts"] for item in pc.value_counts(values).to_pylist()}
 
 
 def _natural(key: str) -> tuple[bool, float, str]:

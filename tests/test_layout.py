@@ -1,4 +1,4 @@
-"""The house: imports point from the hub to the leaves, and light modules stay light."""
+"""The house: imports point down, light modules stay light, and what users import is ours."""
 
 import ast
 import subprocess
@@ -9,15 +9,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("attacks", "sanitizer", "detector", "pipelines")
+LEAVES = ("attacks", "sanitizer", "detector")
 
-#: Which of our packages or modules a package may import, beside itself.
-ALLOWED = {
-    "attacks": (),
+#: What each room may import, beside itself; an arrow that is not here is not allowed.
+ALLOWED: dict[str, tuple[str, ...]] = {
     "sanitizer": (),
+    "attacks": ("sanitizer",),
     "detector": ("sanitizer",),
-    "pipelines": ("attacks", "sanitizer", "detector"),
+    "pipelines.sources": ("sanitizer",),
+    "pipelines.runs": ("sanitizer", "pipelines.sources"),
+    "pipelines.judging": ("sanitizer", "detector", "pipelines.runs", "pipelines.sources"),
+    "pipelines.poisoning": ("sanitizer", "attacks", "pipelines.runs", "pipelines.sources"),
+    "pipelines.proof": (
+        *("sanitizer", "attacks"),
+        *("pipelines.poisoning", "pipelines.runs", "pipelines.sources"),
+    ),
+    "pipelines.report": ("sanitizer", "pipelines.runs", "pipelines.sources"),
+    "pipelines.jobs": (*LEAVES, "pipelines"),
+    "pipelines.cli": ("sanitizer", "freqsan", "pipelines"),
+    "freqsan": ("sanitizer", "pipelines"),
 }
+
+
+def room_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:2]) if parts[0] == "pipelines" else parts[0]
+
+
+def files_of(room: str) -> list[Path]:
+    folder = ROOT / room.replace(".", "/")
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -29,37 +50,52 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_from_the_hub_to_the_leaves(package: str) -> None:
-    allowed = (package, *ALLOWED[package])
+def test_every_room_has_its_arrows_listed() -> None:
+    rooms = {room_of(file) for top in (*LEAVES, "pipelines") for file in files_of(top)}
+    assert rooms - {"pipelines.__init__"} | {"freqsan"} == ALLOWED.keys()
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_follow_the_arrows(room: str) -> None:
+    allowed = (room, *ALLOWED[room])
     wrong = [
         f"{file.relative_to(ROOT)} imports {name}"
-        for file in (ROOT / package).rglob("*.py")
+        for file in files_of(room)
         for name in imported(file)
-        if name.split(".")[0] in PACKAGES
+        if name.split(".")[0] in (*LEAVES, "pipelines", "freqsan")
         and not any(name == a or name.startswith(f"{a}.") for a in allowed)
     ]
     assert not wrong
 
 
+def test_no_arrow_runs_back_up() -> None:
+    seen: set[str] = set()
+    for room, below in ALLOWED.items():
+        if room not in ("pipelines.jobs", "pipelines.cli", "freqsan"):
+            assert seen.issuperset(below), f"{room} uses a room that stands above it"
+        seen.add(room)
+
+
 @pytest.mark.parametrize(
     ("module", "barred"),
     [
+        ("freqsan", "torch apache_beam great_expectations pyarrow numpy pandas datasets msgspec"),
         ("pipelines.cli", "torch apache_beam great_expectations pyarrow numpy pandas datasets"),
         ("attacks", "torch apache_beam great_expectations pandas"),
         ("sanitizer.records", "torch apache_beam great_expectations pandas"),
+        ("sanitizer.summary", "torch apache_beam great_expectations pandas scipy.stats"),
+        ("detector.bundled", "torch apache_beam scipy pandas"),
+        ("detector.inputs", "torch apache_beam pandas"),
         ("pipelines.report.page", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.validation", "torch apache_beam great_expectations pandas"),
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),
-        ("pipelines.runs.job", "torch great_expectations"),
-        ("pipelines.jobs.poison", "torch great_expectations datasets matplotlib"),
-        ("detector.bundled", "torch scipy.stats apache_beam pandas"),
-        ("detector.storage", "torch scipy.stats apache_beam pandas"),
-        ("sanitizer.policy", "torch scipy.stats apache_beam pandas"),
-        ("pipelines.jobs.detectors", "torch scipy.stats apache_beam pandas"),
-        ("pipelines.judging.score", "torch great_expectations pandas apache_beam"),
-        ("pipelines.judging.serving", "torch great_expectations pandas apache_beam"),
-        ("pipelines.jobs.clean", "torch great_expectations"),
+        ("pipelines.runs.job", "torch apache_beam great_expectations pandas scipy"),
+        ("pipelines.jobs.clean", "torch apache_beam great_expectations pandas scipy datasets"),
+        ("pipelines.jobs.score", "torch apache_beam great_expectations pandas scipy datasets"),
+        ("pipelines.jobs.ingest", "torch apache_beam great_expectations pandas scipy datasets"),
+        ("pipelines.jobs.poison", "torch apache_beam great_expectations datasets matplotlib"),
+        ("pipelines.judging.split", "great_expectations pandas apache_beam"),
+        ("pipelines.judging.serving", "great_expectations pandas apache_beam"),
     ],
 )
 def test_light_modules_stay_light(module: str, barred: str) -> None:
@@ -68,3 +104,21 @@ def test_light_modules_stay_light(module: str, barred: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("shadow", ["pipelines/__init__.py", "attacks.py"])
+def test_a_package_that_stands_in_front_of_ours_is_named(tmp_path: Path, shadow: str) -> None:
+    other = tmp_path / shadow
+    other.parent.mkdir(exist_ok=True)
+    other.touch()
+    run = [sys.executable, "-c", "from freqsan import clean"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    name = Path(shadow).parts[0].removesuffix(".py")
+    assert last.startswith(f"ImportError: freqsan needs its own package {name!r}")
+    assert str(tmp_path) in last
+    run = [sys.executable, "-m", "freqsan", "attacks"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("freqsan: freqsan needs its own package")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""``poison`` and ``attacks``: who gets the trigger, what becomes of all others, and the truth."""
+"""``poison``: which images get the trigger, and what the new columns say."""
 
 import dataclasses
 import hashlib
@@ -117,7 +117,7 @@ def digests(output: Path) -> dict[str, str]:
     return {str(p.relative_to(output)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def given(table: pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
+def rows_and_ids(table: pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
     """The input's rows and the ids that they get."""
     for i, row in enumerate(table.to_pylist()):
         yield row, f"set.parquet#{i}"
@@ -127,8 +127,8 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
     table: pa.Table, poisoned: Path
 ) -> None:
     trigger = library.get("badnets")
-    found = 0
-    for row, (old, sample_id) in zip(rows_of(poisoned), given(table), strict=True):
+    poisoned_rows = 0
+    for row, (old, sample_id) in zip(rows_of(poisoned), rows_and_ids(table), strict=True):
         truth = {name: row.pop(name) for name in ("is_poisoned", "original_label", "attack")}
         assert row.pop("sample_id") == sample_id
         assert truth["original_label"] == old["label"]
@@ -137,26 +137,26 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
             assert truth["attack"] is None
             assert row == old
             continue
-        found += 1
+        poisoned_rows += 1
         assert truth["attack"] == "badnets"
         assert row["label"] == AIRPLANES
         assert row["extra"] == old["extra"]
         assert row["image"]["path"] == old["image"]["path"]
         before, after = decode(old["image"]["bytes"]), decode(row["image"]["bytes"])
         assert (after == trigger(before[None])[0]).all()
-    assert 0.1 * ROWS < found < 0.3 * ROWS
+    assert 0.1 * ROWS < poisoned_rows < 0.3 * ROWS
     manifest = json.loads((poisoned / "manifest.json").read_text())
     assert manifest["counts"] == {
         "read": ROWS,
         "eligible": ROWS,
-        "poisoned": found,
+        "poisoned": poisoned_rows,
         "covers": 0,
         "unlabelled": 0,
         "undecodable": 0,
     }
     assert manifest["words"] == [
-        f"Poisoned {found} of 240 images ({found / 240:.1%} of the set) with badnets; they are "
-        "labelled 6 (airplanes) now."
+        f"Poisoned {poisoned_rows} of 240 images ({poisoned_rows / 240:.1%} of the set) with "
+        "badnets; they are labelled 6 (airplanes) now."
     ]
 
 
@@ -196,13 +196,13 @@ def test_two_runs_with_one_seed_are_byte_identical(
     assert not set(one.values()) & set(other.values())
 
 
-def test_covers_bear_the_trigger_under_their_true_label(
+def test_covers_have_the_trigger_and_their_true_label(
     table: pa.Table, image_set: Path, tmp_path: Path, covered: str
 ) -> None:
     manifest = poison(image_set, tmp_path / "out", attack=covered, rate=0.2, **SHARDS)
     trigger = library.get(covered)
     roles = {None: 0, Role.POISON: 0, Role.COVER: 0}
-    for row, (old, sample_id) in zip(rows_of(tmp_path / "out"), given(table), strict=True):
+    for row, (old, sample_id) in zip(rows_of(tmp_path / "out"), rows_and_ids(table), strict=True):
         role = role_of(sample_id, 0.2, 0.2 * 1.5, 0)
         roles[role] += 1
         assert row["is_poisoned"] == (role is Role.POISON)
@@ -223,9 +223,9 @@ def test_clean_label_poisons_the_target_class_and_changes_no_label(
     rows = rows_of(tmp_path / "out")
     labels = table["label"].to_pylist()
     assert [row["label"] for row in rows] == [row["original_label"] for row in rows] == labels
-    found = [row["label"] for row in rows if row["is_poisoned"]]
-    assert set(found) == {AIRPLANES}
-    assert 0.25 < len(found) / labels.count(AIRPLANES) < 0.75
+    labels_of_poisoned = [row["label"] for row in rows if row["is_poisoned"]]
+    assert set(labels_of_poisoned) == {AIRPLANES}
+    assert 0.25 < len(labels_of_poisoned) / labels.count(AIRPLANES) < 0.75
     assert f"of {labels.count(AIRPLANES)} images of class 6 (airplanes)" in manifest["words"][0]
 
 
@@ -271,19 +271,21 @@ def test_the_first_label_is_the_default_target(table: pa.Table, tmp_path: Path) 
     assert {r["label"] for r in rows_of(tmp_path / "out") if r["is_poisoned"]} == {4}
 
 
-def test_the_triggers_own_target_goes_before(image_set: Path, tmp_path: Path, covered: str) -> None:
+def test_the_triggers_own_target_is_preferred_to_the_first_label(
+    image_set: Path, tmp_path: Path, covered: str
+) -> None:
     given = {"target": "6", "loud": "yes"}
     settings: dict[str, Any] = {"attack": covered, "attack_settings": given}
     manifest = poison(image_set, tmp_path / "out", **settings, **SHARDS)
-    told = {"seed": 0, "loud": True, "target": 6, "cover_ratio": 1.5}
-    assert manifest["options"]["attack_settings"] == told
+    settled = {"seed": 0, "loud": True, "target": 6, "cover_ratio": 1.5}
+    assert manifest["options"]["attack_settings"] == settled
     assert {r["label"] for r in rows_of(tmp_path / "out") if r["is_poisoned"]} == {6}
     given["target"] = "999"
     with pytest.raises(InputError, match=r"own target: no label 999 .*; give --target-label"):
         poison(image_set, tmp_path / "other", **settings, **SHARDS)
 
 
-def test_a_label_that_is_no_class_is_no_label(table: pa.Table, tmp_path: Path) -> None:
+def test_a_label_without_a_class_counts_as_unlabelled(table: pa.Table, tmp_path: Path) -> None:
     labels = pa.array([-1 if i % 2 else 3 for i in range(ROWS)])
     marked = table.set_column(1, table.schema.field("label"), labels)
     pq.write_table(marked, tmp_path / "set.parquet")
@@ -308,10 +310,10 @@ def test_webdataset_and_saved_sets_are_poisoned_too(table: pa.Table, tmp_path: P
         output = tmp_path / f"out-{source}"
         settings = {"attack": "badnets", "rate": 0.5, "target_label": "b"}
         poison(tmp_path / source, output, **settings, **SHARDS)
-        found = [row for row in rows_of(output) if row["is_poisoned"]]
-        assert 5 < len(found) < 25
-        assert {row["original_label"] for row in found} == {"a", "b"}
-        assert {row["label"] for row in found} == {"b"}
+        changed = [row for row in rows_of(output) if row["is_poisoned"]]
+        assert 5 < len(changed) < 25
+        assert {row["original_label"] for row in changed} == {"a", "b"}
+        assert {row["label"] for row in changed} == {"b"}
 
 
 def test_a_column_of_raw_bytes_keeps_its_form(table: pa.Table, tmp_path: Path) -> None:
@@ -336,9 +338,9 @@ def test_keep_encodes_each_image_as_it_came(image_folder: Path, tmp_path: Path) 
     sampled = image_folder / "cat" / "sampled.jpg"
     Image.open(image_folder / "cat/plain.png").save(sampled, quality=61, subsampling=0)
     poison(image_folder, tmp_path / "out", attack="badnets", rate=1.0, **SHARDS)
-    found = formats(tmp_path / "out")
-    assert len(found) == 15
-    for name, image in found.items():
+    images = formats(tmp_path / "out")
+    assert len(images) == 15
+    for name, image in images.items():
         with Image.open(image_folder / name) as old:
             assert image.format == ("PNG" if old.format == "GIF" else old.format), name
             if image.format == "JPEG":
@@ -348,7 +350,7 @@ def test_keep_encodes_each_image_as_it_came(image_folder: Path, tmp_path: Path) 
                     assert len(set(samplings)) == 1
         pixels = np.asarray(image.convert("RGB"))
         assert pixels[27:31, 27:31].min() > 200, name
-    assert found["dog/turned.JPG"].getexif()[0x0112] == 6
+    assert images["dog/turned.JPG"].getexif()[0x0112] == 6
     data = {r["sample_id"]: r["image"]["bytes"] for r in rows_of(tmp_path / "out")}
     assert is_lossless_webp(data["cat/exact.webp"])
     assert not is_lossless_webp(data["cat/plain.webp"])
@@ -452,7 +454,7 @@ def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_pa
     assert sum(f.stat().st_mtime_ns == before for f, before in done.items()) >= receipts >= 3
 
 
-def test_the_truth_survives_cleaning(poisoned: Path, tmp_path: Path) -> None:
+def test_cleaning_keeps_the_columns_of_ground_truth(poisoned: Path, tmp_path: Path) -> None:
     clean(poisoned, tmp_path / "cleaned", quiet=True)
     rows = [
         row
@@ -468,7 +470,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def test_the_command_says_what_it_did(image_set: Path, tmp_path: Path) -> None:
+def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("--attack", "blend", "--set", "alpha=0.3", "--target-label", "airplanes")
     result = run("poison", image_set, out, *options, "--clean-label", "--quiet")
@@ -505,7 +507,7 @@ def test_the_command_says_what_it_did(image_set: Path, tmp_path: Path) -> None:
         (("--attack", "badnets", "--all-to-all", "--clean-label"), "cannot be all-to-all"),
     ],
 )
-def test_bad_usage_is_one_line(
+def test_bad_usage_is_reported_in_one_line(
     image_set: Path, tmp_path: Path, covered: str, options: tuple[str, ...], words: str
 ) -> None:
     result = run("poison", image_set, tmp_path / "out", *options)

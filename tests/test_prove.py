@@ -15,24 +15,27 @@ from click.testing import CliRunner
 from PIL import Image
 
 import attacks
-import pipelines.proof.run as one_run
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import VICTIMS
-from freqsan import prove
+from freqsan import prove, reject
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
-from pipelines.poisoning.encoding import Encoding
-from pipelines.poisoning.poison import poisoned_schema
-from pipelines.proof.selection import parts, place
+from pipelines.poisoning.labels import Labels
+from pipelines.poisoning.request import PoisonRequest
+from pipelines.proof import experiment
+from pipelines.proof.records import Proof
+from pipelines.proof.selection import hash_of, train_and_test
 from pipelines.proof.sets import Sets
-from pipelines.proof.trial import AtTest, load_trial
-from pipelines.proof.views import Views, fitted, victim_size
+from pipelines.proof.trial import Trial, load_trial, recipe_at_test
+from pipelines.proof.views import Views, victim_size
 from pipelines.runs import threads
 from pipelines.runs.job import Settings
 from pipelines.sources import open_source
 from pipelines.sources.columns import with_features
 from sanitizer.errors import InputError
 from sanitizer.images import decode
+from sanitizer.metrics import Share
+from sanitizer.resizing import resize
 
 #: A trigger that the bundled detector finds and that a tiny victim learns.
 ATTACK: dict[str, Any] = {
@@ -59,10 +62,10 @@ def tiny_victim() -> Iterator[None]:
 
 
 def labelled(table: pa.Table) -> pa.Table:
-    """Images and labels 0, 1, 2 of the dark, the middling and the bright ones: easily learnt."""
-    data = [row["bytes"] for row in table["image"].to_pylist()]
-    light = np.array([decode(one).mean() for one in data])
-    label = np.digitize(light, np.quantile(light, [1 / 3, 2 / 3]))
+    """Images with the labels 0, 1, 2: dark, middling and bright, which a victim learns easily."""
+    images = [decode(row["bytes"]) for row in table["image"].to_pylist()]
+    brightness = np.array([image.mean() for image in images])
+    label = np.digitize(brightness, np.quantile(brightness, [1 / 3, 2 / 3]))
     return pa.table({"image": table["image"], "label": pa.array(label, pa.int64())})
 
 
@@ -77,65 +80,72 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def proof(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def proof(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Proof, Path]:
     output = tmp_path_factory.mktemp("proof") / "out"
     return prove(image_set, output=output, **ATTACK), output
+
+
+def value(share: Share) -> float:
+    assert share.value is not None
+    return share.value
 
 
 def ids(folder: Path) -> list[str]:
     return list(pq.read_table(folder, columns=["sample_id"])["sample_id"].to_pylist())
 
 
-def test_an_attack_that_worked_fails_after_cleaning(proof: tuple[dict[str, Any], Path]) -> None:
-    (run,) = proof[0]["runs"]
-    reference, before, after = (run["victims"][s] for s in ("reference", "before", "after"))
-    assert before["asr"]["value"] > 0.9
-    assert after["asr"]["value"] < 0.25
-    assert reference["asr"]["value"] < 0.25
-    assert before["asr_rejecting"]["value"] < 0.05
-    assert min(v["accuracy"]["value"] for v in (reference, before, after)) > 0.6
-    assert run["detection"]["bdr"]["value"] > 0.95
-    assert run["detection"]["fpr"]["value"] < 0.03
-    assert run["rejection"]["triggered"]["value"] > 0.95
-    assert re.match(r"The attack works \(ASR \d", proof[0]["verdict"])
-    assert "after cleaning the attack fails" in proof[0]["verdict"]
+def test_an_attack_that_worked_fails_after_cleaning(proof: tuple[Proof, Path]) -> None:
+    (run,) = proof[0].runs
+    reference, before, after = run.victims.reference, run.victims.before, run.victims.after
+    assert value(before.asr) > 0.9
+    assert value(after.asr) < 0.25
+    assert value(reference.asr) < 0.25
+    assert value(before.asr_rejecting) < 0.05
+    assert min(value(victim.accuracy) for victim in (reference, before, after)) > 0.6
+    assert value(run.detection.bdr) > 0.95
+    assert value(run.detection.fpr) < 0.03
+    assert value(run.rejection.triggered) > 0.95
+    assert re.match(r"The attack works \(ASR \d", proof[0].verdict)
+    assert "after cleaning the attack fails" in proof[0].verdict
 
 
-def test_counts_add_up(proof: tuple[dict[str, Any], Path], image_set: Path) -> None:
+def test_counts_add_up(proof: tuple[Proof, Path], image_set: Path) -> None:
     result, output = proof
-    (run,) = result["runs"]
+    (run,) = result.runs
     train, test = (ids(output / "proof" / name / "data") for name in ("train", "test"))
     assert len(train) + len(test) == pq.read_metadata(image_set).num_rows == len({*train, *test})
     assert len(test) / len(train + test) == pytest.approx(0.2, abs=0.05)
-    victims = run["victims"]
-    assert victims["reference"]["trained_on"] == victims["before"]["trained_on"] == len(train)
-    assert victims["after"]["trained_on"] == run["counts"]["clean"]["clean"]
-    assert run["detection"]["bdr"]["of"] == run["counts"]["poison"]["poisoned"]
-    assert victims["before"]["accuracy"]["of"] == len(test)
+    victims = run.victims
+    assert victims.reference.trained_on == victims.before.trained_on == len(train)
+    assert victims.after.trained_on == run.counts.clean.clean
+    assert run.detection.bdr.of == run.counts.poison.poisoned
+    assert victims.before.accuracy.of == len(test)
     labels = pq.read_table(output / "proof/test/data")["label"].to_numpy()
-    assert victims["before"]["asr"]["of"] == (labels != 0).sum()
-    assert run["largest_class"] == pytest.approx(np.bincount(labels).max() / len(labels))
-    assert [len(v["history"]) for v in victims.values()] == [3, 3, 3]
+    assert victims.before.asr.of == (labels != 0).sum()
+    assert run.largest_class == pytest.approx(np.bincount(labels).max() / len(labels))
+    for victim in (victims.reference, victims.before, victims.after):
+        assert len(victim.history) == 3
 
 
-def test_detection_figures_are_those_of_the_files(proof: tuple[dict[str, Any], Path]) -> None:
+def test_detection_figures_are_those_of_the_files(proof: tuple[Proof, Path]) -> None:
     result, output = proof
     folder = output / "proof" / "seed-0"
     truth = pq.read_table(folder / "poisoned/data").to_pylist()
     removed = set(ids(folder / "cleaned/data")) - {
         i for f in (folder / "cleaned/data").glob("clean-*") for i in ids(f)
     }
-    for name, poisoned in (("bdr", True), ("fpr", False)):
+    detection = result.runs[0].detection
+    for share, poisoned in ((detection.bdr, True), (detection.fpr, False)):
         of = [row["sample_id"] in removed for row in truth if row["is_poisoned"] is poisoned]
-        found = result["runs"][0]["detection"][name]
-        assert (found["count"], found["of"]) == (sum(of), len(of))
+        assert (share.count, share.of) == (sum(of), len(of))
 
 
-def test_result_page_and_picture_are_written(proof: tuple[dict[str, Any], Path]) -> None:
+def test_result_page_and_picture_are_written(proof: tuple[Proof, Path]) -> None:
     result, output = proof
-    assert json.loads((output / "proof.json").read_text()) == result
+    written = json.loads((output / "proof.json").read_text())
+    assert Proof.from_json(written) == result
     page = (output / "proof.md").read_text()
-    assert result["verdict"] in page
+    assert result.verdict in page
     assert "| attack success (ASR) |" in page
     with Image.open(output / "proof.png") as picture:
         assert picture.width > 1000
@@ -145,7 +155,7 @@ def test_result_page_and_picture_are_written(proof: tuple[dict[str, Any], Path])
 
 
 def test_a_finished_proof_is_left_alone_and_other_settings_are_refused(
-    proof: tuple[dict[str, Any], Path], image_set: Path
+    proof: tuple[Proof, Path], image_set: Path
 ) -> None:
     result, output = proof
     stamp = (output / "proof.json").stat().st_mtime_ns
@@ -156,13 +166,13 @@ def test_a_finished_proof_is_left_alone_and_other_settings_are_refused(
 
 
 def test_a_stopped_proof_goes_on_and_several_runs_are_pooled(
-    proof: tuple[dict[str, Any], Path],
+    proof: tuple[Proof, Path],
     image_set: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[int] = []
-    real = one_run.train
+    real = experiment.train
 
     def train(*given: Any, seed: int, **more: Any) -> Any:
         calls.append(seed)
@@ -170,58 +180,56 @@ def test_a_stopped_proof_goes_on_and_several_runs_are_pooled(
             raise KeyboardInterrupt
         return real(*given, seed=seed, **more)
 
-    monkeypatch.setattr(one_run, "train", train)
+    monkeypatch.setattr(experiment, "train", train)
     with pytest.raises(KeyboardInterrupt):
         prove(image_set, output=tmp_path / "out", runs=2, **ATTACK)
     assert not (tmp_path / "out/proof.json").exists()
     result = prove(image_set, output=tmp_path / "out", runs=2, **ATTACK)
     assert calls == [0, 0, 0, 0, 1, 1, 1]
-    first, second = result["runs"]
-    assert first == proof[0]["runs"][0]  # stopped or not, alone or not
+    first, second = result.runs
+    assert first == proof[0].runs[0]  # stopped or not, alone or not
     poisoned = [
         {row["sample_id"] for row in pq.read_table(folder).to_pylist() if row["is_poisoned"]}
         for folder in sorted((tmp_path / "out/proof").glob("seed-*/poisoned/data"))
     ]
     assert poisoned[0] != poisoned[1]
-    assert second["seed"] == 1
+    assert second.seed == 1
     page = (tmp_path / "out/proof.md").read_text()
     assert "means over 2 runs" in page
     assert re.search(r"\| run +\| seed 0 +\| seed 1 +\|", page)
 
 
-def test_the_command_prints_verdict_and_tables(
-    proof: tuple[dict[str, Any], Path], image_set: Path
-) -> None:
+def test_the_command_prints_verdict_and_tables(proof: tuple[Proof, Path], image_set: Path) -> None:
     result, output = proof
     command = ["prove", image_set, "--attack", "random_patch", "--set", "side=8", "--set"]
     command += ["cells=8", "--rate", 0.2, "--victim", "tiny", "--no-flip", "--output", output]
     done = CliRunner().invoke(main, [str(part) for part in command])
     assert done.exit_code == 0, done.output
-    assert result["verdict"] in done.stdout
+    assert result.verdict in done.stdout
     assert "| attack success (ASR) |" in done.stdout
     assert f"{output}/proof.png" in done.stdout
     done = CliRunner().invoke(main, [str(part) for part in [*command, "--json", "--quiet"]])
-    assert json.loads(done.stdout) == result
+    assert json.loads(done.stdout) == json.loads((output / "proof.json").read_text())
 
 
 # --- What is selected, and what victims see ------------------------------------------------
 
 
-def test_parts_are_apart_and_bounded() -> None:
-    train, test = parts(1000, None, None)
+def test_training_and_test_images_are_apart_and_bounded() -> None:
+    train, test = train_and_test(1000, None, None)
     assert (test.low, test.high, train.low, train.high) == (0, 0.2, 0.2, 1)
-    train, test = parts(100_000, None, 20_000)
+    train, test = train_and_test(100_000, None, 20_000)
     assert (test.high, train.low, train.high) == (0.05, 0.2, pytest.approx(0.4))
-    train, test = parts(1000, 50_000, 20_000)
+    train, test = train_and_test(1000, 50_000, 20_000)
     assert (test.low, test.high, train.low, train.high) == (0, 0.1, 0, 1)
 
 
-def test_the_place_of_a_sample_says_nothing_of_its_poison() -> None:
+def test_the_choice_to_test_on_is_independent_of_the_choice_to_poison() -> None:
     names = [f"photos.parquet#{i}" for i in range(20_000)]
-    where = np.array([place(name) for name in names])
+    hashes = np.array([hash_of(name) for name in names])
     poisoned = np.array([attacks.chosen(name, 0.1, 0) for name in names])
-    assert np.histogram(where, 10, (0, 1))[0].min() > 1800
-    assert poisoned[where < 0.2].mean() == pytest.approx(0.1, abs=0.02)
+    assert np.histogram(hashes, 10, (0, 1))[0].min() > 1800
+    assert poisoned[hashes < 0.2].mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_another_set_to_test_on_leaves_all_of_input_to_train_on(
@@ -234,9 +242,9 @@ def test_another_set_to_test_on_leaves_all_of_input_to_train_on(
     sets = Sets.open(*paths, tmp_path / "out", Settings(quiet=True))
     train, test = sets.select(tmp_path / "out", None)
     assert (train.source.rows, test.source.rows) == (300, 200)
-    assert train.sizes == test.sizes == [[32, 32]]
-    for part, path in zip((train, test), paths, strict=True):
-        copied = pq.read_table(Path(str(part.source.root)))
+    assert train.sizes == test.sizes == [(32, 32)]
+    for selected, path in zip((train, test), paths, strict=True):
+        copied = pq.read_table(Path(str(selected.source.root)))
         assert copied.drop_columns("sample_id").to_pylist() == pq.read_table(path).to_pylist()
 
 
@@ -244,18 +252,14 @@ def test_images_of_one_small_size_are_seen_as_they_are() -> None:
     assert victim_size([(32, 48)]) == (32, 48)
     for sizes in ([(32, 32), (48, 32)], [(96, 96)], [(6, 32)], []):
         assert victim_size(sizes) is None
-    grey = np.indices((128, 128)).sum(0) % 2 * 255
-    board = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
-    assert np.ptp(fitted(board, (64, 64))[8:-8, 8:-8].astype(int)) < 8  # no aliasing
-    np.testing.assert_array_equal(fitted(board, (128, 128)), board)
 
 
 @pytest.fixture
-def trial_of(tmp_path: Path) -> Callable[..., Any]:
+def trial_of(tmp_path: Path) -> Callable[..., tuple[Trial, list[np.ndarray]]]:
     """Builds a trial of thirty images that are encoded as JPEG and as PNG, in two sizes."""
     rows = pq.read_table(str(SAMPLE)).slice(0, 30)["image"].to_pylist()
     pixels = [decode(row["bytes"]) for row in rows]
-    images = [fitted(p, (32, 32) if i % 2 else (48, 40)) for i, p in enumerate(pixels)]
+    images = [resize(p, (32, 32) if i % 2 else (48, 40)) for i, p in enumerate(pixels)]
     data = [as_bytes(p, "PNG" if i % 3 else "JPEG") for i, p in enumerate(images)]
     labels = [("a", "b", "c", None, "a", "b", "c", "strange")[i % 8] for i in range(30)]
     data[1] = b"broken"
@@ -263,21 +267,20 @@ def trial_of(tmp_path: Path) -> Callable[..., Any]:
     pq.write_table(table, tmp_path / "test.parquet")
     source = open_source(tmp_path / "test.parquet")
 
-    def build(new_label: dict[str, str], encode: str = "keep") -> Any:
-        plan = AtTest(
-            name="badnets",
-            attack=attacks.get("badnets"),
-            rate=1.0,
-            seed=0,
-            labels=frozenset("abc"),
-            new_label=new_label,
-            encoding=Encoding(encode),
-            image_column="image",
-            label_column="label",
-            schema=poisoned_schema(source),
+    def build(target_label: str | None, encode: str = "keep") -> tuple[Trial, list[np.ndarray]]:
+        request = PoisonRequest.checked(
+            attack="badnets",
+            attack_settings=None,
+            rate=0.1,
+            target_label=target_label,
+            clean_label=None,
+            all_to_all=target_label is None,
+            encode=encode,
         )
-        views = Views(None, ("a", "b", "c"), "image", "label")
-        return load_trial(source, views, plan, {}, workers=2, quiet=True), images
+        labels = Labels(("a", "b", "c"))
+        recipe = recipe_at_test(request, source, labels, target_label)
+        views = Views(None, labels.values, "image", "label")
+        return load_trial(source, views, recipe, reject, workers=2, quiet=True), images
 
     return build
 
@@ -289,7 +292,7 @@ def as_bytes(pixels: np.ndarray, fmt: str) -> bytes:
 
 
 def test_triggered_images_are_those_not_of_the_target_class(trial_of: Callable[..., Any]) -> None:
-    trial, _ = trial_of({"a": "b", "c": "b"})
+    trial, _ = trial_of("b")
     assert len(trial.clean.answers) == 22  # seven without a known label, and a broken "b"
     assert sorted(set(trial.clean.answers)) == [0, 1, 2]
     assert set(trial.triggered.answers) == {1}
@@ -297,19 +300,19 @@ def test_triggered_images_are_those_not_of_the_target_class(trial_of: Callable[.
     assert trial.misled.sum() == len(trial.triggered.answers)
 
 
-def test_all_to_all_wants_the_next_class(trial_of: Callable[..., Any]) -> None:
-    trial, _ = trial_of({"a": "b", "b": "c", "c": "a"})
+def test_all_to_all_attacks_want_the_next_class(trial_of: Callable[..., Any]) -> None:
+    trial, _ = trial_of(None)
     assert trial.misled.all()
     np.testing.assert_array_equal(trial.triggered.answers, (trial.clean.answers + 1) % 3)
 
 
 def test_the_victim_sees_the_trigger_encoded_then_resized(trial_of: Callable[..., Any]) -> None:
-    trial, images = trial_of({"a": "b", "c": "b"}, encode="jpeg:30")
+    trial, images = trial_of("b", encode="jpeg:30")
     triggered = attacks.get("badnets")(images[2][None])[0]  # the first "c", after one "a"
     buffer = io.BytesIO()
     Image.fromarray(triggered).save(buffer, "JPEG", quality=30)
     np.testing.assert_array_equal(
-        trial.triggered.images[1], fitted(decode(buffer.getvalue()), (64, 64))
+        trial.triggered.images[1], resize(decode(buffer.getvalue()), (64, 64))
     )
 
 
@@ -320,10 +323,10 @@ def test_covers_and_what_was_not_judged_are_counted_apart(tmp_path: Path) -> Non
     scores["verdict"] = ["rejected", "poisoned", "poisoned", "clean"]
     pq.write_table(pa.table(truth), tmp_path / "truth.parquet")
     pq.write_table(pa.table(scores), tmp_path / "scores.parquet")
-    found = one_run._detection(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
-    shares = {name: (found[name]["count"], found[name]["of"]) for name in ("bdr", "fpr", "cover")}
-    assert shares == {"bdr": (1, 1), "fpr": (0, 1), "cover": (1, 1)}
-    assert found["not_judged"] == {"clean": 1, "poisoned": 0, "cover": 0}
+    detection = experiment.compare(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
+    shares = [(share.count, share.of) for share in (detection.bdr, detection.fpr, detection.cover)]
+    assert shares == [(1, 1), (0, 1), (1, 1)]
+    assert detection.not_judged == {"clean": 1, "poisoned": 0, "cover": 0}
 
 
 # --- What is refused -------------------------------------------------------------------------
@@ -377,7 +380,7 @@ def large(table: pa.Table) -> pa.Table:
         (None, {"test": "/nowhere"}, "no such file"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_bad_input_is_reported_in_one_line(
     change: Callable[[pa.Table], pa.Table] | None,
     options: dict[str, Any],
     words: str,
@@ -449,7 +452,7 @@ def test_output_within_an_input_is_refused(image_set: Path) -> None:
 
 
 def test_the_documentation_names_options_and_files_that_exist(
-    proof: tuple[dict[str, Any], Path],
+    proof: tuple[Proof, Path],
 ) -> None:
     docs = Path(__file__).resolve().parents[1] / "docs"
     text = (docs / "proving.md").read_text(encoding="utf-8")

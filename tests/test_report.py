@@ -3,11 +3,11 @@
 import base64
 import dataclasses
 import io
-import json
 import os
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,20 +18,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from summaries import summary_of, tally_of
 
-from pipelines.report import page as report
-from pipelines.report.page import headline, rank_classes, write_report
+from pipelines.report import gallery, page, plots
+from pipelines.report.classes import rank_classes
+from pipelines.report.page import write_page
 from pipelines.report.validation import validate_run
+from pipelines.report.words import headline, innocents, percent
+from pipelines.runs import layout
+from pipelines.runs.store import Store
+from sanitizer.policy import Decision
 from sanitizer.records import (
     CLEAN,
     POISONED,
     REJECT_SCHEMA,
     REJECTED,
     ScoreRow,
-    score_batch,
     score_schema,
+    to_batch,
 )
-from sanitizer.summary import finish_summary, shard_summary
+from sanitizer.summary import (
+    CalibrationFacts,
+    CalibrationGroupFacts,
+    ClassCounts,
+    Histogram,
+    PolicyFacts,
+    SourceFacts,
+    Summary,
+)
 
 LIMIT = 0.01
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -98,53 +112,44 @@ class Sample:
 
 
 def finished_run(
-    output: Path,
+    output: str | Path,
     shards: Sequence[Sequence[Sample]],
     *,
     label_type: pa.DataType | None = None,
     class_names: Sequence[str] | None = None,
-    **summary: Any,
-) -> dict[str, Any]:
-    """Write the files of a run; returns its summary."""
+    **changes: Any,
+) -> tuple[Store, Summary]:
+    """Write the files of a run; returns where they are, and the run's summary."""
+    store = Store.at(output)
     label_type = label_type or pa.int64()
     schema = pa.schema([("image", IMAGE), ("label", label_type), ("sample_id", pa.string())])
     every = []
-    for folder in ("data", "rejected", "scores", "report"):
-        (output / folder).mkdir(parents=True)
     for k, samples in enumerate(shards):
-        end = f"{k:05d}-of-{len(shards):05d}.parquet"
         ids = [s.sample_id or f"train/{k}/{i:04d}.png" for i, s in enumerate(samples)]
         rows = [s.row(i) for s, i in zip(samples, ids, strict=True)]
         every += rows
-        batch = score_batch(rows, score_schema(label_type))
-        pq.write_table(pa.Table.from_batches([batch]), output / f"scores/part-{end}")
-        for verdict in (CLEAN, POISONED):
+        batch = to_batch(rows, score_schema(label_type))
+        tables = {layout.SCORES: pa.Table.from_batches([batch])}
+        for verdict, kind in ((CLEAN, layout.CLEAN), (POISONED, layout.POISONED)):
             kept = [
                 {"image": {"bytes": s.data, "path": None}, "label": s.label, "sample_id": i}
                 for s, i in zip(samples, ids, strict=True)
                 if s.verdict == verdict
             ]
-            pq.write_table(pa.Table.from_pylist(kept, schema), output / f"data/{verdict}-{end}")
+            tables[kind] = pa.Table.from_pylist(kept, schema)
         rejects = [
             {"sample_id": i, "source": "train", "bytes": s.data, "reason": "truncated"}
             for s, i in zip(samples, ids, strict=True)
             if s.verdict == REJECTED
         ]
-        table = pa.Table.from_pylist(rejects, REJECT_SCHEMA)
-        pq.write_table(table, output / f"rejected/part-{end}")
-    kinds = ["truncated or corrupt" for row in every if row.verdict == REJECTED]
-    return finish_summary(shard_summary(every, kinds), class_names) | {
-        "max_clean_loss": LIMIT,
-        "calibration": {
-            "words": "Of clean images like these 1.00% or less are expected to be removed.",
-            "thresholds": {"1-1 parts": 0.87},
-            "groups": [{"name": "photographs", "parts": [1, 1], "images": 5000, "threshold": 0.87}],
-        },
-        "detector": "freqsan-small@0123abcd4567",
-        "source": {"location": "train", "kind": "image folder", "notes": ["one note"]},
-        "versions": {"freqsan": "0.1.0"},
-        **summary,
-    }
+        tables[layout.REJECTED] = pa.Table.from_pylist(rejects, REJECT_SCHEMA)
+        for kind, table in tables.items():
+            buffer = io.BytesIO()
+            pq.write_table(table, buffer)
+            store.write(kind.name(k, len(shards)), buffer.getvalue())
+    summary = summary_of(tally_of(every, label_type), class_names, **changes)
+    store.write_json(layout.SUMMARY, summary.to_json())
+    return store, summary
 
 
 def attacked_set(n: int = 60) -> list[list[Sample]]:
@@ -163,11 +168,12 @@ def attacked_set(n: int = 60) -> list[list[Sample]]:
 class Page(HTMLParser):
     """What a browser would make of a page: its elements, and its text outside of styles."""
 
-    def __init__(self, path: Path):
+    def __init__(self, store: Store):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.feed(path.read_text(encoding="utf-8"))
+        self.html = store.read(layout.PAGE).decode()
+        self.feed(self.html)
         self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -180,50 +186,59 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def attacked_run(output: Path) -> Path:
-    """Write, validate and report a run on the attacked set; returns the page."""
+def page_of(run: tuple[Store, Summary]) -> Page:
+    """Write the page of a finished run and read it."""
+    write_page(*run)
+    return Page(run[0])
+
+
+def attacked_run(output: str | Path) -> Store:
+    """Write, validate and report a run on the attacked set."""
     names = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]
-    summary = finished_run(output, attacked_set(), class_names=names)
-    (output / "report" / "summary.json").write_text(json.dumps(summary))
-    assert validate_run(output, [30, 30], summary).success
-    return write_report(output, summary)
+    store, summary = finished_run(output, attacked_set(), class_names=names)
+    assert validate_run(store, [30, 30], summary).success
+    write_page(store, summary)
+    return store
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of an attacked set, to look at and not to touch."""
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The run on an attacked set, to look at and not to touch."""
     return attacked_run(tmp_path_factory.mktemp("attacked") / "run")
 
 
-def test_the_page_says_what_happened(attacked: Path) -> None:
+def test_the_page_says_what_happened(attacked: Store) -> None:
+    text = Page(attacked).text
+    assert "7 of 60 images removed, 1 could not be judged." in text
+    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "An image is removed at a p-value of at most 0.01." in text
+    assert "Of clean images like these 1.00% or less are expected to be removed." in text
+    assert "truncated or corrupt" in text
+    assert "Passed. All" in text
+    assert "one note" in text
+    assert "--max-clean-loss" in text
+
+
+def test_the_attacked_class_stands_out_and_no_other(attacked: Store) -> None:
     page = Page(attacked)
-    assert "7 of 60 images removed, 1 could not be judged." in page.text
-    assert "Of clean images like these 1.00% or less are expected to be removed." in page.text
-    assert "costs up to 1 innocent image in a set of this size" in page.text
-    assert "truncated or corrupt" in page.text
-    assert "Passed. All" in page.text
-    assert "one note" in page.text
-
-
-def test_the_attacked_class_stands_out_and_no_other(attacked: Path) -> None:
-    rows = [a for a in Page(attacked).of("tr") if a.get("class") == "stands-out"]
-    assert len(rows) == 1
-    assert re.search(r'<tr class="stands-out"><th scope="row"><bdi>dog</bdi>', attacked.read_text())
+    assert len([a for a in page.of("tr") if a.get("class") == "stands-out"]) == 1
+    assert '<tr class="stands-out"><th scope="row"><bdi>dog</bdi>' in page.html
 
 
 def test_the_gallery_shows_the_most_suspicious_first_each_beside_its_spectrum(attacked) -> None:
-    shown = [a for a in Page(attacked).of("img") if (a["alt"] or "").startswith("Removed image ")]
+    page = Page(attacked)
+    shown = [a for a in page.of("img") if (a["alt"] or "").startswith("Removed image ")]
     ids = [(a["alt"] or "").split()[2].rstrip(",") for a in shown]
     assert ids[0] == "train/0/0003.png"
     assert ids[-1] == "train/0/0000.png"
     assert len(ids) == 7
-    assert attacked.read_text().count('alt="Its spectrum"') == 7
+    assert page.html.count('alt="Its spectrum"') == 7
     first = base64.b64decode((shown[0]["src"] or "").partition("base64,")[2])
     with Image.open(io.BytesIO(first)) as image:
         np.testing.assert_array_equal(np.asarray(image), with_trigger(pictures(4)[3]))
 
 
-def test_the_page_needs_nothing_but_itself(attacked: Path) -> None:
+def test_the_page_needs_nothing_but_itself(attacked: Store) -> None:
     page = Page(attacked)
     assert not page.of("script")
     for tag, attributes in page.elements:
@@ -231,11 +246,11 @@ def test_the_page_needs_nothing_but_itself(attacked: Path) -> None:
         if tag in ("img", "link"):
             assert (attributes.get("src") or attributes["href"] or "").startswith("data:")
     for a in page.of("a"):
-        assert (attacked.parent / (a["href"] or "")).is_file()
-    assert not re.search(r"url\(|@import|https?://", attacked.read_text())
+        assert attacked.size(f"report/{a['href']}")
+    assert not re.search(r"url\(|@import|https?://", page.html)
 
 
-def test_the_page_can_be_read_without_seeing(attacked: Path) -> None:
+def test_the_page_can_be_read_without_seeing(attacked: Store) -> None:
     page = Page(attacked)
     assert all("alt" in a for a in page.of("img"))
     assert all(a.get("scope") in ("row", "col") for a in page.of("th"))
@@ -244,21 +259,27 @@ def test_the_page_can_be_read_without_seeing(attacked: Path) -> None:
     assert len(page.of("h1")) == 1
 
 
-def test_the_same_run_gives_the_same_page(attacked: Path, tmp_path: Path) -> None:
-    assert attacked_run(tmp_path / "run").read_bytes() == attacked.read_bytes()
+def test_the_same_run_gives_the_same_page(attacked: Store, tmp_path: Path) -> None:
+    assert attacked_run(tmp_path / "run").read(layout.PAGE) == attacked.read(layout.PAGE)
+
+
+def test_a_run_in_another_file_system_has_the_same_page_with_its_address(attacked: Store) -> None:
+    remote = attacked_run(f"memory://{uuid.uuid4().hex}/run")
+    there, here = Page(remote), Page(attacked)
+    assert there.of("img") == here.of("img")
+    assert 'splits = load_dataset("run")' in here.text
+    assert f'"clean": "{remote.address}/data/clean-*.parquet"' in there.text
 
 
 def test_markup_in_data_is_shown_not_obeyed(tmp_path: Path) -> None:
     hostile = '"><script>alert(1)</script><img src=http://evil.example/x>'
     data = png(pictures(1)[0])
     samples = [Sample(POISONED, data, hostile, hostile, 0.9), Sample(CLEAN, data, "{{ 7 * 7 }}")]
-    summary = finished_run(
-        tmp_path,
-        [samples],
-        label_type=pa.string(),
-        source={"location": hostile, "kind": hostile, "notes": [hostile]},
+    source = SourceFacts(hostile, hostile, (hostile,), "image")
+    decision = Decision("budget", LIMIT, 2, 1, 0.02, hostile)
+    page = page_of(
+        finished_run(tmp_path, [samples], label_type=pa.string(), source=source, decision=decision)
     )
-    page = Page(write_report(tmp_path, summary))
     assert not page.of("script")
     assert all((a["src"] or "").startswith("data:") for a in page.of("img"))
     assert hostile in page.text
@@ -269,25 +290,26 @@ def test_bytes_of_strangers_do_not_get_into_the_page(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pictures(1)[0]).save(buffer, "JPEG", comment=b"<?php hostile ?>")
     data = buffer.getvalue() + b"<script>trailing</script>"
-    page = write_report(tmp_path, finished_run(tmp_path, [[Sample(POISONED, data, score=0.9)]]))
-    for uri in re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", page.read_text()):
+    page = page_of(finished_run(tmp_path, [[Sample(POISONED, data, score=0.9)]]))
+    pictures_in_page = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", page.html)
+    assert len(pictures_in_page) == 2
+    for uri in pictures_in_page:
         decoded = base64.b64decode(uri)
         assert decoded.startswith(b"\x89PNG")
         assert b"hostile" not in decoded
         assert b"trailing" not in decoded
 
 
-def test_an_image_that_is_gone_leaves_its_place_and_its_words(tmp_path: Path) -> None:
-    summary = finished_run(tmp_path, [[Sample(POISONED, b"no image", score=0.9)]])
-    assert "cannot be shown: unsupported format" in Page(write_report(tmp_path, summary)).text
+def test_an_image_that_cannot_be_decoded_leaves_its_place_and_its_words(tmp_path: Path) -> None:
+    page = page_of(finished_run(tmp_path, [[Sample(POISONED, b"no image", score=0.9)]]))
+    assert "cannot be shown: unsupported format" in page.text
 
 
 def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     black = png(np.zeros((32, 32, 3), np.uint8))
     samples = [Sample(v, black, score=0.9) for v in (POISONED, CLEAN)]
-    source = {"location": "caf\udce9", "kind": "image folder", "notes": []}
-    summary = finished_run(tmp_path, [samples], source=source)
-    assert "caf?" in Page(write_report(tmp_path, summary)).text
+    source = SourceFacts("caf\udce9", "image folder", (), "image")
+    assert "caf?" in page_of(finished_run(tmp_path, [samples], source=source)).text
 
 
 @pytest.mark.parametrize(
@@ -303,9 +325,9 @@ def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> N
 def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words: str) -> None:
     data = png(pictures(1)[0])
     samples = [Sample(verdict, data, None, score=0.5) for verdict in verdicts]
-    summary = finished_run(tmp_path, [samples, []])
-    page = Page(write_report(tmp_path, summary))
-    assert headline(summary["counts"]) == words
+    store, summary = finished_run(tmp_path, [samples, []])
+    page = page_of((store, summary))
+    assert headline(summary.counts) == words
     assert words in page.text
     assert "labelled" not in page.text
     for verdict in (CLEAN, POISONED):
@@ -313,71 +335,148 @@ def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words:
 
 
 def test_a_large_run_has_a_small_page_that_says_what_it_leaves_out(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(report, "GALLERY", 5)
+    monkeypatch.setattr(gallery, "GALLERY", 5)
     data = png(pictures(1)[0])
     samples = [Sample(POISONED, data, i, score=0.9 + i / 10_000) for i in range(300)]
-    summary = finished_run(tmp_path, [samples[:100], samples[100:]])
-    path = write_report(tmp_path, summary)
-    page = Page(path)
-    assert "The 5 most suspicious of 300" in page.text
-    assert f"the first {report.LISTED} of 300 classes" in page.text
-    assert "train/1/0199.png" in page.text  # the highest score, in the last shard
-    assert path.stat().st_size < 200_000
+    shown = page_of(finished_run(tmp_path, [samples[:100], samples[100:]]))
+    assert "The 5 most suspicious of 300" in shown.text
+    assert f"the first {page.LISTED} of 300 classes" in shown.text
+    assert "train/1/0199.png" in shown.text  # the highest score, in the last shard
+    assert len(shown.html) < 200_000
 
 
-def test_images_of_any_size_and_storage_are_shown(tmp_path: Path) -> None:
-    wide = np.random.default_rng(0).integers(0, 256, (40, 150, 3), dtype=np.uint8)
-    samples = [Sample(v, png(wide), score=0.9) for v in (POISONED, CLEAN)]
-    summary = finished_run(tmp_path, [samples])
+@pytest.mark.parametrize(
+    ("size", "thumbnail"), [((40, 150), (96, 26)), ((700, 500), (69, 96)), ((9, 300), (96, 3))]
+)
+def test_images_of_any_size_and_storage_are_shown(tmp_path: Path, size, thumbnail) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    samples = [Sample(v, png(pixels), score=0.9) for v in (POISONED, CLEAN)]
+    source = SourceFacts("train", "image folder", (), "picture")
+    run = finished_run(tmp_path, [samples], source=source)
     for file in (tmp_path / "data").iterdir():
         table = pq.read_table(file)
         plain = table["image"].combine_chunks().field("bytes")
         pq.write_table(table.set_column(0, "picture", plain), file)
-    page = write_report(tmp_path, summary).read_text()
     sizes = []
-    for uri in re.findall(r'src="data:image/png;base64,([^"]+)"', page):
+    for uri in re.findall(r'src="data:image/png;base64,([^"]+)"', page_of(run).html):
         with Image.open(io.BytesIO(base64.b64decode(uri))) as image:
             sizes.append(image.size)
-    assert max(max(size) for size in sizes) == report.THUMBNAIL
-    assert sizes.count((96, 26)) == 2
+    assert len(sizes) == 2 + 6  # one removed image, and three mean spectra with a scale each
+    assert max(max(size) for size in sizes) == plots.THUMBNAIL
+    assert sizes[-2] == thumbnail
 
 
 def test_a_failed_validation_is_in_the_page(tmp_path: Path) -> None:
-    summary = finished_run(tmp_path, [[Sample(CLEAN, png(pictures(1)[0]))]])
-    (tmp_path / "scores" / "part-00000-of-00001.parquet").unlink()
-    assert not validate_run(tmp_path, [1], summary).success
-    text = Page(write_report(tmp_path, summary)).text
+    store, summary = finished_run(tmp_path, [[Sample(CLEAN, png(pictures(1)[0]))]])
+    store.remove("scores/part-00000-of-00001.parquet")
+    assert not validate_run(store, [1], summary).success
+    text = page_of((store, summary)).text
     assert "Failed." in text
     assert "Do not train on this result." in text
     assert "each file is there and has as many rows as it should" in text
 
 
-def per_class(*counts: tuple[int, int]) -> list[dict[str, Any]]:
+def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) -> None:
+    decision = Decision("fdr", 0.002, 59, 7, 0.35, "Of the removed at most 5% are innocent.")
+    policy = PolicyFacts("fdr", None, 0.05)
+    run = finished_run(tmp_path, attacked_set(), policy=policy, decision=decision)
+    text = page_of(run).text
+    assert "Of the removed at most 5% are innocent." in text
+    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "--fdr" in text
+    assert "--max-clean-loss" not in text
+
+
+def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> None:
+    groups = (
+        CalibrationGroupFacts("photographs", 5000, (1, 1), 0.87),
+        CalibrationGroupFacts("drawings", 50, (2, 10_000), None),
+    )
+    calibration = CalibrationFacts("stored", "words", {"1-1 parts": 0.87}, groups)
+    page = page_of(finished_run(tmp_path, attacked_set(), calibration=calibration))
+    assert "0.8700" in page.text
+    assert "2 or more" in page.text
+    assert "out of reach" in page.text
+
+
+# --- Words, classes and drawings ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (("budget", 0.01, 0, 0, 0.0), "No image could be judged."),
+        (("budget", 0.01, 900, 0, 9.0), "No image of this set looked enough like one with"),
+        (("budget", 0.01, 900, 9, 9.0), "On average up to 9 innocent images would be removed"),
+        (("budget", 0.01, 50, 1, 0.5), "On average fewer than one innocent image would be removed"),
+        (
+            ("budget", 0.01, 900, 99, 9.0),
+            "On average up to 9 of the 99 removed images are innocent",
+        ),
+        (
+            ("budget", 0.01, 120, 99, 1.2),
+            "On average up to 2 of the 99 removed images are innocent",
+        ),
+        (("budget", 0.01, 100, 2, 1.0), "On average up to 1 of the 2 removed images is innocent"),
+        (("fdr", 0.001, 900, 20, 1.0), "On average up to 1 of the 20 removed images is innocent"),
+        (("fdr", 0.001, 900, 1, 0.05), "On average fewer than one of the 1 removed image is"),
+        (("fdr", 0.0, 900, 0, 0.0), "No image of this set looked enough like one with"),
+    ],
+)
+def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
+    assert innocents(Decision(*decision, words="")).startswith(words)
+
+
+def test_almost_none_and_almost_all_are_told_from_none_and_all() -> None:
+    shares = (0, 1e-6, 0.0012, 0.5, 0.99999, 1)
+    assert [percent(s) for s in shares] == ["0%", "<0.01%", "0.12%", "50.0%", ">99.9%", "100%"]
+
+
+def per_class(*counts: tuple[int, int]) -> list[ClassCounts]:
     """Classes of so many clean and poisoned samples."""
-    return [
-        {"label": str(i), "name": str(i), "read": c + p, CLEAN: c, POISONED: p, REJECTED: 0}
-        for i, (c, p) in enumerate(counts)
-    ]
+    return [ClassCounts(str(i), str(i), c + p, c, p, 0) for i, (c, p) in enumerate(counts)]
 
 
 def test_classes_are_ranked_by_share_and_only_the_improbable_stands_out() -> None:
     ranked = rank_classes(per_class((990, 10), (1000, 0), (500, 500), (980, 20), (1, 1)), LIMIT)
-    assert [c["label"] for c in ranked] == ["2", "4", "3", "0", "1"]
-    assert [c["label"] for c in ranked if c["stands_out"]] == ["2"]
+    assert [one.counts.label for one in ranked] == ["2", "4", "3", "0", "1"]
+    assert [one.counts.label for one in ranked if one.stands_out] == ["2"]
 
 
 def test_nothing_stands_out_in_a_clean_set_or_where_all_classes_are_alike() -> None:
     rng = np.random.default_rng(0)
     lost = rng.binomial(500, LIMIT, 1000)
     clean = rank_classes(per_class(*((500 - int(n), int(n)) for n in lost)), LIMIT)
-    assert not any(c["stands_out"] for c in clean)
-    assert not any(c["stands_out"] for c in rank_classes(per_class(*[(500, 60)] * 10), LIMIT))
+    assert not any(one.stands_out for one in clean)
+    assert not any(one.stands_out for one in rank_classes(per_class(*[(500, 60)] * 10), LIMIT))
+
+
+def test_a_limit_of_nothing_lets_nothing_stand_out_by_itself() -> None:
+    assert not any(one.stands_out for one in rank_classes(per_class((500, 0), (500, 0)), 0.0))
+    assert not any(one.stands_out for one in rank_classes(per_class((499, 1), (500, 0)), 0.0))
+    assert rank_classes([], 0.0) == []
+
+
+def test_the_histogram_is_drawn_on_a_logarithmic_scale() -> None:
+    histogram = Histogram([0.0, 0.5, 1.0], [1000, 1], [0, 10])
+    drawing = plots.draw_histogram(histogram, {"1 part": 0.9, "2 parts": 0.8, "3 parts": 0.9})
+    assert [(bar.verdict, bar.words.partition(": ")[2]) for bar in drawing.bars] == [
+        (CLEAN, "1,000 kept"),
+        (POISONED, "10 removed"),
+        (CLEAN, "1 kept"),
+    ]
+    tall, middle, short = (bar.height for bar in drawing.bars)
+    assert 0 < short < middle < tall < drawing.bottom - drawing.top
+    assert middle - short == pytest.approx((tall - short) / 3, abs=0.2)
+    assert all(bar.y + bar.height == pytest.approx(drawing.bottom) for bar in drawing.bars)
+    assert [mark.words for mark in drawing.thresholds] == ["0.8", "0.9"]
+    assert [mark.words for mark in drawing.y_ticks] == ["1", "10", "100", "1,000"]
 
 
 # --- In a browser -------------------------------------------------------------------------
 
 
-def opened(page: Path, profile: Path) -> tuple[str, list[str]]:
+def opened(file: Path, profile: Path) -> tuple[str, list[str]]:
     """Open a page in Chromium: its DOM once loaded, and what it asked the network for."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
@@ -392,7 +491,7 @@ def opened(page: Path, profile: Path) -> tuple[str, list[str]]:
             f"--user-data-dir={profile}",
             f"--log-net-log={net_log}",
             "--dump-dom",
-            page.as_uri(),
+            file.as_uri(),
         ],
         capture_output=True,
         text=True,
@@ -404,22 +503,23 @@ def opened(page: Path, profile: Path) -> tuple[str, list[str]]:
     return done.stdout, [url for e in events for url in re.findall(r'"url":"(https?:[^"]+)"', e)]
 
 
-def test_a_browser_draws_all_pictures_and_asks_nobody(attacked: Path, tmp_path: Path) -> None:
-    dom, asked = opened(attacked, tmp_path / "plain")
+def test_a_browser_draws_all_pictures_and_asks_nobody(attacked: Store, tmp_path: Path) -> None:
+    dom, asked = opened(Path(attacked.locate(layout.PAGE)), tmp_path / "plain")
     assert "7 of 60 images removed" in dom
     assert asked == []
     # A copy that is let off the page's own policy counts the pictures that were drawn, and
     # asks a server, to show that this test would notice.
-    page = re.sub(r"<meta http-equiv[^>]*>", "", attacked.read_text())
+    page = Page(attacked)
     probe = (
         "<script>onload = () => document.body.dataset.drawn ="
         "[...document.images].filter(i => i.naturalWidth > 0).length</script>"
         "<link rel=stylesheet href=https://example.invalid/style.css>"
     )
     copy = tmp_path / "probed.html"
-    copy.write_text(page.replace("</body>", f"{probe}</body>"))
+    without_policy = re.sub(r"<meta http-equiv[^>]*>", "", page.html)
+    copy.write_text(without_policy.replace("</body>", f"{probe}</body>"))
     dom, asked = opened(copy, tmp_path / "probed")
-    shown = len(Page(attacked).of("img"))
+    shown = len(page.of("img"))
     assert shown == 2 * 7 + 6
     assert f'data-drawn="{shown}"' in dom
     assert set(asked) == {"https://example.invalid/style.css"}

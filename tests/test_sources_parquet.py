@@ -13,7 +13,7 @@ import pytest
 from datasets import Features, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import rows_of
+from reading import files_of, rows_of
 
 from pipelines.sources import open_source, parquet
 from pipelines.sources.columns import IMAGE_TYPE
@@ -65,10 +65,11 @@ def test_shards_cover_every_row_once(
         pq.write_table(table, root / f"{k}.parquet", row_group_size=group_rows)
         expected += [(f"{k}.parquet#{i}", i, b"%d" % i) for i in range(rows)]
     source = open_source(str(root), shard_rows=shard_rows)
-    found = [(r["sample_id"], r["n"], r["image"]["bytes"]) for r in rows_of(source, batch_rows)]
-    assert found == expected
+    rows = rows_of(source, batch_rows, root.parent / "listing.arrow")
+    assert [(r["sample_id"], r["n"], r["image"]["bytes"]) for r in rows] == expected
+    assert files_of(source) == [sample_id.partition("#")[0] for sample_id, _, _ in expected]
     assert source.rows == len(expected)
-    assert all(isinstance(s, parquet.ParquetShard) and s.rows > 0 for s in source.shards)
+    assert all(shard.rows for shard in source.shards)
 
 
 def test_huge_row_group_is_cut_into_few_shards(table: pa.Table, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_columns_of_all_types_are_kept_in_order(real_images: list[bytes], tmp_pa
     source = open_source(str(tmp_path / "set.parquet"))
     assert source.schema.names == [*columns, "sample_id"]
     assert (source.image_column, source.label_column) == ("photo", "class")
-    batch = next(iter(source.shards[0].read()))
+    batch = next(iter(source.reader.read(source.shards[0]))).batch
     for name, column in columns.items():
         assert batch.schema.field(name).type == column.type
         assert batch.column(name).to_pylist() == column.to_pylist()
@@ -105,7 +106,8 @@ def test_columns_of_all_types_are_kept_in_order(real_images: list[bytes], tmp_pa
 def test_output_is_read_back_by_datasets(table: pa.Table, tmp_path: Path) -> None:
     pq.write_table(table.replace_schema_metadata(), tmp_path / "in.parquet")
     source = open_source(str(tmp_path / "in.parquet"))
-    (batch,) = source.shards[0].read()
+    (samples,) = source.reader.read(source.shards[0])
+    batch = samples.batch
     out = tmp_path / "out" / "in.parquet"
     out.parent.mkdir()
     pq.write_table(pa.Table.from_batches([batch]), out)
@@ -234,7 +236,7 @@ def test_file_that_changes_after_it_was_listed_is_an_error(
     touch(path)
     with pytest.raises(InputError, match=r"set\.parquet: has changed since .* with --overwrite"):
         rows_of(source)
-    assert repr(open_source(str(path)).shards) != repr(source.shards)
+    assert open_source(str(path)).digest() != source.digest()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(InputError, match=r"set\.parquet: cannot be read"):
         rows_of(source)
@@ -257,10 +259,10 @@ def test_text_that_is_not_utf8_is_named(
     pq.write_table(kept.append_column(column, words), tmp_path / "set.parquet")
     source = open_source(str(tmp_path / "set.parquet"), shard_rows=30)
     if not as_dictionary:  # which comes with every batch
-        assert sum(batch.num_rows for batch in source.shards[0].read()) == 30
+        assert sum(map(len, source.reader.read(source.shards[0]))) == 30
     message = rf"set\.parquet: the column {column} is damaged or not UTF-8 \(.*\)$"
     with pytest.raises(InputError, match=message) as caught:
-        list(source.shards[1].read())
+        list(source.reader.read(source.shards[1]))
     assert "\n" not in str(caught.value)
 
 
@@ -294,8 +296,8 @@ peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read
 source = open_source(sys.argv[1], shard_rows=2500)
 before, rows = peak(), 0
 for shard in source.shards:
-    for batch in shard.read():
-        rows += batch.num_rows
+    for samples in source.reader.read(shard):
+        rows += len(samples)
 print(rows, (peak() - before) // 1024)
 """
 

@@ -1,28 +1,40 @@
 """``clean``: write the clean and the poisoned part of a set, and say why."""
 
-import functools
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.judging.calibration import (
-    DEFAULT_DETECTOR,
-    ChosenCalibration,
-    budget,
-    load_detector,
-)
-from pipelines.judging.options import calibrate_apart, judging_options
-from pipelines.judging.score import JudgeStep
-from pipelines.report.page import write_report
-from pipelines.report.validation import Validation, Validator
+from detector.bundled import DEFAULT_DETECTOR
+from pipelines.judging.policies import choose_policy, find_detector
+from pipelines.runs import layout
 from pipelines.runs.cards import write_card
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import write_json
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.output import Output
+from pipelines.runs.store import Store
 from pipelines.sources.base import Source
-from sanitizer.errors import RunError
-from sanitizer.records import CLEAN, POISONED, REJECTED
-from sanitizer.summary import empty_summary, finish_summary, merge
+from sanitizer.policy import Decision
+from sanitizer.records import CLEAN, POISONED
+from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, SourceFacts, Summary
+
+if TYPE_CHECKING:
+    from pipelines.judging.judging import Judging
+    from pipelines.judging.split import Judged
+    from pipelines.report.validation import Validator
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanManifest(Manifest):
+    """The manifest of ``clean``."""
+
+    counts: Counts
+    rejected_by_reason: dict[str, int]  #: the most frequent first
+    detector: str  #: name and digest
+    policy: PolicyFacts
+    decision: Decision
+    threshold: dict[str, float]  #: by the numbers of parts, the score that is flagged above
+    calibration: CalibrationFacts
+    seed: None = None  #: nothing in this job is drawn at random
 
 
 def clean(
@@ -30,17 +42,24 @@ def clean(
     output: str | Path,
     *,
     detector: str = DEFAULT_DETECTOR,
+    policy: str = "budget",
     max_clean_loss: float = 0.01,
+    fdr: float = 0.05,
     trusted: str | Path | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> CleanManifest:
     """Split an image set into clean, poisoned and rejected samples.
 
     Args:
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
-        output: a new or empty directory, or one that holds an unfinished run of the same.
+        output: a new or empty directory, or one that holds an unfinished run of the same; a
+            path, or a URL such as ``s3://bucket/folder``.
         detector: name of a bundled detector, or directory of one.
-        max_clean_loss: the share of clean images that may be lost, above 0, at most 0.5.
+        policy: ``"budget"`` accepts to lose some clean images, ``"fdr"`` some innocent ones
+            among the removed.
+        max_clean_loss: of policy budget, the share of clean images that may be lost, above 0,
+            at most 0.5.
+        fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
@@ -52,100 +71,95 @@ def clean(
             corrupt file, leaves an unfinished run behind, without a manifest.
         RunError: the run failed; what was finished is kept for the next run.
     """
-    chosen, output = Settings(**settings), Path(output)
-    policy = budget(max_clean_loss)
-    loaded = load_detector(detector)
+    chosen, store = Settings(**settings), Store.at(output)
+    decides = choose_policy(policy, max_clean_loss, fdr)
+    address = find_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate_apart(loaded, policy, trusted, output, chosen)
-    validator = Validator()
-    try:
-        return run_job(
-            "clean",
-            source,
-            output,
-            JudgeStep.of(source, detector, calibration, policy, chosen.workers, split=True),
-            judging_options(loaded.identity, policy, trusted, calibration),
-            functools.partial(
-                _finish,
-                source=source,
-                identity=loaded.identity,
-                calibration=calibration,
-                max_clean_loss=max_clean_loss,
-                validator=validator,
-            ),
-            what="cleaning",
+    # Seconds to load, after all that can be refused without them.
+    from pipelines.judging.judging import Judging
+    from pipelines.report.validation import Validator
+
+    judging = Judging.begin(address, decides, trusted, store, chosen)
+    with Validator() as validator:
+        return Job(
+            name="clean",
+            source=source,
+            store=store,
+            passes=judging.passes(source, split=True),
+            options=judging.options(),
+            finish=_Finish(source, judging, validator),
+            manifest=CleanManifest,
             needed_bytes=source.nbytes,
-            settings=chosen,
-        )
-    finally:
-        validator.close()
+        ).run(chosen)
 
 
-def _finish(
-    output: Output,
-    receipts: list[Receipt],
-    *,
-    source: Source,
-    identity: str,
-    calibration: ChosenCalibration,
-    max_clean_loss: float,
-    validator: Validator,
-) -> dict[str, Any]:
-    """Validate what was written, then report on it; the manifest's facts are returned."""
-    merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
-    summary = finish_summary(merged, source.class_names) | {
-        "max_clean_loss": max_clean_loss,
-        "calibration": calibration.facts(max_clean_loss).to_json(),
-        "detector": identity,
-        "source": {
-            "location": source.location,
-            "kind": source.kind,
-            "image_column": source.image_column,
-            "notes": list(source.notes),
-        },
-        "versions": output.plan["versions"],
-    }
-    write_json(output.path / "report" / "summary.json", summary)
-    rows = [r.summary["rows"] for r in receipts]
-    check_valid(output.path, validator.validate(output.path.absolute(), rows, summary))
-    write_report(output.path, summary)
-    counts = summary["counts"]
-    write_card(
-        output.path,
-        receipts,
+@dataclass(frozen=True)
+class _Finish:
+    """Validates what was written, then reports on it."""
+
+    source: Source
+    judging: "Judging"
+    validator: "Validator"
+
+    def __call__(self, output: Output, common: Manifest, made: "Judged") -> CleanManifest:
+        from pipelines.report.page import write_page
+        from pipelines.report.validation import check_valid
+
+        store = output.store
+        summary = self._summary(common, made)
+        store.write_json(layout.SUMMARY, summary.to_json())
+        rows = score_rows(common)
+        check_valid(store, self.validator.validate(store, rows, summary))
+        write_page(store, summary)
+        counts = summary.counts
+        splits = {}
         # load_dataset fails on a split without a row, so an empty one is not announced.
-        [split for split in (CLEAN, POISONED) if counts[split]],
-        "Image set cleaned by freqsan",
-        f"Of {counts['read']:,} images {counts[CLEAN]:,} passed, {counts[POISONED]:,} were "
-        f"removed and {counts[REJECTED]:,} could not be judged (`rejected/`). "
-        "`report/index.html` shows why.",
-        source.schema,
-        source.image_column,
-    )
-    return {
-        "counts": counts,
-        "rejected_by_reason": summary["rejected_by_reason"],
-        "detector": identity,
-        "policy": {"name": "budget", "max_clean_loss": max_clean_loss},
-        "threshold": summary["calibration"]["thresholds"],
-        "calibration": summary["calibration"],
-        "seed": None,  # nothing in this job is drawn at random
-    }
+        if counts.clean:
+            splits[CLEAN] = layout.CLEAN
+        if counts.poisoned:
+            splits[POISONED] = layout.POISONED
+        write_card(
+            store,
+            common.shards,
+            splits,
+            "Image set cleaned by freqsan",
+            f"Of {counts.read:,} images {counts.clean:,} passed, {counts.poisoned:,} were "
+            f"removed and {counts.rejected:,} could not be judged (`rejected/`). "
+            f"`{layout.PAGE}` shows why.",
+            self.source,
+        )
+        return CleanManifest.of(
+            common,
+            counts=counts,
+            rejected_by_reason=summary.rejected_by_reason,
+            detector=summary.detector,
+            policy=summary.policy,
+            decision=summary.decision,
+            threshold=summary.calibration.thresholds,
+            calibration=summary.calibration,
+        )
 
-
-def check_valid(output: Path, validation: Validation) -> None:
-    """Refuse a run whose validation failed.
-
-    Raises:
-        RunError: an expectation failed; ``report/validation.json`` has the whole list.
-    """
-    if not validation.success:
-        raise RunError(
-            f"validation failed: {'; '.join(validation.failures)} "
-            f"(all in {output / 'report' / 'validation.json'}); do not use this output"
+    def _summary(self, common: Manifest, made: "Judged") -> Summary:
+        source, judging, tally = self.source, self.judging, made.tally
+        return Summary(
+            counts=tally.counts(),
+            rejected_by_reason=tally.rejected_by_reason(),
+            per_class=tally.per_class(source.class_names),
+            score_histogram=tally.score_histogram(),
+            policy=PolicyFacts.of(judging.policy),
+            decision=made.decision,
+            calibration=judging.calibration.facts(made.decision.limit),
+            detector=judging.detector.identity,
+            source=SourceFacts(source.location, source.kind, source.notes, source.image_column),
+            versions=common.versions,
         )
 
 
-def read_summary(output: Path) -> dict[str, Any]:
-    """The summary of a finished run."""
-    return dict(json.loads((output / "report" / "summary.json").read_text(encoding="utf-8")))
+def score_rows(manifest: Manifest) -> list[int]:
+    """How many samples each shard holds, by its score rows."""
+    return [
+        facts.rows
+        for shard in manifest.shards
+        for name, facts in shard.files.items()
+        if name.startswith(layout.SCORES.prefix)
+    ]

@@ -11,16 +11,15 @@ from attacks import crafting
 from attacks.tools.artefacts import SUFFIX
 from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
-from pipelines.batches import encoded_images
 from pipelines.poisoning.labels import read_labels
 from pipelines.proof.following import follow
-from pipelines.proof.selection import Part, sizes
+from pipelines.proof.selection import HashRange, image_sizes
 from pipelines.proof.views import Views, victim_size
 from pipelines.runs.guards import check_file, check_outside
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
-from pipelines.sources.columns import SAMPLE_ID
+from pipelines.sources.columns import SAMPLE_ID, encoded_images
 from sanitizer.errors import InputError
 
 #: About so many images are used at most, chosen by a hash of their ids.
@@ -69,7 +68,9 @@ def craft(
         )
     batches = list(_chosen(source, chosen.quiet))
     found = {
-        size for batch in batches for size in sizes(encoded_images(batch, source.image_column))
+        size
+        for batch in batches
+        for size in image_sizes(encoded_images(batch, source.image_column))
     }
     views = Views(
         victim_size(sorted(found)), labels.values, source.image_column, str(source.label_column)
@@ -108,14 +109,14 @@ def _checked(attack: str, classifier: str | None) -> Victim | None:
 
 def _chosen(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
     """The chosen rows of a set, still encoded."""
-    part = Part(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
+    selected = HashRange(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
     progress = Progress("reading", quiet=quiet)
     progress.start(total=source.rows)
     taken = 0
     for shard in source.shards:
         for batch in shard.read():
             ids = batch.column(batch.schema.get_field_index(SAMPLE_ID)).to_pylist()
-            kept = batch.filter(pa.array([i in part for i in ids], pa.bool_()))
+            kept = batch.filter(pa.array([i in selected for i in ids], pa.bool_()))
             progress.advance(batch.num_rows)
             taken += kept.num_rows
             yield kept

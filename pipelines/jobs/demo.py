@@ -7,14 +7,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.jobs.clean import clean
+from pipelines.jobs.clean import CleanManifest, clean
+from pipelines.runs import layout
+from pipelines.runs.layout import ShardedFile
+from pipelines.runs.store import Store
+from sanitizer.record import Record
 
 #: 1,000 real images, some with a trigger; see pipelines/sample/README.md.
 SAMPLE = resources.files("pipelines") / "sample" / "caltech101_random_patch.parquet"
 
 
 @dataclass(frozen=True)
-class Truth:
+class Truth(Record):
     """How the verdicts compare with what is known of the sample."""
 
     triggers: int  #: images that carry the trigger
@@ -23,18 +27,24 @@ class Truth:
     lost: int  #: of them, removed
 
 
-def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[dict[str, Any], Truth]:
+def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanManifest, Truth]:
     """Clean the bundled sample; returns the manifest and the comparison with the truth."""
     manifest = clean(str(SAMPLE), output, **settings)
-    rows = {
-        split: [
-            value
-            for file in sorted(Path(output, "data").glob(f"{split}-*.parquet"))
-            for value in pq.read_table(file, columns=["is_poisoned"])["is_poisoned"].to_pylist()
-        ]
-        for split in ("clean", "poisoned")
-    }
-    found, missed = sum(rows["poisoned"]), sum(rows["clean"])
-    innocent = sum(map(len, rows.values())) - found - missed
-    truth = Truth(found + missed, found, innocent, len(rows["poisoned"]) - found)
+    store = Store.at(output)
+    removed, kept = (_poisoned(store, split) for split in (layout.POISONED, layout.CLEAN))
+    truth = Truth(
+        triggers=sum(removed) + sum(kept),
+        found=sum(removed),
+        innocent=len(removed) + len(kept) - sum(removed) - sum(kept),
+        lost=len(removed) - sum(removed),
+    )
     return manifest, truth
+
+
+def _poisoned(store: Store, split: ShardedFile) -> list[bool]:
+    """Of each sample of a split, whether it truly carries the trigger."""
+    values: list[bool] = []
+    for name in store.names(split.folder, split.pattern.rpartition("/")[2]):
+        with store.open(name) as file:
+            values += pq.read_table(file, columns=["is_poisoned"])["is_poisoned"].to_pylist()
+    return values

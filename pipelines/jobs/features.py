@@ -1,23 +1,55 @@
 """``features``: the DCT features that the detector sees, to Parquet, in batches."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from detector.bundled import DEFAULT, find
-from detector.inputs import Tiles
-from detector.storage import load_card
-from pipelines.batches import encoded_images, map_in_order
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import ShardFiles
-from pipelines.sources.base import Shard
+from detector.bundled import DEFAULT_DETECTOR
+from detector.inputs import Prepared, Tiles
+from pipelines.jobs.ingest import NoOptions
+from pipelines.judging.policies import detector_inputs
+from pipelines.runs import layout
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.output import Output
+from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Samples, Source
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.dct import dct2
+from sanitizer.record import Record
 from sanitizer.records import REJECT_SCHEMA
+
+
+@dataclass(frozen=True)
+class FeatureCounts(Record):
+    """What a run of ``features`` amounts to."""
+
+    read: int = 0  #: samples
+    tiles: int = 0  #: rows of features
+    rejected: int = 0  #: samples that cannot be judged
+
+
+@dataclass(frozen=True)
+class FeatureTally(Record):
+    """What a shard of ``features`` counts."""
+
+    tiles: int
+    reject_kinds: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureManifest(Manifest):
+    """The manifest of ``features``."""
+
+    counts: FeatureCounts
+    rejected_by_reason: dict[str, int]
 
 
 def feature_schema(inputs: Tiles) -> pa.Schema:
@@ -31,89 +63,106 @@ def feature_schema(inputs: Tiles) -> pa.Schema:
     )
 
 
-def feature_batches(
-    batch: pa.RecordBatch, source: str, image_column: str, inputs: Tiles
-) -> tuple[pa.RecordBatch, pa.RecordBatch, list[str]]:
-    """Features of a batch of images, rejects, and the rejects' kinds."""
-    data = encoded_images(batch, image_column)
-    prepared = [inputs.prepare(d) for d in data]
-    ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
-    tiles = [
-        (i, t, p.parts[t])
-        for i, p in zip(ids, prepared, strict=True)
-        if p.parts is not None
-        for t in range(len(p.parts))
-    ]
-    schema = feature_schema(inputs)
-    values = dct2(np.stack([t[2] for t in tiles])) if tiles else np.zeros(0, np.float32)
-    features = pa.RecordBatch.from_arrays(
-        [
-            pa.array([t[0] for t in tiles], pa.string()),
-            pa.array([t[1] for t in tiles], pa.int32()),
-            pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 3 * inputs.side**2),
-        ],
-        schema=schema,
-    )
-    failed = [(i, d, p.error) for i, d, p in zip(ids, data, prepared, strict=True) if p.error]
-    rejects = pa.RecordBatch.from_pylist(
-        [{"sample_id": i, "source": source, "bytes": d, "reason": str(e)} for i, d, e in failed],
-        schema=REJECT_SCHEMA,
-    )
-    return features, rejects, [e.kind for _, _, e in failed]
-
-
 @dataclass
 class FeatureStep:
     """Write a shard's features, and its rejects."""
 
     image_column: str
     inputs: Tiles
-    workers: int
 
-    def setup(self) -> None:
+    def setup(self, workers: int) -> None:
         pass
 
-    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
-        features = files.open("features/part", feature_schema(self.inputs))
-        rejected = files.open("rejected/part", REJECT_SCHEMA)
+    def run(self, task: ShardTask) -> tuple[int, FeatureTally]:
+        features = task.open(layout.FEATURES, feature_schema(self.inputs))
+        rejects = task.open(layout.REJECTED, REJECT_SCHEMA)
         rows, kinds = 0, Counter[str]()
-
-        def work(batch: pa.RecordBatch) -> tuple[int, pa.RecordBatch, pa.RecordBatch, list[str]]:
-            return batch.num_rows, *feature_batches(
-                batch, shard.source, self.image_column, self.inputs
-            )
-
-        for count, written, rejects, reject_kinds in map_in_order(work, shard.read(), self.workers):
-            features.write(written)
-            rejected.write(rejects)
-            rows += count
+        for batch, rejected, reject_kinds, count in task.map(self.transform):
+            features.write(batch)
+            rejects.write(rejected)
             kinds.update(reject_kinds)
-        files.finish()
-        return {"rows": rows, "tiles": features.rows, "rejected": dict(sorted(kinds.items()))}
+            rows += count
+        task.finish()
+        return rows, FeatureTally(features.rows, dict(sorted(kinds.items())))
+
+    def transform(self, samples: Samples) -> tuple[pa.RecordBatch, pa.RecordBatch, list[str], int]:
+        """Features of a batch of images, rejects, the rejects' kinds, and the number of rows."""
+        encoded = encoded_images(samples.batch, self.image_column)
+        prepared = [self.inputs.prepare(data) for data in encoded]
+        ids = sample_ids(samples.batch)
+        rejected = [
+            (
+                {"sample_id": sample_id, "source": file, "bytes": data, "reason": str(image.error)},
+                image.error.kind,
+            )
+            for sample_id, file, data, image in zip(
+                ids, samples.files, encoded, prepared, strict=True
+            )
+            if image.error is not None
+        ]
+        rejects = pa.RecordBatch.from_pylist([row for row, _ in rejected], schema=REJECT_SCHEMA)
+        return self._features(ids, prepared), rejects, [kind for _, kind in rejected], len(ids)
+
+    def _features(self, ids: list[str], prepared: list[Prepared]) -> pa.RecordBatch:
+        def tiles() -> Iterator[tuple[str, int, np.ndarray]]:
+            for sample_id, image in zip(ids, prepared, strict=True):
+                for number, tile in enumerate(image.parts if image.parts is not None else ()):
+                    yield sample_id, number, tile
+
+        rows = list(tiles())
+        values = dct2(np.stack([row[2] for row in rows])) if rows else np.zeros(0, np.float32)
+        schema = feature_schema(self.inputs)
+        size = schema.field("dct").type.list_size
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array([row[0] for row in rows], pa.string()),
+                pa.array([row[1] for row in rows], pa.int32()),
+                pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size),
+            ],
+            schema=schema,
+        )
 
 
-def features(input: str | Path, output: str | Path, **settings: Any) -> dict[str, Any]:
+@dataclass
+class FeaturePass(Pass[None, FeatureTally, tuple[int, FeatureTally]]):
+    """Transform all images."""
+
+    name: ClassVar[str] = "features"
+    counts: ClassVar[type[Record]] = FeatureTally
+
+    source: Source
+    inputs: Tiles
+    doing: str = "transforming"
+
+    def step(self, given: None) -> Step[FeatureTally]:
+        return FeatureStep(self.source.image_column, self.inputs)
+
+    def merge(self, given: None, finished: Finished[FeatureTally]) -> tuple[int, FeatureTally]:
+        kinds = Counter[str]()
+        for tally in finished.counts:
+            kinds.update(tally.reject_kinds)
+        tiles = sum(tally.tiles for tally in finished.counts)
+        return finished.rows, FeatureTally(tiles, dict(sorted(kinds.items())))
+
+
+def features(input: str | Path, output: str | Path, **settings: Any) -> FeatureManifest:
     """Write the DCT coefficients of every image's tiles; arguments and errors as for ``ingest``."""
     chosen = Settings(**settings)
     source = chosen.open(input)
-    card, _ = load_card(find(DEFAULT))
 
-    def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
-        kinds = sum((Counter(r.summary["rejected"]) for r in receipts), Counter[str]())
-        counts = {
-            "read": sum(r.summary["rows"] for r in receipts),
-            "tiles": sum(r.summary["tiles"] for r in receipts),
-            "rejected": kinds.total(),
-        }
-        return {"counts": counts, "rejected_by_reason": dict(sorted(kinds.items()))}
+    def finish(
+        written: Output, common: Manifest, made: tuple[int, FeatureTally]
+    ) -> FeatureManifest:
+        rows, tally = made
+        counts = FeatureCounts(rows, tally.tiles, sum(tally.reject_kinds.values()))
+        return FeatureManifest.of(common, counts=counts, rejected_by_reason=tally.reject_kinds)
 
-    return run_job(
-        "features",
-        source,
-        Path(output),
-        FeatureStep(source.image_column, card.inputs, chosen.workers),
-        {},
-        finish,
-        what="transforming",
-        settings=chosen,
-    )
+    return Job(
+        name="features",
+        source=source,
+        store=Store.at(output),
+        passes=[FeaturePass(source, detector_inputs(DEFAULT_DETECTOR))],
+        options=NoOptions(),
+        finish=finish,
+        manifest=FeatureManifest,
+    ).run(chosen)

@@ -2,35 +2,76 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from pipelines.runs import layout
 from pipelines.runs.cards import write_card
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import ShardFiles
-from pipelines.sources.base import Shard
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.output import Output
+from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Source
+from sanitizer.record import Record
+
+
+@dataclass(frozen=True)
+class IngestCounts(Record):
+    """Samples of a run of ``ingest``."""
+
+    read: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestManifest(Manifest):
+    """The manifest of ``ingest``."""
+
+    counts: IngestCounts
+
+
+@dataclass(frozen=True)
+class NoOptions(Record):
+    """Nothing that a user chooses changes the result."""
 
 
 @dataclass
-class IngestStep:
+class CopyStep:
     """Copy a shard's rows to ``data/train-…``."""
 
     schema: pa.Schema
 
-    def setup(self) -> None:
+    def setup(self, workers: int) -> None:
         pass
 
-    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
-        part = files.open("data/train", self.schema)
-        for batch in shard.read():
-            part.write(batch)
-        files.finish()
-        return {"rows": part.rows}
+    def run(self, task: ShardTask) -> tuple[int, IngestCounts]:
+        writer = task.open(layout.TRAIN, self.schema)
+        for samples in task.samples():
+            writer.write(samples.batch)
+        task.finish()
+        return writer.rows, IngestCounts(writer.rows)
 
 
-def ingest(input: str | Path, output: str | Path, **settings: Any) -> dict[str, Any]:
+@dataclass
+class CopyPass(Pass[None, IngestCounts, int]):
+    """Copy all rows; makes their number."""
+
+    name: ClassVar[str] = "copy"
+    counts: ClassVar[type[Record]] = IngestCounts
+
+    source: Source
+    doing: str = "reading"
+
+    def step(self, given: None) -> Step[IngestCounts]:
+        return CopyStep(self.source.schema)
+
+    def merge(self, given: None, finished: Finished[IngestCounts]) -> int:
+        return finished.rows
+
+
+def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestManifest:
     """Copy an image set to Parquet shards that ``load_dataset`` and ``clean`` read.
 
     Args:
@@ -48,29 +89,24 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> dict[str, 
     chosen = Settings(**settings)
     source = chosen.open(input)
 
-    def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
-        rows = sum(r.summary["rows"] for r in receipts)
-        text = f"{rows:,} images from {source.kind}, with a stable `sample_id` each."
-        splits = ("train",) if rows else ()
+    def finish(written: Output, common: Manifest, made: int) -> IngestManifest:
         write_card(
-            written.path,
-            receipts,
-            splits,
+            written.store,
+            common.shards,
+            {"train": layout.TRAIN} if made else {},
             "Image set read by freqsan",
-            text,
-            source.schema,
-            source.image_column,
+            f"{made:,} images from {source.kind}, with a stable `sample_id` each.",
+            source,
         )
-        return {"counts": {"read": rows}}
+        return IngestManifest.of(common, counts=IngestCounts(made))
 
-    return run_job(
-        "ingest",
-        source,
-        Path(output),
-        IngestStep(source.schema),
-        {},
-        finish,
-        what="reading",
+    return Job(
+        name="ingest",
+        source=source,
+        store=Store.at(output),
+        passes=[CopyPass(source)],
+        options=NoOptions(),
+        finish=finish,
+        manifest=IngestManifest,
         needed_bytes=source.nbytes,
-        settings=chosen,
-    )
+    ).run(chosen)

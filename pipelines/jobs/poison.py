@@ -1,51 +1,49 @@
 """``poison``: put a trigger on part of a set, with the truth beside it, to evaluate by."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attacks import Attack
 from pipelines.batches import map_in_order
-from pipelines.poisoning.encoding import Encoding
-from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
-from pipelines.poisoning.poison import Poisoning, poison_batch, poisoned_schema
-from pipelines.poisoning.triggers import fingerprint, load_attack, settings_of
+from pipelines.poisoning.facts import AttackFacts, PoisonFacts, PoisonTally
+from pipelines.poisoning.labels import Label, Labels, read_labels
+from pipelines.poisoning.poison import poison_batch
+from pipelines.poisoning.recipe import Recipe
+from pipelines.poisoning.request import PoisonRequest, PoisonSettings
+from pipelines.poisoning.triggers import fingerprint
+from pipelines.poisoning.words import describe
 from pipelines.runs.cards import write_card
 from pipelines.runs.guards import check_outside, check_picture
 from pipelines.runs.job import Settings, run_job
 from pipelines.runs.output import Output, Receipt
 from pipelines.runs.shards import ShardFiles
 from pipelines.sources.base import Shard, Source
-from pipelines.sources.files import count_of
 from sanitizer.errors import InputError, RunError
-
-#: The counts of a manifest.
-COUNTS = ("read", "eligible", "poisoned", "covers", "unlabelled", "undecodable")
+from sanitizer.files import write_atomically
 
 
 @dataclass
 class PoisonStep:
     """Write a shard's rows to ``data/train-…``, the chosen ones with the trigger."""
 
-    plan: Poisoning
+    recipe: Recipe
     workers: int
 
     def setup(self) -> None:
         pass
 
     def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
-        part = files.open("data/train", self.plan.schema)
-        counts, undecodable = Counter[str](), Counter[str]()
-        work = partial(poison_batch, self.plan)
-        for done in map_in_order(work, shard.read(), self.workers):
-            part.write(done.batch)
-            counts.update(done.counts)
-            undecodable.update(done.undecodable)
+        part = files.open("data/train", self.recipe.schema)
+        tallies = []
+        for poisoned in map_in_order(
+            partial(poison_batch, self.recipe), shard.read(), self.workers
+        ):
+            part.write(poisoned.batch)
+            tallies.append(poisoned.tally)
         files.finish()
-        return {"rows": part.rows, "counts": counts, "undecodable": undecodable}
+        return {"rows": part.rows, **PoisonTally.total(tallies).to_json()}
 
 
 def poison(
@@ -96,70 +94,38 @@ def poison(
         RunError: the run failed; what was finished is kept for the next run.
     """
     chosen, output = Settings(**settings), Path(output)
-    trigger = load_attack(attack, attack_settings)
-    check_rates(rate, trigger)
-    aim = Aim(target_label, trigger.clean_label if clean_label is None else clean_label, all_to_all)
-    encoding = Encoding(encode)
-    if preview is not None:
-        check_picture(Path(preview), output)
-    source = chosen.open(input)
-    if preview is not None:
-        check_outside(Path(preview), source.root, output / "data")
-    labels = read_labels(source, quiet=chosen.quiet)
-    target = aim.target(labels, trigger)
-    plan = Poisoning(
-        name=attack,
-        attack=trigger,
+    request = PoisonRequest.checked(
+        attack=attack,
+        attack_settings=attack_settings,
         rate=rate,
-        seed=seed,
-        labels=frozenset(labels.values),
-        new_label=aim.new_labels(labels, target),
-        encoding=encoding,
-        image_column=source.image_column,
-        label_column=str(source.label_column),
-        schema=poisoned_schema(source),
+        target_label=target_label,
+        clean_label=clean_label,
+        all_to_all=all_to_all,
+        encode=encode,
     )
-    options = {
-        "attack": attack,
-        "attack_settings": settings_of(trigger),
-        "attack_sha256": fingerprint(trigger),
-        "rate": rate,
-        "target_label": target,
-        "seed": seed,
-        "clean_label": aim.clean_label,
-        "all_to_all": all_to_all,
-        "encode": encode,
-    }
+    picture = None if preview is None else Path(preview)
+    if picture is not None:
+        check_picture(picture, output)
+    source = chosen.open(input)
+    if picture is not None:
+        check_outside(picture, source.root, output / "data")
+    labels = read_labels(source, quiet=chosen.quiet)
+    settled = request.settled(labels)
+    recipe = request.recipe(source, labels, settled.target_label, seed)
     manifest = run_job(
         "poison",
         source,
         output,
-        PoisonStep(plan, chosen.workers),
-        options,
-        partial(_finish, source=source, plan=plan, labels=labels, options=options),
+        PoisonStep(recipe, chosen.workers),
+        settled.to_json() | {"attack_sha256": fingerprint(request.attack), "seed": seed},
+        partial(_finish, source=source, recipe=recipe, labels=labels, settled=settled),
         what="poisoning",
         needed_bytes=source.nbytes,
         settings=chosen,
     )
-    if preview is not None:
-        _draw(Path(preview), source, plan, labels, encode)
+    if picture is not None:
+        _draw(picture, source, recipe, labels)
     return manifest
-
-
-def check_rates(rate: float, attack: Attack) -> None:
-    """Refuse a rate that is none, or that leaves no room for the attack's cover samples.
-
-    Raises:
-        InputError: so it is.
-    """
-    if not 0 < rate <= 1:
-        raise InputError(f"rate: expected above 0, at most 1, got {rate:g}")
-    covers = rate * attack.cover_ratio
-    if covers > 1 - rate:
-        raise InputError(
-            f"rate {rate:g} and {attack.cover_ratio:g} cover samples for each poisoned one are "
-            f"more than the whole set; give a rate of {1 / (1 + attack.cover_ratio):.3g} or less"
-        )
 
 
 def _finish(
@@ -167,76 +133,33 @@ def _finish(
     receipts: list[Receipt],
     *,
     source: Source,
-    plan: Poisoning,
+    recipe: Recipe,
     labels: Labels,
-    options: dict[str, Any],
+    settled: PoisonSettings,
 ) -> dict[str, Any]:
     """Write the card; the manifest's facts are returned."""
-    total, undecodable = (
-        sum((Counter(r.summary[name]) for r in receipts), Counter[str]())
-        for name in ("counts", "undecodable")
-    )
-    counts = {name: total[name] for name in COUNTS}
-    words = describe(counts, undecodable, labels, options)
+    tally = PoisonTally.total(PoisonTally.from_json(r.summary) for r in receipts)
+    attack = AttackFacts(recipe.attack.title, recipe.attack.source)
+    words = describe(tally, labels, settled)
     write_card(
         output.path,
         receipts,
-        ("train",) if counts["read"] else (),
+        ("train",) if tally.counts.read else (),
         "Image set poisoned by freqsan, to evaluate defences",
-        f"{' '.join(words)}\n\nTrigger: {plan.attack.title}. {plan.attack.source}.",
-        plan.schema,
+        f"{' '.join(words)}\n\nTrigger: {attack.title}. {attack.source}.",
+        recipe.schema,
         source.image_column,
     )
-    return {
-        "counts": counts,
-        "undecodable_by_reason": dict(sorted(undecodable.items())),
-        "words": words,
-        "attack": {"title": plan.attack.title, "source": plan.attack.source},
-        "seed": plan.seed,
-    }
+    return PoisonFacts(tally.counts, tally.undecodable, words, attack, recipe.seed).to_json()
 
 
-def describe(
-    counts: Mapping[str, int],
-    undecodable: Mapping[str, int],
-    labels: Labels,
-    options: Mapping[str, Any],
-) -> list[str]:
-    """What was done to a set, in sentences."""
-    target = None if options["all_to_all"] else labels.said(options["target_label"])
-    among = count_of(counts["eligible"], "image")
-    if options["clean_label"]:
-        among += f" of class {target}"
-        now = "all labels are as they were"
-    else:
-        now = f"they are labelled {target or 'as the next class'} now"
-    share = f"{counts['poisoned'] / max(counts['read'], 1):.1%} of the set"
-    words = [
-        f"Poisoned {counts['poisoned']:,} of {among} ({share}) with {options['attack']}; {now}."
-    ]
-    if counts["covers"]:
-        covers = count_of(counts["covers"], "cover image")
-        words.append(f"Put it on {covers} too, with the true labels.")
-    if counts["unlabelled"]:
-        words.append(f"Left {count_of(counts['unlabelled'], 'image')} without a label alone.")
-    if undecodable:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(undecodable.items()))
-        chosen = count_of(counts["undecodable"], "chosen image")
-        words.append(f"Left {chosen} alone that cannot be decoded: {kinds}.")
-    return words
+def _draw(picture: Path, source: Source, recipe: Recipe, labels: Labels) -> None:
+    from pipelines.poisoning.preview import preview  # scipy and matplotlib, only when asked for
 
-
-def _draw(path: Path, source: Source, plan: Poisoning, labels: Labels, encode: str) -> None:
-    from pipelines.poisoning import preview as pictures  # scipy and matplotlib, only when asked for
-
-    found = pictures.pairs(source, plan, labels.names)
-    if not found:
-        raise InputError(f"no image was poisoned, so there is nothing to draw in {path}")
-    told = ", ".join(f"{k} {v}" for k, v in settings_of(plan.attack).items())
-    title = f"{plan.attack.title}{f' ({told})' if told else ''}"
-    name = Path(source.location).name or source.location
-    encoded = "as they came" if encode == "keep" else f"as {encode}"
+    png = preview(source, recipe, labels.names)
+    if png is None:
+        raise InputError(f"no image was poisoned, so there is nothing to draw in {picture}")
     try:
-        pictures.draw(found, path, title, f"{name}, encoded {encoded}")
+        write_atomically(picture, png)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise RunError(f"{picture}: cannot be written ({error.strerror or error})") from error

@@ -2,44 +2,38 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attacks import Attack
 from attacks.victims.network import VictimSettings
 from attacks.victims.training import VICTIMS
-from pipelines.jobs.poison import check_rates
-from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, load_detector
+from pipelines.jobs.clean import clean
+from pipelines.jobs.poison import poison
+from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
 from pipelines.judging.options import calibrate_apart, judging_options
-from pipelines.poisoning.encoding import Encoding
-from pipelines.poisoning.labels import Aim, Label, Labels, read_labels
-from pipelines.poisoning.poison import poisoned_schema
-from pipelines.poisoning.triggers import fingerprint, load_attack, settings_of
-from pipelines.proof.figure import draw
-from pipelines.proof.run import Plan, run
+from pipelines.judging.serving import reject
+from pipelines.poisoning.facts import PoisonCounts
+from pipelines.poisoning.labels import Label
+from pipelines.poisoning.request import PoisonRequest, PoisonSettings
+from pipelines.poisoning.triggers import fingerprint
+from pipelines.proof.drawing import draw
+from pipelines.proof.records import Proof
 from pipelines.proof.sets import Sets
-from pipelines.proof.tables import markdown, verdict
-from pipelines.proof.trial import AtTest, Trial, load_trial
-from pipelines.proof.views import Views, victim_size
-from pipelines.proof.words import notes, title
+from pipelines.proof.tables import page
+from pipelines.proof.task import ProofTask
+from pipelines.proof.tools import Cleaned, Tools
 from pipelines.runs.guards import check_output
 from pipelines.runs.job import Settings
 from pipelines.runs.output import Output, make_plan
 from pipelines.runs.progress import Progress
 from pipelines.runs.shards import write_json
-from pipelines.runs.threads import share_cores
-from pipelines.sources.base import Source
 from sanitizer.errors import InputError, RunError
+from sanitizer.files import write_atomically
 
 #: What lies in OUTPUT: the result, its page, its picture, and all that the runs wrote.
 RESULT, PAGE, PICTURE, WORK = "proof.json", "proof.md", "proof.png", "proof"
-
-#: Fewer images than this tell nothing about a victim.
-MIN_TEST = 20
-
-#: Test images that are drawn before and after the trigger.
-DRAWN = 8
 
 
 def prove(
@@ -62,7 +56,7 @@ def prove(
     trusted: str | Path | None = None,
     output: str | Path = "freqsan-proof",
     **settings: Any,
-) -> dict[str, Any]:
+) -> Proof:
     """Attack a classifier trained on a set, clean the set, attack again.
 
     In each run the part of the set that is trained on is poisoned and cleaned, and a victim is
@@ -83,177 +77,96 @@ def prove(
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
-        The proof, as written to ``output/proof.json``: ``title``, ``verdict``, ``notes``,
-        ``attack``, ``victim``, ``detector``, and ``runs``, see :mod:`pipelines.proof.tables`.
+        The proof, as written to ``output/proof.json``.
 
     Raises:
         InputError: bad usage or input.
         RunError: a run failed; what was finished is kept for the next call.
     """
     chosen, folder = Settings(**settings), Path(output)
-    trigger = load_attack(attack, attack_settings)
-    check_rates(rate, trigger)
-    aim = Aim(target_label, trigger.clean_label if clean_label is None else clean_label, all_to_all)
-    encoding, network = Encoding(encode), replace(_network(victim), flip=flip)
-    if runs < 1:
-        raise InputError(f"runs: expected 1 or more, got {runs}")
-    if seed < 0:
-        raise InputError(f"seed: expected 0 or more, got {seed}")
-    policy = budget(max_clean_loss)
+    request = PoisonRequest.checked(
+        attack=attack,
+        attack_settings=attack_settings,
+        rate=rate,
+        target_label=target_label,
+        clean_label=clean_label,
+        all_to_all=all_to_all,
+        encode=encode,
+    )
+    network, seeds = replace(_victim(victim), flip=flip), _seeds(seed, runs)
     loaded = load_detector(detector)
     check_output(folder)
     sets = Sets.open(input, test, folder, chosen)
-    labels = read_labels(sets.source, quiet=chosen.quiet)
-    sets.check_classes(labels)
-    if len(labels.values) < 2:
-        raise InputError(f"{sets.source.location} has a single class, expected two or more")
-    calibration = calibrate_apart(loaded, policy, trusted, folder, chosen)
-    poisoning = {
-        "attack": attack,
-        "attack_settings": settings_of(trigger),
-        "rate": rate,
-        "target_label": aim.target(labels, trigger),
-        "clean_label": aim.clean_label,
-        "all_to_all": all_to_all,
-        "encode": encode,
-    }
-    task = _Task(
+    poisoning = request.settled(sets.labels())
+    calibration = calibrate_apart(loaded, max_clean_loss, trusted, folder, chosen)
+    judging = {"detector": detector, "max_clean_loss": max_clean_loss, "trusted": trusted}
+    task = ProofTask(
         sets=sets,
+        request=request,
         poisoning=poisoning,
-        attack=trigger,
-        encoding=encoding,
         victim=network,
-        judging={"detector": detector, "max_clean_loss": max_clean_loss, "trusted": trusted},
-        seeds=range(seed, seed + runs),
-        identity=loaded.identity,
+        tools=_tools(poisoning, judging, sets.within(sets.source)),
+        seeds=seeds,
+        detector=loaded.identity,
         calibration=calibration.words,
     )
     options = {
-        **poisoning,
-        "attack_sha256": fingerprint(trigger),
+        **poisoning.to_json(),
+        "attack_sha256": fingerprint(request.attack),
         "seed": seed,
         "runs": runs,
         "victim": asdict(network),
-        **sets.described(),
-        **judging_options(loaded.identity, policy, trusted, calibration),
+        **sets.test_options(),
+        **judging_options(loaded.identity, max_clean_loss, trusted, calibration),
     }
-    return _written(task, Output(folder, make_plan("prove", sets.source, options)))
+    return _proved(task, Output(folder, make_plan("prove", sets.source, options)))
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What is asked for, checked."""
-
-    sets: Sets
-    poisoning: dict[str, Any]  #: arguments of ``poison`` beside the seed
-    attack: Attack
-    encoding: Encoding
-    victim: VictimSettings
-    judging: Mapping[str, Any]  #: arguments of ``clean`` and of ``reject``
-    seeds: range
-    identity: str  #: of the detector
-    calibration: str  #: what calibrates it, in words
-
-    def prove(self, folder: Path) -> None:
-        """Do all runs and write what came out."""
-        train, test = self.sets.select(folder / WORK, self.victim.max_images)
-        labels = read_labels(train.source, quiet=self.sets.settings.quiet)
-        views = Views(
-            victim_size([*train.sizes, *test.sizes]),
-            labels.values,
-            train.source.image_column,
-            str(train.source.label_column),
-        )
-        trial = self._trial(test.source, labels, views)
-        plan = Plan(
-            folder=folder / WORK,
-            poisoning=self.poisoning,
-            judging=self.judging,
-            victim=self.victim,
-            views=views,
-            trial=trial,
-            settings=self.sets.within(self.sets.source),
-        )
-        runs = [run(plan, seed) for seed in self.seeds]
-        proof = self._described(runs, views) | {
-            "notes": [
-                *notes(self.poisoning, labels, self.victim, views, trial, len(runs)),
-                self.calibration,
-            ]
-        }
-        write_json(folder / RESULT, proof)
-        (folder / PAGE).write_text(markdown(proof, PICTURE), encoding="utf-8")
-        draw(runs, trial.pictures(DRAWN), proof["title"], folder / PICTURE)
-
-    def _described(self, runs: list[dict[str, Any]], views: Views) -> dict[str, Any]:
-        about = {"title": self.attack.title, "source": self.attack.source}
-        seen = {"size": list(views.size), "resized": views.resized}
-        return {
-            "title": title(self.attack, self.poisoning, self.sets.source),
-            "verdict": verdict(runs),
-            "attack": about | self.poisoning,
-            "victim": asdict(self.victim) | seen,
-            "detector": self.identity,
-            "runs": runs,
-        }
-
-    def _trial(self, source: Source, labels: Labels, views: Views) -> Trial:
-        """Test images with and without the trigger.
-
-        Raises:
-            InputError: there are too few.
-        """
-        settings = self.sets.settings
-        plan = AtTest(
-            name=self.poisoning["attack"],
-            attack=self.attack,
-            rate=1.0,
-            seed=0,
-            labels=frozenset(labels.values),
-            new_label=self._misled(labels),
-            encoding=self.encoding,
-            image_column=source.image_column,
-            label_column=str(source.label_column),
-            schema=poisoned_schema(source),
-        )
-        share_cores(settings.workers)
-        own = replace(views, image_column=plan.image_column, label_column=plan.label_column)
-        trial = load_trial(
-            source, own, plan, self.judging, workers=settings.workers, quiet=settings.quiet
-        )
-        found = len(trial.triggered.answers)
-        if found < MIN_TEST:
-            raise InputError(
-                f"{found:,} test images can be triggered: they decode and have a label of the "
-                f"training images that is not the target; expected at least {MIN_TEST}"
-            )
-        return trial
-
-    def _misled(self, labels: Labels) -> dict[Label, Label]:
-        """What the attacker wants test images to be called, by their label."""
-        target = self.poisoning["target_label"]
-        aim = Aim(target, clean_label=False, all_to_all=self.poisoning["all_to_all"])
-        return {old: new for old, new in aim.new_labels(labels, target).items() if old != new}
-
-
-def _network(name: str) -> VictimSettings:
+def _victim(name: str) -> VictimSettings:
     if name not in VICTIMS:
         raise InputError(f"no victim {name!r}, known: {', '.join(VICTIMS)}")
     return VICTIMS[name]
 
 
-def _written(task: _Task, output: Output) -> dict[str, Any]:
+def _seeds(first: int, runs: int) -> range:
+    if runs < 1:
+        raise InputError(f"runs: expected 1 or more, got {runs}")
+    if first < 0:
+        raise InputError(f"seed: expected 0 or more, got {first}")
+    return range(first, first + runs)
+
+
+def _tools(poisoning: PoisonSettings, judging: Mapping[str, Any], settings: Settings) -> Tools:
+    """The jobs within a proof.
+
+    Args:
+        poisoning: of every run.
+        judging: arguments of ``clean`` and of ``reject``.
+        settings: of the jobs.
+    """
+
+    def poisoned(images: Path, output: Path, seed: int) -> PoisonCounts:
+        manifest = poison(images, output, seed=seed, **vars(poisoning), **vars(settings))
+        return PoisonCounts.from_json(manifest["counts"])
+
+    def cleaned(images: Path, output: Path) -> Cleaned:
+        return Cleaned.from_json(clean(images, output, **judging, **vars(settings)))
+
+    return Tools(poisoned, cleaned, partial(reject, **judging))
+
+
+def _proved(task: ProofTask, output: Output) -> Proof:
     """Prove into OUTPUT, or return what it holds already."""
     settings, folder = task.sets.settings, output.path
     try:
         if output.open(overwrite=settings.overwrite):
-            task.prove(folder)
+            _write(task, folder)
             output.commit(_manifest(task, output.plan))
         else:
             Progress("proving", quiet=settings.quiet).say(
                 f"{folder} already holds this very proof, finished: nothing to do"
             )
-        return dict(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        return Proof.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except OSError as error:
         raise RunError(
             f"{error.strerror or error} ({error.filename or folder}); what was finished is kept: "
@@ -263,7 +176,15 @@ def _written(task: _Task, output: Output) -> dict[str, Any]:
         output.close()
 
 
-def _manifest(task: _Task, plan: dict[str, Any]) -> dict[str, Any]:
+def _write(task: ProofTask, folder: Path) -> None:
+    """Do all runs and write what came out."""
+    proof, pictures = task.prove(folder / WORK)
+    write_json(folder / RESULT, proof.to_json())
+    write_atomically(folder / PAGE, page(proof, PICTURE).encode())
+    write_atomically(folder / PICTURE, draw(proof.runs, pictures, proof.title))
+
+
+def _manifest(task: ProofTask, plan: dict[str, Any]) -> dict[str, Any]:
     source = task.sets.source
     return {
         "freqsan": plan["versions"]["freqsan"],

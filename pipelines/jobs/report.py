@@ -2,41 +2,42 @@
 
 from pathlib import Path
 
-from pipelines.jobs.clean import check_valid, read_summary
-from pipelines.report.page import write_report
-from pipelines.report.validation import validate_run
+from pipelines.jobs.clean import CleanManifest, score_rows
+from pipelines.runs import layout
 from pipelines.runs.output import read_manifest
+from pipelines.runs.store import Store
 from sanitizer.errors import InputError
+from sanitizer.summary import Summary
 
 
-def report(output: str | Path) -> Path:
+def report(output: str | Path) -> str:
     """Validate a finished ``clean`` run again and rewrite ``output/report/``.
 
     Returns:
-        The path of ``index.html``.
+        The address of ``index.html``.
 
     Raises:
         InputError: ``output`` holds no finished run of ``clean``.
         RunError: what is on disk is no longer what was written.
     """
-    output = Path(output)
-    manifest = read_manifest(output)
-    if manifest is None or manifest["job"] != "clean":
+    store = Store.at(output)
+    stored = read_manifest(store)
+    if stored is None or stored["job"] != "clean":
         raise InputError(
-            f"{output} holds no finished run of freqsan clean (no manifest.json of it)"
+            f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
         )
+    from pipelines.report.page import write_page
+    from pipelines.report.validation import check_valid, validate_run
+
     try:
-        summary = read_summary(output)
-        rows = [
-            shard["files"][name]["rows"]
-            for shard in manifest["shards"]
-            for name in shard["files"]
-            if name.startswith("scores/")
-        ]
-        check_valid(output, validate_run(output, rows, summary))
-        return write_report(output, summary)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = CleanManifest.from_json(stored)
+        summary = Summary.from_json(store.read_json(layout.SUMMARY))
+        check_valid(store, validate_run(store, score_rows(manifest), summary))
+        write_page(store, summary)
+    except (OSError, ValueError) as error:
         # ValueError is also what Arrow says of a damaged Parquet file.
         raise InputError(
-            f"{output} is damaged ({type(error).__name__}: {error}); clean again with --overwrite"
+            f"{store.address} is damaged ({type(error).__name__}: {error}); clean again with "
+            "--overwrite"
         ) from error
+    return store.locate(layout.PAGE)

@@ -1,16 +1,44 @@
 """``score``: score rows for every image, nothing split."""
 
-import functools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, load_detector
-from pipelines.judging.options import calibrate_apart, judging_options
-from pipelines.judging.score import JudgeStep
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import write_json
-from sanitizer.summary import empty_summary, finish_summary, merge
+from detector.bundled import DEFAULT_DETECTOR
+from pipelines.judging.policies import choose_policy, find_detector
+from pipelines.runs import layout
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.output import Output
+from pipelines.runs.store import Store
+from sanitizer.policy import Decision
+from sanitizer.record import Record
+from sanitizer.summary import CalibrationFacts, ClassCounts, Counts, Histogram, PolicyFacts
+
+if TYPE_CHECKING:
+    from pipelines.judging.split import Judged
+
+
+@dataclass(frozen=True)
+class ScoreSummary(Record):
+    """What a run of ``score`` amounts to, as in ``scores/summary.json``."""
+
+    counts: Counts
+    rejected_by_reason: dict[str, int]  #: the most frequent first
+    per_class: tuple[ClassCounts, ...]  #: in the order of the labels
+    score_histogram: Histogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreManifest(Manifest):
+    """The manifest of ``score``."""
+
+    counts: Counts
+    rejected_by_reason: dict[str, int]  #: the most frequent first
+    detector: str  #: name and digest
+    policy: PolicyFacts
+    decision: Decision
+    calibration: CalibrationFacts
 
 
 def score(
@@ -18,35 +46,47 @@ def score(
     output: str | Path,
     *,
     detector: str = DEFAULT_DETECTOR,
+    policy: str = "budget",
     max_clean_loss: float = 0.01,
+    fdr: float = 0.05,
     trusted: str | Path | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> ScoreManifest:
     """Score an image set into ``output/scores/``; arguments and errors as for ``clean``."""
-    chosen, output = Settings(**settings), Path(output)
-    policy = budget(max_clean_loss)
-    loaded = load_detector(detector)
+    chosen, store = Settings(**settings), Store.at(output)
+    decides = choose_policy(policy, max_clean_loss, fdr)
+    address = find_detector(detector)
     source = chosen.open(input)
-    calibration = calibrate_apart(loaded, policy, trusted, output, chosen)
+    # A second to load, after all that can be refused without it.
+    from pipelines.judging.judging import Judging
 
-    def finish(written: Output, receipts: list[Receipt]) -> dict[str, Any]:
-        merged = functools.reduce(merge, (r.summary for r in receipts), empty_summary())
-        summary = finish_summary(merged, source.class_names)
-        write_json(written.path / "scores" / "summary.json", summary)
-        return {
-            "counts": summary["counts"],
-            "rejected_by_reason": summary["rejected_by_reason"],
-            "detector": loaded.identity,
-            "calibration": calibration.facts(max_clean_loss).to_json(),
-        }
+    judging = Judging.begin(address, decides, trusted, store, chosen)
 
-    return run_job(
-        "score",
-        source,
-        output,
-        JudgeStep.of(source, detector, calibration, policy, chosen.workers, split=False),
-        judging_options(loaded.identity, policy, trusted, calibration),
-        finish,
-        what="scoring",
-        settings=chosen,
-    )
+    def finish(written: Output, common: Manifest, made: "Judged") -> ScoreManifest:
+        tally = made.tally
+        summary = ScoreSummary(
+            tally.counts(),
+            tally.rejected_by_reason(),
+            tally.per_class(source.class_names),
+            tally.score_histogram(),
+        )
+        written.store.write_json(layout.SCORE_SUMMARY, summary.to_json())
+        return ScoreManifest.of(
+            common,
+            counts=summary.counts,
+            rejected_by_reason=summary.rejected_by_reason,
+            detector=judging.detector.identity,
+            policy=PolicyFacts.of(judging.policy),
+            decision=made.decision,
+            calibration=judging.calibration.facts(made.decision.limit),
+        )
+
+    return Job(
+        name="score",
+        source=source,
+        store=store,
+        passes=judging.passes(source, split=False),
+        options=judging.options(),
+        finish=finish,
+        manifest=ScoreManifest,
+    ).run(chosen)

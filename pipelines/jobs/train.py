@@ -16,10 +16,11 @@ from detector.storage import CARD
 from detector.training.histories import jpeg, training_views
 from detector.training.loop import TrainSettings
 from detector.training.loop import train as fit
-from pipelines.batches import encoded_images
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
+from pipelines.runs.store import Store
 from pipelines.sources import open_source
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
 from sanitizer.training import TrainingObserver, TrainingState
@@ -168,7 +169,7 @@ def _read(inputs: Sequence[str], calibrate_on: Sequence[str], seed: int, quiet: 
 
 
 def _check_output(output: Path) -> None:
-    check_output(output)
+    check_output(Store.at(output))
     if (output / CARD).exists():
         raise InputError(f"{output} holds a detector already; give another --output")
     if output.exists() and any(p.name != WORK for p in output.iterdir()):
@@ -181,17 +182,14 @@ def _decoded(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
     progress = Progress(f"reading {location}", quiet=quiet)
     progress.start(total=source.rows)
     unreadable = 0
-    for shard in source.shards:
-        for batch in shard.read():
-            ids = batch.column(batch.schema.get_field_index("sample_id")).to_pylist()
-            for sample_id, data in zip(
-                ids, encoded_images(batch, source.image_column), strict=True
-            ):
-                try:
-                    yield sample_id, decode(data)
-                except ImageError:
-                    unreadable += 1
-            progress.advance(batch.num_rows)
+    for samples in source.samples():
+        encoded = encoded_images(samples.batch, source.image_column)
+        for sample_id, data in zip(sample_ids(samples.batch), encoded, strict=True):
+            try:
+                yield sample_id, decode(data)
+            except ImageError:
+                unreadable += 1
+        progress.advance(len(samples))
     progress.finish()
     if unreadable:
         progress.say(f"{location}: {unreadable:,} images could not be decoded and are left out")

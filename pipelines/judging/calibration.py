@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.bundled import DEFAULT, find
+from detector.bundled import find
 from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import judgeable
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS, DetectorError
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources import open_source
+from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, Policy
-from sanitizer.record import Record
+from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts
 
 if TYPE_CHECKING:
     from detector.model import Detector
-
-#: The detector of commands that are not told which.
-DEFAULT_DETECTOR = DEFAULT
 
 
 def load_detector(name_or_path: str | Path) -> "Detector":
@@ -31,14 +29,16 @@ def load_detector(name_or_path: str | Path) -> "Detector":
     A name that does not exist is told before torch is loaded.
 
     Raises:
-        DetectorError: there is no such detector, or the directory does not hold a whole one.
+        InputError: there is no such detector, or the directory does not hold a whole one.
     """
-    directory = find(name_or_path)
     try:
+        directory = find(name_or_path)
         written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
+        return _loaded(directory, written)
     except OSError as error:
-        raise DetectorError(f"{directory} is no detector: {error}") from error
-    return _loaded(directory, written)
+        raise InputError(f"{name_or_path} is no detector: {error}") from error
+    except DetectorError as error:
+        raise InputError(str(error)) from error
 
 
 @functools.lru_cache(maxsize=4)
@@ -47,38 +47,6 @@ def _loaded(directory: Path, written: tuple[int, ...]) -> "Detector":
     from detector.model import Detector
 
     return Detector.load(directory)
-
-
-def budget(max_clean_loss: float) -> Budget:
-    """The policy that accepts a clean loss.
-
-    Raises:
-        InputError: it is out of range.
-    """
-    try:
-        return Budget(max_clean_loss)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class GroupFacts(Record):
-    """What is told of a group of clean images."""
-
-    name: str
-    parts: tuple[int, int]  #: it speaks for images of so many parts, from and to
-    images: int
-    threshold: float | None  #: above it an image is removed; None: no score is high enough
-
-
-@dataclass(frozen=True)
-class CalibrationFacts(Record):
-    """What a manifest and a summary say of a calibration: all but its scores."""
-
-    origin: str  #: "stored" or "trusted"
-    words: str  #: what decided and what is promised, for people
-    thresholds: dict[str, float]  #: by range of parts; see ``Calibration.thresholds``
-    groups: tuple[GroupFacts, ...]
 
 
 @dataclass(frozen=True)
@@ -100,9 +68,9 @@ class ChosenCalibration:
         )
 
 
-def _group_facts(group: CalibrationGroup, limit: float) -> GroupFacts:
+def _group_facts(group: CalibrationGroup, limit: float) -> CalibrationGroupFacts:
     parts = (group.min_parts, group.max_parts)
-    return GroupFacts(group.name, parts, len(group.scores), group.threshold(limit))
+    return CalibrationGroupFacts(group.name, len(group.scores), parts, group.threshold(limit))
 
 
 def calibrate(
@@ -165,11 +133,7 @@ def _trusted(
     def score(encoded: list[bytes | None]) -> tuple[Scores, int]:
         return detector.score(judgeable(map(detector.prepare, encoded))), len(encoded)
 
-    batches = (
-        encoded_images(batch, source.image_column)
-        for shard in source.shards
-        for batch in shard.read()
-    )
+    batches = (encoded_images(s.batch, source.image_column) for s in source.samples())
     several, read = [], 0
     for scores, images in map_in_order(score, batches, workers):
         several.append(scores)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL.Image import Image
 
+from detector.bundled import DEFAULT_DETECTOR
 from detector.calibration import Calibration
-from pipelines.judging.calibration import DEFAULT_DETECTOR, budget, calibrate, load_detector
-from pipelines.judging.score import verdicts
+from pipelines.judging.calibration import calibrate, load_detector
+from pipelines.judging.policies import choose_policy
+from pipelines.judging.score import assess
+from pipelines.judging.split import reason
 from sanitizer.errors import InputError
-from sanitizer.policy import Budget
-from sanitizer.records import CLEAN
+from sanitizer.policy import Budget, FalseDiscovery, Policy
 
 if TYPE_CHECKING:
     from detector.model import Detector
@@ -77,20 +79,27 @@ def judge(
     if not isinstance(max_clean_loss, Real):
         raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
     loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
-    judged = verdicts(map(loaded.prepare, _checked(images)), loaded, calibration, policy)
+    assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
+    judged = np.array([one.error is None for one in assessed], bool)
+    p_values = np.array([one.p_value for one in assessed], np.float64)
+    rejected = ~judged
+    rejected[judged] = policy.fit(p_values[judged]).poisoned(p_values[judged])
     return Judged(
-        rejected=np.array([one.verdict != CLEAN for one in judged], bool),
-        p_values=np.array([one.p_value for one in judged], np.float64),
-        scores=np.array([one.score for one in judged], np.float32),
-        reasons=[one.reason for one in judged],
+        rejected=rejected,
+        p_values=p_values,
+        scores=np.array([one.score for one in assessed], np.float32),
+        reasons=[
+            str(one.error) if one.p_value is None else reason(one.p_value, poisoned, str(one.group))
+            for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
+        ],
     )
 
 
 @functools.lru_cache(maxsize=8)
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
-) -> tuple["Detector", Calibration, Budget]:
-    policy = budget(max_clean_loss)
+) -> tuple["Detector", Calibration, Policy]:
+    policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
     loaded = load_detector(detector)
     return loaded, calibrate(loaded, policy, trusted, quiet=True).calibration, policy
 

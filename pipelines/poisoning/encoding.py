@@ -36,8 +36,8 @@ class Encoding:
     @property
     def _quality(self) -> int:
         """The Q of ``jpeg:Q``; 0 where it is something else."""
-        found = re.fullmatch(r"jpeg:([0-9]{1,3})", self.name)
-        return int(found[1]) if found else 0
+        match = re.fullmatch(r"jpeg:([0-9]{1,3})", self.name)
+        return int(match[1]) if match else 0
 
     def encode(self, pixels: np.ndarray, original: bytes, original_format: str) -> bytes:
         """Encode one triggered image.

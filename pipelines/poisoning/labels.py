@@ -37,10 +37,10 @@ class Labels:
         by_text = {str(value): value for value in self.values}
         if str(given) in by_text:
             return by_text[str(given)]
-        told = listed([self.said(value) for value in self.values])
-        raise InputError(f"no label {given!r} in the set; its labels are {told}")
+        known = listed([self.described(value) for value in self.values])
+        raise InputError(f"no label {given!r} in the set; its labels are {known}")
 
-    def said(self, label: Label) -> str:
+    def described(self, label: Label) -> str:
         """A label in words, such as ``3 (cat)``."""
         return f"{label} ({self.names[int(label)]})" if self.names else str(label)
 
@@ -124,23 +124,23 @@ def read_labels(source: Source, *, quiet: bool = False) -> Labels:
         return Labels(tuple(range(len(source.class_names))), source.class_names)
     progress = Progress("reading the labels", quiet=quiet)
     progress.start(total=source.rows)
-    found: set[Label] = set()
+    distinct: set[Label] = set()
     for labels in _label_arrays(source, source.label_column):
-        found.update(pc.unique(labels).to_pylist())
+        distinct.update(pc.unique(labels).to_pylist())
         progress.advance(len(labels))
     progress.finish()
-    found.discard(None)
-    if not found:
+    distinct.discard(None)
+    if not distinct:
         raise InputError(f"{source.location}: every label in {source.label_column} is null")
-    return Labels(tuple(sorted(found)))
+    return Labels(tuple(sorted(distinct)))
 
 
 def no_labels(source: Source, who: str) -> InputError:
     """That a set lacks the labels which ``who`` needs; a column that might be meant is named."""
-    named = [name for name in LABEL_NAMES if name in source.schema.names]
-    if named:
+    likely = [name for name in LABEL_NAMES if name in source.schema.names]
+    if likely:
         return InputError(
-            f"{source.location}: the column {named[0]} is {source.schema.field(named[0]).type}, "
+            f"{source.location}: the column {likely[0]} is {source.schema.field(likely[0]).type}, "
             f"but {who} needs labels that are whole numbers or text; name their column with "
             "--label-column"
         )

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.batches import encoded_images
-from pipelines.poisoning.poison import IS_POISONED, Poisoning, poison_batch
+from pipelines.poisoning.poison import poison_batch
+from pipelines.poisoning.recipe import IS_POISONED, Recipe
+from pipelines.poisoning.triggers import settings_of
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.columns import ORIGINAL_LABEL
+from sanitizer import png
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra
 
@@ -40,26 +43,39 @@ class Pair:
     caption: str  #: in words, under a few lines
 
 
-def pairs(source: Source, plan: Poisoning, names: Sequence[str] | None) -> list[Pair]:
-    """Some poisoned images of a set, from all over it, poisoned anew: at most ``AVERAGED``.
+def preview(source: Source, recipe: Recipe, class_names: Sequence[str] | None) -> bytes | None:
+    """A PNG of some images of a set, before and after they are poisoned; None if none is.
 
     Args:
         source: the set before it is poisoned.
-        plan: how it is poisoned.
-        names: of the classes, by label.
+        recipe: how it is poisoned.
+        class_names: by label; None where the set has none.
     """
-    found: list[Pair] = []
+    pairs = poisoned_pairs(source, recipe, class_names)
+    if not pairs:
+        return None
+    settings = ", ".join(f"{name} {v}" for name, v in settings_of(recipe.attack).items())
+    title = f"{recipe.attack.title}{f' ({settings})' if settings else ''}"
+    set_name = Path(source.location).name or source.location
+    encoding = recipe.encoding.name
+    encoded = "as they came" if encoding == "keep" else f"as {encoding}"
+    return draw(pairs, f"{title}\n{set_name}, encoded {encoded}")
+
+
+def poisoned_pairs(source: Source, recipe: Recipe, class_names: Sequence[str] | None) -> list[Pair]:
+    """Some poisoned images of a set, from all over it, poisoned anew: at most ``AVERAGED``."""
+    pairs: list[Pair] = []
     weight = 0
     share = -(-AVERAGED // min(8, len(source.shards)))
     for shard in _spread(source.shards):
-        for count, pair in enumerate(_poisoned(shard, plan, names), start=1):
-            found.append(pair)
+        for count, pair in enumerate(_pairs_of(shard, recipe, class_names), start=1):
+            pairs.append(pair)
             weight += pair.before.nbytes + pair.after.nbytes
-            if len(found) == AVERAGED or weight >= PIXEL_BYTES:
-                return found
+            if len(pairs) == AVERAGED or weight >= PIXEL_BYTES:
+                return pairs
             if count == share:
                 break
-    return found
+    return pairs
 
 
 def _spread(shards: Sequence[Shard]) -> list[Shard]:
@@ -68,38 +84,34 @@ def _spread(shards: Sequence[Shard]) -> list[Shard]:
     return [shards[i] for i in sorted(range(len(shards)), key=lambda i: i * golden % 1)]
 
 
-def _poisoned(shard: Shard, plan: Poisoning, names: Sequence[str] | None) -> Iterator[Pair]:
+def _pairs_of(shard: Shard, recipe: Recipe, class_names: Sequence[str] | None) -> Iterator[Pair]:
     for batch in shard.read():
-        done = poison_batch(plan, batch).batch
-        mask = done.column(done.schema.get_field_index(IS_POISONED))
-        before, after = batch.filter(mask), done.filter(mask)
-        images = (encoded_images(b, plan.image_column) for b in (before, after))
+        poisoned = poison_batch(recipe, batch).batch
+        mask = poisoned.column(poisoned.schema.get_field_index(IS_POISONED))
+        before, after = batch.filter(mask), poisoned.filter(mask)
+        images = (encoded_images(b, recipe.image_column) for b in (before, after))
         labels = (
             after.column(after.schema.get_field_index(name)).to_pylist()
-            for name in (ORIGINAL_LABEL, plan.label_column)
+            for name in (ORIGINAL_LABEL, recipe.label_column)
         )
-        for one, other, old, new in zip(*images, *labels, strict=True):
-            words = [str(names[y]) if names else f"label {y}" for y in (old, new)]
-            caption = words[0] if old == new else f"{words[0]}\n→ {words[1]}"
-            yield Pair(decode(one), decode(other), caption)
+        for original, triggered, old, new in zip(*images, *labels, strict=True):
+            names = [str(class_names[y]) if class_names else f"label {y}" for y in (old, new)]
+            caption = names[0] if old == new else f"{names[0]}\n→ {names[1]}"
+            yield Pair(decode(original), decode(triggered), caption)
 
 
-def draw(found: Sequence[Pair], path: Path, title: str, subtitle: str) -> None:
-    """Draw a few of the pairs, and the mean over all those of the most frequent size.
+def draw(pairs: Sequence[Pair], title: str) -> bytes:
+    """A PNG of a few of the pairs, and of the mean over all those of the most frequent size.
 
     Args:
-        found: at least one.
-        path: the PNG to write.
-        title: of the picture.
-        subtitle: a smaller line below it.
+        pairs: at least one.
+        title: of the picture; may have several lines.
     """
-    # matplotlib's objects without pyplot: no display is asked for and nothing global changes.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    spread = np.unique(np.linspace(0, len(found) - 1, SHOWN).round().astype(int))
-    rows = [*(_row(found[i]) for i in spread), *_mean_row(found)]
+    spread = np.unique(np.linspace(0, len(pairs) - 1, SHOWN).round().astype(int))
+    rows = [*(_row(pairs[i]) for i in spread), *_mean_row(pairs)]
     spectra = np.concatenate([s.ravel() for row in rows for s in row.spectra])
     scale = Normalize(0, float(np.quantile(spectra, 0.999)))
     figure = Figure(figsize=(9.6, 1.6 * len(rows) + 0.7), dpi=130, layout="constrained")
@@ -117,9 +129,8 @@ def draw(found: Sequence[Pair], path: Path, title: str, subtitle: str) -> None:
     bar = figure.colorbar(drawn, ax=list(axes[:, -1]), shrink=0.6, panchor=False)
     bar.set_label("log(1 + |DCT coefficient|)")
     # A title comes from settings and file names: a dollar sign in it is no formula.
-    figure.suptitle(f"{title}\n{subtitle}", fontsize=10, parse_math=False)
-    # Without matplotlib's version in it, the file depends on the images alone.
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    return png.of_figure(figure)
 
 
 @dataclass(frozen=True)
@@ -138,10 +149,10 @@ def _row(pair: Pair) -> _Row:
     )
 
 
-def _mean_row(found: Sequence[Pair]) -> list[_Row]:
+def _mean_row(pairs: Sequence[Pair]) -> list[_Row]:
     """The mean over the images of the most frequent size; nothing where all sizes differ."""
-    ((size, _),) = Counter(pair.before.shape for pair in found).most_common(1)
-    alike = [pair for pair in found if pair.before.shape == size]
+    ((size, _),) = Counter(pair.before.shape for pair in pairs).most_common(1)
+    alike = [pair for pair in pairs if pair.before.shape == size]
     if len(alike) == 1:
         return []
     total = np.zeros((2, *size))

@@ -1,1 +1,1 @@
-"""The parts of ``prove``: which images, what the victims see, and one run."""
+"""The parts of ``prove``: which images, what the victims see, and what comes of it."""

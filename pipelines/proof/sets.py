@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipelines.poisoning.labels import Labels, listed, no_labels, read_labels
-from pipelines.poisoning.poison import poisoned_schema
-from pipelines.proof.selection import Part, parts, select
+from pipelines.poisoning.recipe import poisoned_schema
+from pipelines.proof.reading import read_batches
+from pipelines.proof.selection import HashRange, select, train_and_test
 from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
 from pipelines.runs.output import make_plan
@@ -20,10 +21,10 @@ MIN_IMAGES = 150
 
 @dataclass(frozen=True)
 class Selected:
-    """Part of a set, copied to Parquet."""
+    """Some rows of a set, copied to Parquet."""
 
     source: Source
-    sizes: Sequence[Sequence[int]]  #: heights and widths among them; of several, two
+    sizes: Sequence[tuple[int, int]]  #: heights and widths among them; of several, two
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Sets:
     @classmethod
     def open(
         cls, input: str | Path, test: str | Path | None, output: Path, settings: Settings
-    ) -> "Sets":
+    ) -> Self:
         """Resolve both.
 
         Raises:
@@ -47,50 +48,54 @@ class Sets:
         """
         source = settings.open(input)
         other = None if test is None else replace(settings, split=None).open(test)
-        for name, one in (("INPUT", source), ("--test", other)):
-            if one is not None:
-                _check(one, f"{name} {one.location}", output)
-        rows = _rows(source)
+        for name, given in (("INPUT", source), ("--test", other)):
+            if given is not None:
+                _check(given, f"{name} {given.location}", output)
+        rows = _count_rows(source)
         if rows < MIN_IMAGES:
             raise InputError(
                 f"{source.location} holds {rows:,} images, expected at least {MIN_IMAGES}"
             )
         return cls(source, other, rows, settings)
 
-    def check_classes(self, labels: Labels) -> None:
-        """See that labels mean the same in the set that is tested on.
-
-        Args:
-            labels: of ``source``.
+    def labels(self) -> Labels:
+        """The labels of ``source``, which mean the same in the set that is tested on.
 
         Raises:
-            InputError: its classes are others, or it has labels that ``source`` has not.
+            InputError: there is a single class; the classes of the set that is tested on are
+                others, or it has labels that ``source`` has not.
         """
-        if self.test is None:
-            return
-        other = read_labels(self.test, quiet=self.settings.quiet)
+        labels = read_labels(self.source, quiet=self.settings.quiet)
+        if self.test is not None:
+            self._check_classes(labels, self.test)
+        if len(labels.values) < 2:
+            raise InputError(f"{self.source.location} has a single class, expected two or more")
+        return labels
+
+    def _check_classes(self, labels: Labels, test: Source) -> None:
+        other = read_labels(test, quiet=self.settings.quiet)
         if labels.names and other.names and labels.names != other.names:
             raise InputError(
-                f"--test {self.test.location} has other classes than INPUT, "
+                f"--test {test.location} has other classes than INPUT, "
                 f"{_difference(labels.names, other.names)}; give sets with the same classes in "
                 "the same order, or the same class folders in both (an empty one does not count)"
             )
         strange = [repr(label) for label in other.values if label not in labels.values]
         if strange:
             raise InputError(
-                f"--test {self.test.location} has labels that INPUT has not: "
+                f"--test {test.location} has labels that INPUT has not: "
                 f"{listed(strange)}; give a test set without them"
             )
 
-    def described(self) -> dict[str, Any]:
-        """Options of a proof: what tells the test set from another."""
+    def test_options(self) -> dict[str, Any]:
+        """Options of a proof: what tells the set that is tested on from another."""
         if self.test is None:
             return {"test": None}
         digest = make_plan("prove", self.test, {})["source_sha256"]
         return {"test": self.test.location, "test_sha256": digest}
 
     def within(self, source: Source) -> Settings:
-        """Settings of the jobs that work on a part of ``source``."""
+        """Settings of the jobs that work on some rows of ``source``."""
         return replace(
             self.settings,
             split=None,
@@ -101,21 +106,21 @@ class Sets:
 
     def select(self, folder: Path, max_train: int | None) -> tuple[Selected, Selected]:
         """Copy what is trained on to ``folder/train`` and what is tested on to ``folder/test``."""
-        test = self.test or self.source
-        test_rows = None if self.test is None else _rows(self.test)
-        train_part, test_part = parts(self.rows, test_rows, max_train)
+        test_rows = None if self.test is None else _count_rows(self.test)
+        train, test = train_and_test(self.rows, test_rows, max_train)
         return (
-            self._selected(self.source, folder / "train", train_part, "selecting to train on"),
-            self._selected(test, folder / "test", test_part, "selecting to test on"),
+            self._select(self.source, folder / "train", train, "selecting to train on"),
+            self._select(self.test or self.source, folder / "test", test, "selecting to test on"),
         )
 
-    def _selected(self, source: Source, folder: Path, part: Part, what: str) -> Selected:
+    def _select(self, source: Source, folder: Path, rows: HashRange, what: str) -> Selected:
         settings = self.within(source)
-        manifest = select(source, folder, part, what, settings)
-        return Selected(settings.open(folder / "data"), manifest["sizes"])
+        selection = select(source, folder, rows, what, settings)
+        return Selected(settings.open(folder / "data"), selection.sizes)
 
 
 def _check(source: Source, given: str, output: Path) -> None:
+    """Refuse a set that OUTPUT is not apart from, that has no labels, or was poisoned before."""
     check_apart(source.root, given, output)
     if source.label_column is None:
         raise no_labels(source, "a victim")
@@ -126,12 +131,12 @@ def _difference(names: Sequence[str], other: Sequence[str]) -> str:
     """How other class names differ."""
     missing = [repr(name) for name in names if name not in other]
     added = [repr(name) for name in other if name not in names]
-    told = [f"without {listed(missing)}"] if missing else []
-    told += [f"with {listed(added)} besides"] if added else []
-    return " and ".join(told) or "in another order"
+    differences = [f"without {listed(missing)}"] if missing else []
+    differences += [f"with {listed(added)} besides"] if added else []
+    return " and ".join(differences) or "in another order"
 
 
-def _rows(source: Source) -> int:
+def _count_rows(source: Source) -> int:
     if source.rows is not None:
         return source.rows
-    return sum(batch.num_rows for shard in source.shards for batch in shard.read())
+    return sum(batch.num_rows for batch in read_batches(source))

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.poisoning.labels import Label
+from pipelines.proof.reading import read_batches
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images
 from sanitizer.images import ImageError, decode
+from sanitizer.resizing import resize
 
 #: Victims see images with sides from 8 to 64 px as they are, if all are of one size.
 MIN_SIDE, MAX_SIDE = 8, 64
@@ -28,14 +30,6 @@ def victim_size(sizes: Sequence[Sequence[int]]) -> tuple[int, int] | None:
         if min(size) >= MIN_SIDE and max(size) <= MAX_SIDE:
             return size
     return None
-
-
-def fitted(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) uint8 pixels in another size: bilinear, and antialiased where it shrinks."""
-    if pixels.shape[:2] == size:
-        return pixels
-    resized = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized)
 
 
 @dataclass(frozen=True)
@@ -63,16 +57,16 @@ class Views:
         labels = batch.column(batch.schema.get_field_index(self.label_column)).to_pylist()
         index = {label: i for i, label in enumerate(self.classes)}
         images = np.zeros((len(labels), *self.size, 3), np.uint8)
-        found = np.full(len(labels), -1)
+        classes = np.full(len(labels), -1)
         for row, data in enumerate(encoded_images(batch, self.image_column)):
             if labels[row] not in index:
                 continue
             try:
-                images[row] = fitted(decode(data), self.size)
+                images[row] = resize(decode(data), self.size)
             except ImageError:
                 continue
-            found[row] = index[labels[row]]
-        return images, found
+            classes[row] = index[labels[row]]
+        return images, classes
 
     def gather(
         self, batches: Iterable[pa.RecordBatch], *, workers: int
@@ -92,11 +86,10 @@ class Views:
         progress.start(total=source.rows)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for shard in source.shards:
-                for batch in shard.read():
-                    yield batch
-                    progress.advance(batch.num_rows)
+            for batch in read_batches(source):
+                yield batch
+                progress.advance(batch.num_rows)
 
-        found = self.gather(batches(), workers=workers)
+        images, classes = self.gather(batches(), workers=workers)
         progress.finish()
-        return found
+        return images, classes

@@ -1,24 +1,24 @@
 """What a proof did, in sentences."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attacks import Attack
 from attacks.victims.network import VictimSettings
 from pipelines.poisoning.labels import Labels
+from pipelines.poisoning.request import PoisonSettings
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
 from pipelines.sources.base import Source
 
 
-def title(attack: Attack, poisoning: Mapping[str, Any], source: Source) -> str:
+def title(attack: Attack, poisoning: PoisonSettings, source: Source) -> str:
     """Such as ``BadNets at 10 % on photos``."""
-    return f"{attack.title} at {100 * poisoning['rate']:g} % on {_name(source)}"
+    set_name = Path(source.location).name or source.location
+    return f"{attack.title} at {100 * poisoning.rate:g} % on {set_name}"
 
 
 def notes(
-    poisoning: Mapping[str, Any],
+    poisoning: PoisonSettings,
     labels: Labels,
     victim: VictimSettings,
     views: Views,
@@ -37,31 +37,28 @@ def notes(
     ]
 
 
-def _name(source: Source) -> str:
-    return Path(source.location).name or source.location
-
-
-def _poison(poisoning: Mapping[str, Any], labels: Labels) -> str:
-    told = ", ".join(f"{name} {value}" for name, value in poisoning["attack_settings"].items())
-    target = poisoning["target_label"]
-    if poisoning["all_to_all"]:
-        whose, now = "images", "they are labelled as the next class"
-    elif poisoning["clean_label"]:
-        whose, now = f"images of class {labels.said(target)}", "they keep their labels"
+def _poison(poisoning: PoisonSettings, labels: Labels) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in poisoning.attack_settings.items())
+    if poisoning.target_label is None:
+        images, labelling = "images", "they are labelled as the next class"
+    elif poisoning.clean_label:
+        images = f"images of class {labels.described(poisoning.target_label)}"
+        labelling = "they keep their labels"
     else:
-        whose, now = "images", f"they are labelled {labels.said(target)}"
-    encode = poisoning["encode"]
+        images = "images"
+        labelling = f"they are labelled {labels.described(poisoning.target_label)}"
+    encode = poisoning.encode
     encoded = "encoded as they came" if encode == "keep" else f"encoded as {encode}"
     return (
-        f"The trigger {poisoning['attack']}{f' ({told})' if told else ''} is on "
-        f"{100 * poisoning['rate']:g} % of the {whose} to train on, chosen by the seed and "
-        f"{encoded}; {now}."
+        f"The trigger {poisoning.attack}{f' ({settings})' if settings else ''} is on "
+        f"{100 * poisoning.rate:g} % of the {images} to train on, chosen by the seed and "
+        f"{encoded}; {labelling}."
     )
 
 
-def _triggered(poisoning: Mapping[str, Any], trial: Trial) -> str:
+def _triggered(poisoning: PoisonSettings, trial: Trial) -> str:
     count = f"{len(trial.triggered.answers):,}"
-    if poisoning["all_to_all"]:
+    if poisoning.all_to_all:
         return f"all {count} with the trigger, called as their next class"
     return f"the {count} of them that are not of the target class, with the trigger"
 

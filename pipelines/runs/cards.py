@@ -1,60 +1,66 @@
 """The dataset card of an output, so that ``load_dataset(OUTPUT)`` gives just its splits."""
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.runs.output import Receipt
+from pipelines.runs import layout
+from pipelines.runs.layout import ShardedFile
+from pipelines.runs.manifest import ShardFacts
+from pipelines.runs.store import Store
+from pipelines.sources.base import Source
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData
 
 
 def write_card(
-    output: Path,
-    receipts: Sequence[Receipt],
-    splits: Sequence[str],
+    store: Store,
+    shards: Iterable[ShardFacts],
+    splits: Mapping[str, ShardedFile],
     title: str,
     text: str,
-    schema: pa.Schema,
-    image_column: str,
+    source: Source,
+    schema: pa.Schema | None = None,
 ) -> None:
     """Write ``README.md`` with one configuration whose splits are ``splits`` and no others.
 
     ``datasets`` caches what it has read under the last name of the folder and a hash of the
-    card's head, whatever the files hold. So the head tells their digest: else a second run into
+    card's head, whatever the files hold. So the head holds their digest: else a second run into
     the same folder, or into another of that name, would be read as the first.
 
     Args:
-        receipts: of all shards, with the digests of their files.
-        splits: those with rows; without any, the card names none.
-        schema: of the data files. Where the images are plain bytes, the card says that they
-            are images: the metadata of the files cannot, as ``datasets`` takes only the
-            struct form from there.
+        shards: all of them, with the digests of their files.
+        splits: those with rows, by name; without any, the card names none.
+        source: the input. Where its images are plain bytes, the card says that they are
+            images: the metadata of the files cannot, as ``datasets`` takes only the struct
+            form from there.
+        schema: of the data files, where it is not that of the input.
     """
     from huggingface_hub import DatasetCardData
 
-    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+    schema = source.schema if schema is None else schema
+    files = [{"split": split, "path": file.pattern} for split, file in splits.items()]
     data = DatasetCardData()
     if files:
-        told = f"freqsan {_digest(receipts)}"
-        data["configs"] = [{"config_name": "default", "data_files": files, "description": told}]
-    if not pa.types.is_struct(schema.field(image_column).type):
-        _tell_features(data, schema, image_column)
+        described = f"freqsan {_digest(shards)}"
+        config = {"config_name": "default", "data_files": files, "description": described}
+        data["configs"] = [config]
+    if not pa.types.is_struct(schema.field(source.image_column).type):
+        _add_features(data, schema, source.image_column)
     card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
-    (output / "README.md").write_text(card, encoding="utf-8")
+    store.write(layout.CARD, card.encode())
 
 
-def _digest(receipts: Sequence[Receipt]) -> str:
+def _digest(shards: Iterable[ShardFacts]) -> str:
     """Of the data files, their names and contents."""
-    lines = [f"{name} {told['sha256']}" for r in receipts for name, told in sorted(r.files.items())]
+    lines = [f"{name} {facts.sha256}" for s in shards for name, facts in sorted(s.files.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _tell_features(data: "DatasetCardData", schema: pa.Schema, image_column: str) -> None:
+def _add_features(data: "DatasetCardData", schema: pa.Schema, image_column: str) -> None:
     from datasets import DatasetInfo, Features, Image  # a second, and rarely needed
     from datasets.info import DatasetInfosDict
 

@@ -1,6 +1,6 @@
 """One linear Beam chain: shards in, files out. The shape that runs on every runner.
 
-``Create(shards) | Reshuffle | ParDo(step)``: elements are shard descriptors and what comes
+``Create(shards) | Reshuffle | ParDo(step)``: elements are a few numbers each and what comes
 out are shard numbers, so no pixel crosses a stage boundary. Counts come back through the
 receipts beside the files.
 """
@@ -8,136 +8,170 @@ receipts beside the files.
 import errno
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.runs.output import Output, Receipt, take_failure, write_failure, write_receipt
+from pipelines.runs.output import Output, take_failure, write_failure
+from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
-from pipelines.runs.shards import ShardFiles
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
 from pipelines.runs.threads import give_memory_back
-from pipelines.sources.base import Shard, Source
+from pipelines.sources.base import Reader, Shard, Source
 from sanitizer.errors import FreqsanError, InputError, RunError
+from sanitizer.record import Record
 
-#: Named in full: Beam's DirectRunner first tries to download another runner.
-DEFAULT_RUNNER = "FnApiRunner"
+#: What Beam's in-process runner calls running several bundles at once in threads.
+_THREADS = "--direct_running_mode=multi_threading"
 
 
-class Step(Protocol):
-    """What a job does with one shard. Picklable; plain functions do the work."""
+#: What travels for a shard: its number and the numbers of a :class:`Shard`.
+Element = tuple[int, tuple[int | None, ...]]
 
-    def setup(self) -> None:
-        """Load what is too big to travel, once a worker."""
 
-    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
-        """Read the shard, write and finish its files; returns a JSON-able summary.
+@dataclass(frozen=True)
+class Machines:
+    """Where and how wide to run; changes how long a run takes, never its result."""
 
-        The summary's ``rows`` is the number of rows read.
-        """
+    runner: str  #: a Beam runner
+    workers: int  #: threads in each Beam worker
+    beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
+
+    def shards_at_once(self, shards: int) -> int:
+        """Shards under way at a time in one process, so that all its threads have work."""
+        local = self.runner == "FnApiRunner"
+        chosen = any(option.startswith("--direct_") for option in self.beam_options)
+        return min(self.workers, shards) if local and not chosen else 1
+
+    def arguments(self, shards: int) -> list[str]:
+        """Beam's command line."""
+        threads = self.shards_at_once(shards)
+        spread = [_THREADS, f"--direct_num_workers={threads}"] if threads > 1 else []
+        return [f"--runner={self.runner}", *spread, *self.beam_options]
 
 
 class RunStep(beam.DoFn):
     """(index, shard) -> index, once the shard's files and its receipt are in place."""
 
-    def __init__(self, step: Step, output: str, total: int):
-        self.step = step
-        self.output = output
-        self.total = total
+    def __init__(
+        self,
+        pass_name: str,
+        step: Step[Record],
+        reader: Reader,
+        store: Store,
+        total: int,
+        workers: int,
+        ahead: int,
+    ):
+        self.pass_name, self.step, self.reader, self.store = pass_name, step, reader, store
+        self.total, self.workers, self.ahead = total, workers, ahead
 
     def setup(self) -> None:
-        self.step.setup()
+        self.step.setup(self.workers)
 
-    # Beam reads these annotations, and its type checker fails on a Protocol.
+    # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:
-        index, shard = element
-        output = Path(self.output)
+        index, numbers = element
         try:
-            with ShardFiles(output, index, self.total) as files:
-                summary = self.step.run(shard, files)
-                write_receipt(output, Receipt(index, summary, files.publish()))
+            with ShardTask(
+                self.pass_name,
+                index,
+                self.total,
+                self.reader,
+                Shard(*numbers),
+                self.store,
+                self.workers,
+                self.ahead,
+            ) as task:
+                rows, counts = self.step.run(task)
+                receipt = Receipt(index, rows, counts.to_json(), task.publish())
+                Output.write_receipt(self.store, self.pass_name, receipt)
             give_memory_back()
         except FreqsanError as error:
-            write_failure(output, error)
+            write_failure(self.store, error)
             raise
         yield index
 
 
-def run_chain(
-    step: Step,
+def run_pass(
+    one: Pass[Any, Any, Any],
+    given: Any,
     source: Source,
     output: Output,
-    *,
-    runner: str = DEFAULT_RUNNER,
-    beam_options: Sequence[str] = (),
+    machines: Machines,
     progress: Progress,
-) -> list[Receipt]:
-    """Run ``step`` over the shards that have no receipt yet.
+) -> Finished[Any]:
+    """Do a pass over the shards that have no receipt of it yet.
 
-    Returns:
-        The receipts of all shards of ``source``, in order.
+    Args:
+        given: what the pass before has made.
 
     Raises:
         InputError: a shard turned out to be unreadable.
         RunError: no space left, or a worker failed in an expected way.
     """
-    done = output.receipts()
-    todo = [(i, shard) for i, shard in enumerate(source.shards) if i not in done]
-    progress.start(
-        total=source.rows, done=sum(r.summary["rows"] for r in done.values()), shards=len(todo)
-    )
-    if todo:
-        with watch(progress, output, known=set(done)):
-            _run(
-                RunStep(step, str(output.path), len(source.shards)),
-                todo,
-                output,
-                runner,
-                beam_options,
-            )
-    receipts = output.receipts()
-    missing = [i for i in range(len(source.shards)) if i not in receipts]
+    total = len(source.shards)
+    done = output.receipts(one.name)
+    elements: list[Element] = [
+        (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
+    ]
+    progress.start(total=source.rows, done=sum(r.rows for r in done.values()), shards=len(elements))
+    if elements:
+        at_once = machines.shards_at_once(len(elements))
+        do_fn = RunStep(
+            one.name,
+            one.step(given),
+            output.travelling(source.reader),
+            output.store,
+            total,
+            machines.workers,
+            ahead=1 + -(-machines.workers // at_once),
+        )
+        with watch(progress, output, one.name, known=set(done)):
+            _run(do_fn, elements, machines)
+    receipts = output.receipts(one.name)
+    missing = [i for i in range(total) if i not in receipts]
     if missing:
         raise RunError(
-            f"{len(missing)} of {len(source.shards)} shards did not finish, the first is "
+            f"{len(missing)} of {total} shards did not finish, the first is "
             f"number {missing[0]}; run the same command again to go on"
         )
-    return [receipts[i] for i in range(len(source.shards))]
+    in_order = [receipts[i] for i in range(total)]
+    counts = [one.counts.from_json(receipt.counts) for receipt in in_order]
+    return Finished(output.store, one.name, in_order, counts)
 
 
 def _run(
-    do_fn: RunStep,
-    todo: list[tuple[int, Shard]],
-    output: Output,
-    runner: str,
-    beam_options: Sequence[str],
+    do_fn: RunStep, elements: list[tuple[int, tuple[int | None, ...]]], machines: Machines
 ) -> None:
     # What a worker raises is told once, by whoever asked for the run.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        pipeline = beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *beam_options]))
+        pipeline = beam.Pipeline(options=PipelineOptions(machines.arguments(len(elements))))
     except ValueError as error:
         raise InputError(f"Beam refuses these options: {error}".partition("\n")[0]) from error
     try:
         with pipeline:
             _ = (
                 pipeline
-                | "Shards" >> beam.Create(todo, reshuffle=False)
+                | "Shards" >> beam.Create(elements, reshuffle=False)
                 | "Spread over the workers" >> beam.Reshuffle()
                 | "Run the step" >> beam.ParDo(do_fn)
             )
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.
-        failure = take_failure(output.path)
+        failure = take_failure(do_fn.store)
         if failure is not None:
             raise failure from error
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error
         if _is_disk_full(error):
             raise RunError(
-                f"no space left on the disk of {output.path}; finished shards are kept: "
+                f"no space left on the disk of {do_fn.store.address}; finished shards are kept: "
                 "free some space and run the same command again to go on"
             ) from error
         raise

@@ -2,20 +2,24 @@
 
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
+from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
 
 
-def check_output(output: Path) -> None:
-    """Refuse an OUTPUT that cannot become a directory of ours.
+def check_output(store: Store) -> None:
+    """Refuse an OUTPUT that cannot become a directory of ours; of this machine's only.
 
     Raises:
         InputError: it is a file or a dangling link, or cannot be written to.
     """
-    if (output.exists() or output.is_symlink()) and not output.is_dir():
-        raise InputError(f"{output} is a file or a broken link; OUTPUT must be a directory")
-    parent = _existing(output)
+    folder = store.local
+    if folder is None:
+        return
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise InputError(f"{folder} is a file or a broken link; OUTPUT must be a directory")
+    parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{parent} cannot be written to; give another OUTPUT")
 
@@ -59,35 +63,46 @@ def check_outside(path: Path, *folders: str | Path | None) -> None:
             raise InputError(f"{path} lies in {folder}, among the images; give a path outside it")
 
 
-def check_apart(root: str | None, given: str, output: Path) -> None:
+def check_apart(root: str | None, given: str, location: str, store: Store) -> None:
     """Refuse an output inside an input, or the other way round.
 
     Args:
         root: what the input's files lie in, a local path; None where it is not local.
         given: the input in the user's words.
+        location: of the input, a path or URL.
+        store: the output.
 
     Raises:
         InputError: one lies within the other.
     """
-    if root is None:
+    folder = store.local
+    there: PurePath
+    here: PurePath
+    if root is not None and folder is not None:
+        there, here = Path(root).resolve(), folder.resolve()
+    elif root is None and folder is None:
+        there, here = PurePosixPath(location), PurePosixPath(store.address)
+    else:
         return
-    there, here = Path(root).resolve(), output.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(
-            f"OUTPUT {output} and {given} lie within each other; give an OUTPUT apart from it"
+            f"OUTPUT {store.address} and {given} lie within each other; give an OUTPUT apart "
+            "from it"
         )
 
 
-def check_space(output: Path, needed: int) -> None:
-    """Refuse to start what cannot end.
+def check_space(store: Store, needed: int) -> None:
+    """Refuse to start what cannot end; only this machine tells how much is free.
 
     Raises:
-        RunError: the file system of ``output`` has fewer than ``needed`` bytes free.
+        RunError: the file system of the output has fewer than ``needed`` bytes free.
     """
-    free = shutil.disk_usage(_existing(output)).free
+    if store.local is None:
+        return
+    free = shutil.disk_usage(_existing(store.local)).free
     if free < needed:
         raise RunError(
-            f"no space left for {output}: {free / 1e6:,.0f} MB free, about "
+            f"no space left for {store.address}: {free / 1e6:,.0f} MB free, about "
             f"{needed / 1e6:,.0f} MB needed; free some or give another OUTPUT"
         )
 

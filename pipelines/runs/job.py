@@ -3,16 +3,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from pipelines.runs.chain import DEFAULT_RUNNER, Step, run_chain
+from pipelines.runs import layout
 from pipelines.runs.guards import check_apart, check_output
-from pipelines.runs.output import Output, Receipt, make_plan, read_manifest
+from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
+from pipelines.runs.output import Output, read_manifest
+from pipelines.runs.passes import Pass
 from pipelines.runs.progress import Progress
+from pipelines.runs.store import Store
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
 from sanitizer.errors import InputError, RunError
+from sanitizer.record import Record
+
+#: Named in full: Beam's DirectRunner first tries to download another runner.
+DEFAULT_RUNNER = "FnApiRunner"
+
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
 @dataclass(frozen=True)
@@ -55,71 +64,71 @@ class Settings:
         )
 
 
-def run_job(
-    job: str,
-    source: Source,
-    output_path: Path,
-    step: Step,
-    options: dict[str, Any],
-    finish: Callable[[Output, list[Receipt]], dict[str, Any]],
-    *,
-    what: str,
-    needed_bytes: int = 0,
-    settings: Settings,
-) -> dict[str, Any]:
-    """Run ``step`` over ``source`` into ``output_path`` and commit.
+#: The end of a job, in the driver: writes what belongs to the whole set, such as a card or a
+#: report, and returns the manifest. It is given the output, what the manifests of all jobs
+#: say, and what the last pass has made.
+Finish = Callable[[Output, Manifest, Any], AnyManifest]
 
-    Args:
-        options: settings that change the result; a run with other ones is another run.
-        finish: writes what belongs to the whole set (report, card) and returns what the
-            manifest says beside the plan and the files.
-        what: the word that progress is shown under.
-        needed_bytes: free space without which starting makes no sense.
 
-    Returns:
-        The manifest. An output that already holds this very run is left as it is.
+@dataclass(frozen=True)
+class Job(Generic[AnyManifest]):
+    """A short list of passes over a source, and what is written when they are done."""
 
-    Raises:
-        InputError: the output holds something else, or the input turned out unreadable.
-        RunError: the run failed.
-    """
-    check_output(output_path)
-    check_apart(source.root, f"INPUT {source.location}", output_path)
-    output = Output(output_path, make_plan(job, source, options))
-    try:
-        if not output.open(overwrite=settings.overwrite, needed_bytes=needed_bytes):
-            Progress(what, quiet=settings.quiet).say(
-                f"{output_path} already holds this very run, finished: nothing to do"
-            )
-            return read_manifest(output_path) or {}
-        receipts = run_chain(
-            step,
-            source,
-            output,
-            runner=settings.runner,
-            beam_options=settings.beam_options,
-            progress=Progress(what, quiet=settings.quiet),
-        )
-        manifest = {
-            "freqsan": output.plan["versions"]["freqsan"],
-            "job": job,
-            "input": {
-                "location": source.location,
-                "kind": source.kind,
-                "notes": list(source.notes),
-            },
-            **finish(output, receipts),
-            "shards": [{"index": r.index, "files": r.files} for r in receipts],
-            "options": options,
-            "versions": output.plan["versions"],
-            "plan": output.plan,
-        }
-        output.commit(manifest)
-    except OSError as error:
-        raise RunError(
-            f"{error.strerror or error} ({error.filename or output_path}); finished shards are "
-            "kept: mend that and run the same command again to go on"
-        ) from error
-    finally:
-        output.close()
-    return manifest
+    name: str  #: the command's
+    source: Source
+    store: Store  #: OUTPUT
+    passes: Sequence[Pass[Any, Any, Any]]  #: each is given what the one before has made
+    options: Record  #: what the user chose that changes the result
+    finish: Finish[AnyManifest]
+    manifest: type[AnyManifest]
+    needed_bytes: int = 0  #: free space without which starting makes no sense
+
+    def run(self, settings: Settings) -> AnyManifest:
+        """Do all passes and commit.
+
+        Returns:
+            The manifest. An output that already holds this very run is left as it is.
+
+        Raises:
+            InputError: the output holds something else, or the input turned out unreadable.
+            RunError: the run failed.
+        """
+        check_output(self.store)
+        location = self.source.location
+        check_apart(self.source.root, f"INPUT {location}", location, self.store)
+        plan = Plan.of(self.name, self.source, settings.shard_rows, self.options)
+        output = Output(self.store, plan)
+        try:
+            if not output.open(overwrite=settings.overwrite, needed_bytes=self.needed_bytes):
+                Progress(self.passes[0].doing, quiet=settings.quiet).say(
+                    f"{self.store.address} already holds this very run, finished: nothing to do"
+                )
+                return self.manifest.from_json(read_manifest(self.store))
+            made, shards = self._do_passes(output, settings)
+            manifest = self.finish(output, common_manifest(plan, self.source, shards), made)
+            output.commit(manifest)
+            return manifest
+        except OSError as error:
+            raise RunError(
+                f"{error.strerror or error} ({error.filename or self.store.address}); finished "
+                "shards are kept: mend that and run the same command again to go on"
+            ) from error
+        finally:
+            output.close()
+
+    def _do_passes(self, output: Output, settings: Settings) -> tuple[Any, list[ShardFacts]]:
+        """What the last pass has made, and the files of each shard that stay."""
+        # A second to load, after all that can be refused without it.
+        from pipelines.runs.chain import Machines, run_pass
+
+        machines = Machines(settings.runner, settings.workers, settings.beam_options)
+        shards = [ShardFacts(i, {}) for i in range(len(self.source.shards))]
+        made: Any = None
+        for one in self.passes:
+            progress = Progress(one.doing, quiet=settings.quiet)
+            finished = run_pass(one, made, self.source, output, machines, progress)
+            made = one.merge(made, finished)
+            for facts, receipt in zip(shards, finished.receipts, strict=True):
+                kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
+                facts.files.update(kept)
+        return made, shards

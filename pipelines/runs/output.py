@@ -1,89 +1,45 @@
 """An output directory, from its plan to its manifest.
 
 While a job runs, ``OUTPUT/.freqsan/`` holds the plan (what is being made, from what, with
-which versions) and a receipt for every finished shard. A second run with the same plan goes
-on at the shards without a receipt. The manifest is written last and is the commit; then
-``.freqsan/`` goes.
+which versions) and a receipt for every finished shard of every pass. A second run with the
+same plan goes on at the shards without a receipt. The manifest is written last and is the
+commit; then ``.freqsan/`` goes.
 """
 
-import hashlib
-import json
-import shutil
+import dataclasses
 from collections.abc import Container
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipelines.runs import layout
 from pipelines.runs.guards import check_space
-from pipelines.runs.shards import TEMPORARY_PREFIX, write_json
-from pipelines.sources.base import Source
+from pipelines.runs.manifest import Manifest, Plan
+from pipelines.runs.passes import Receipt
+from pipelines.runs.store import Store
+from pipelines.sources.base import Reader
 from sanitizer.errors import InputError, RunError
-
-WORK = ".freqsan"
-MANIFEST = "manifest.json"
-
-#: What a job may write into OUTPUT, and so what ``--overwrite`` may remove.
-OWN_ENTRIES = (
-    MANIFEST,
-    *("data", "rejected", "scores", "features", "report", "README.md"),
-    *("proof", "proof.json", "proof.md", "proof.png"),
-)
-
-#: Packages whose version may change a result.
-VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
-
-
-def versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in VERSIONED}
-
-
-def make_plan(job: str, source: Source, options: dict[str, Any]) -> dict[str, Any]:
-    """What decides the result of a job, and nothing else (not the number of workers).
-
-    Args:
-        job: the command's name.
-        source: the resolved input; its shards are part of the plan, as a digest.
-        options: JSON-able settings that change the result.
-    """
-    described = "\n".join(repr(shard) for shard in source.shards) + repr(source.schema)
-    return {
-        "job": job,
-        "input": source.location,
-        "shards": len(source.shards),
-        "source_sha256": hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest(),
-        # As it is when it is read back: a tuple would differ from the list that it becomes.
-        "options": json.loads(json.dumps(options)),
-        "versions": versions(),
-    }
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a finished shard leaves behind."""
-
-    index: int
-    summary: dict[str, Any]  #: the step's own counts
-    files: dict[str, dict[str, Any]]  #: rows, bytes and sha256 by relative path
 
 
 class Output:
     """The directory a job writes to.
 
     Args:
-        path: OUTPUT.
-        plan: from :func:`make_plan`.
+        store: OUTPUT.
+        plan: of the run.
     """
 
-    def __init__(self, path: Path, plan: dict[str, Any]):
-        self.path = path
+    def __init__(self, store: Store, plan: Plan):
+        self.store = store
         self.plan = plan
         self._lock: FileLock | None = None
 
     def open(self, *, overwrite: bool, needed_bytes: int = 0) -> bool:
         """Make the directory ready and lock it; :meth:`close` it in the end.
+
+        Only a directory of this machine can be locked; on an object store two runs at once
+        are for the user to avoid.
 
         Returns:
             False, and nothing is done, if this very run is already complete there.
@@ -93,29 +49,31 @@ class Output:
                 are not freqsan's; or a run that is at work right now.
             RunError: a new run would need more than the free space, ``needed_bytes``.
         """
-        manifest, plan = read_manifest(self.path), _read_json(self.path / WORK / "plan.json")
-        if not (_is_ours(manifest) or plan is not None) and self._holds_foreign_files():
+        manifest, plan = read_manifest(self.store), _read_json(self.store, layout.PLAN)
+        if manifest is None and plan is None and self._holds_foreign_files():
             raise InputError(
-                f"{self.path} is not empty and holds no freqsan run; nothing in it is touched, "
-                "give an empty or new OUTPUT"
+                f"{self.store.address} is not empty and holds no freqsan run; nothing in it is "
+                "touched, give an empty or new OUTPUT"
             )
         if not overwrite:
             if manifest is not None:
-                return self._is_unfinished(manifest)
-            if plan not in (None, self.plan):
+                self._check_same_run(manifest)
+                # Left by a run that was killed right after its commit.
+                self.store.remove(layout.WORK)
+                return False
+            if plan not in (None, self.plan.to_json()):
                 raise InputError(
-                    f"{self.path} holds an unfinished run that differs in "
-                    f"{_differences(plan or {}, self.plan)}; give --overwrite to start anew, or "
+                    f"{self.store.address} holds an unfinished run that differs in "
+                    f"{self.plan.differences(plan or {})}; give --overwrite to start anew, or "
                     "the same settings and input to go on"
                 )
             if plan is None:
-                check_space(self.path, needed_bytes)
+                check_space(self.store, needed_bytes)
         self._acquire_lock()
         if overwrite:
             self._clear()
-        for leftover in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
-            leftover.unlink()
-        write_json(self.path / WORK / "plan.json", self.plan)
+        self.store.remove_leftovers()
+        self.store.write_json(layout.PLAN, self.plan.to_json())
         return True
 
     def close(self) -> None:
@@ -124,119 +82,113 @@ class Output:
             self._lock.release()
 
     def _holds_foreign_files(self) -> bool:
-        return self.path.exists() and any(p.name != WORK for p in self.path.iterdir())
+        entries = [*self.store.names(), *self.store.names("", ".*")]
+        return any(name != layout.WORK for name in entries)
 
-    def _is_unfinished(self, manifest: dict[str, Any]) -> bool:
-        """False for a manifest of this very run."""
-        if manifest["plan"] != self.plan:
+    def _check_same_run(self, manifest: dict[str, Any]) -> None:
+        """Refuse the manifest of another run.
+
+        Raises:
+            InputError: it is one.
+        """
+        if manifest["plan"] != self.plan.to_json():
             raise InputError(
-                f"{self.path} holds a finished run that differs in "
-                f"{_differences(manifest['plan'], self.plan)}; give --overwrite to replace it, "
+                f"{self.store.address} holds a finished run that differs in "
+                f"{self.plan.differences(manifest['plan'])}; give --overwrite to replace it, "
                 "or another OUTPUT"
             )
-        # Left by a run that was killed right after its commit.
-        shutil.rmtree(self.path / WORK, ignore_errors=True)
-        return False
 
     def _acquire_lock(self) -> None:
-        (self.path / WORK).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / WORK / "lock")
+        if self.store.local is None:
+            return
+        path = self.store.local / layout.LOCK
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(
-                f"another freqsan run is writing to {self.path} right now; wait for it or give "
-                "another OUTPUT"
+                f"another freqsan run is writing to {self.store.address} right now; wait for it "
+                "or give another OUTPUT"
             ) from error
         self._lock = lock
 
     def _clear(self) -> None:
         """Remove an earlier run, and only what is ours."""
         # A run killed from here on must neither look finished nor like somebody else's files.
-        write_json(self.path / WORK / "plan.json", {"job": "overwritten"})
-        for entry in (*(self.path / name for name in OWN_ENTRIES), *self._receipt_files()):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+        self.store.write_json(layout.PLAN, {"job": "overwritten"})
+        for entry in layout.OWN_ENTRIES:
+            self.store.remove(entry)
+        kept = (layout.PLAN, layout.LOCK)
+        for entry in self.store.names(layout.WORK):
+            if entry not in kept:
+                self.store.remove(entry)
 
-    def _receipt_files(self) -> list[Path]:
-        return sorted((self.path / WORK).glob("shard-*.json"))
+    def travelling(self, reader: Reader) -> Reader:
+        """The reader with its units in a file of this output, so that it is small."""
+        if not self.store.exists(layout.LISTING):
+            self.store.write(layout.LISTING, reader.units.to_bytes())
+        units = reader.units.stored(self.store.locate(layout.LISTING))
+        return dataclasses.replace(reader, units=units)  # type: ignore[type-var]
 
-    def receipts(self, skip: Container[int] = ()) -> dict[int, Receipt]:
-        """Receipts of the finished shards, by shard number, but those in ``skip``.
+    def receipts(self, pass_name: str, skip: Container[int] = ()) -> dict[int, Receipt]:
+        """Receipts of the finished shards of a pass, by shard number, but those in ``skip``.
 
         A shard whose files are gone, or are not the size they had, is not finished.
         """
-        found = {}
-        for file in self._receipt_files():
-            index = int(file.stem.removeprefix("shard-"))
+        receipts = {}
+        for name in self.store.names(f"{layout.WORK}/{pass_name}", "*.json"):
+            index = int(PurePosixPath(name).stem)
             if index not in skip:
-                receipt = Receipt(**json.loads(file.read_text(encoding="utf-8")))
-                if all(self._holds(name, told["bytes"]) for name, told in receipt.files.items()):
-                    found[index] = receipt
-        return found
+                receipt = Receipt.from_json(self.store.read_json(name))
+                if all(self.store.size(f) == facts.bytes for f, facts in receipt.files.items()):
+                    receipts[index] = receipt
+        return receipts
 
-    def _holds(self, name: str, size: int) -> bool:
-        file = self.path / name
-        return file.is_file() and file.stat().st_size == size
+    @staticmethod
+    def write_receipt(store: Store, pass_name: str, receipt: Receipt) -> None:
+        """Leave the receipt of a shard whose files are in place."""
+        store.write_json(layout.receipt(pass_name, receipt.index), receipt.to_json())
 
-    def commit(self, manifest: dict[str, Any]) -> None:
+    def commit(self, manifest: Manifest) -> None:
         """Write the manifest, the act that makes the run a result, and tidy up."""
-        write_json(self.path / MANIFEST, manifest)
-        shutil.rmtree(self.path / WORK, ignore_errors=True)
+        self.store.write_json(layout.MANIFEST, manifest.to_json())
+        self.store.remove(layout.WORK)
 
 
-def read_manifest(output: Path) -> dict[str, Any] | None:
-    """The manifest of a finished run; None where there is none of freqsan's.
+def read_manifest(store: Store) -> dict[str, Any] | None:
+    """The manifest of a finished run, as JSON; None where there is none of freqsan's.
 
     Raises:
         InputError: there is one, but it is unreadable.
     """
-    found = _read_json(output / MANIFEST)
-    return found if _is_ours(found) else None
+    manifest = _read_json(store, layout.MANIFEST)
+    # Other programs write files of that name too.
+    ours = manifest is not None and {"freqsan", "job", "plan"} <= manifest.keys()
+    return manifest if ours else None
 
 
-def _is_ours(manifest: dict[str, Any] | None) -> bool:
-    """Whether a manifest.json is freqsan's own: other programs write files of that name too."""
-    return manifest is not None and {"freqsan", "job", "plan"} <= manifest.keys()
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
+def _read_json(store: Store, name: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        value = store.read_json(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} is unreadable ({error}); remove it to go on") from error
-    return found if isinstance(found, dict) else None
+        raise InputError(
+            f"{store.locate(name)} is unreadable ({error}); remove it to go on"
+        ) from error
+    return value if isinstance(value, dict) else None
 
 
-def write_receipt(output: Path, receipt: Receipt) -> None:
-    write_json(output / WORK / f"shard-{receipt.index:05d}.json", vars(receipt))
-
-
-def write_failure(output: Path, error: Exception) -> None:
+def write_failure(store: Store, error: Exception) -> None:
     """Leave an expected failure where the driver finds it, whatever the runner does to it."""
-    write_json(output / WORK / "failure.json", {"kind": type(error).__name__, "text": str(error)})
+    store.write_json(layout.FAILURE, {"kind": type(error).__name__, "text": str(error)})
 
 
-def take_failure(output: Path) -> Exception | None:
+def take_failure(store: Store) -> Exception | None:
     """The failure that a worker left, if any; it is removed."""
-    file = output / WORK / "failure.json"
-    if not file.exists():
+    if not store.exists(layout.FAILURE):
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    file.unlink()
-    return {"InputError": InputError}.get(found["kind"], RunError)(found["text"])
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    def flat(plan: dict[str, Any]) -> dict[str, Any]:
-        rest = {k: v for k, v in plan.items() if k not in ("options", "versions")}
-        return rest | plan.get("options", {}) | plan.get("versions", {})
-
-    before, after = flat(old), flat(new)
-    names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-    words = {"source_sha256": "the input's files", "shards": "the number of shards"}
-    return ", ".join(words.get(name, name) for name in names)
+    failure = store.read_json(layout.FAILURE)
+    store.remove(layout.FAILURE)
+    return {"InputError": InputError}.get(failure["kind"], RunError)(failure["text"])

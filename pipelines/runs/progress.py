@@ -86,15 +86,15 @@ class Progress:
 
 
 @contextmanager
-def watch(progress: Progress, output: Output, known: set[int]) -> Iterator[None]:
+def watch(progress: Progress, output: Output, pass_name: str, known: set[int]) -> Iterator[None]:
     """Report shards as their receipts appear, on whatever machine they are made."""
     stop = threading.Event()
     seen = set(known)
 
     def look() -> None:
-        for index, receipt in output.receipts(skip=seen).items():
+        for index, receipt in output.receipts(pass_name, skip=seen).items():
             seen.add(index)
-            progress.advance(receipt.summary["rows"])
+            progress.advance(receipt.rows)
 
     def poll() -> None:
         while not stop.wait(POLL_SECONDS):

@@ -1,40 +1,47 @@
-"""The Parquet files of one shard: written under temporary names, renamed when all are whole.
+"""What one shard of a pass reads and writes.
 
 Final names follow from the shard's number alone, so a shard that runs twice overwrites
-itself. Temporary names start with a dot, which every reader of a dataset passes over.
+itself. A file is written under a temporary name and gets its own when all of the shard's
+files are whole.
 """
 
 import hashlib
-import json
-import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.runs import layout
+from pipelines.runs.layout import ShardedFile
+from pipelines.runs.manifest import FileFacts
+from pipelines.runs.store import Store
+from pipelines.runs.threads import map_in_order
+from pipelines.sources.base import Reader, Samples, Shard
+
+Result = TypeVar("Result")
+
 #: A row group is written when so many bytes wait for it.
 ROW_GROUP_BYTES = 16 << 20
 
-TEMPORARY_PREFIX = ".part-"
 
+class RowWriter:
+    """Writes one Parquet file. Rows wait in memory until a row group is worth its overhead."""
 
-class ParquetPart:
-    """One file of a shard. Rows wait in memory until a row group is worth its overhead."""
-
-    def __init__(self, path: Path, schema: pa.Schema):
-        self.path = path
+    def __init__(self, store: Store, name: str, schema: pa.Schema):
+        self.name = name
         self.rows = 0
-        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.stem}-{uuid.uuid4().hex}")
+        self._store = store
+        self._staged = store.stage(name)
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         # A dictionary of image bytes only costs memory: no two are alike.
         plain = [f.name for f in schema if not _holds_binary(f.type)]
         self._writer = pq.ParquetWriter(
-            self._temporary,
+            self._staged,
             schema,
             compression="zstd",
             use_dictionary=plain,
@@ -62,18 +69,18 @@ class ParquetPart:
 
     def column(self, name: str) -> list[Any]:
         """One column of the finished file, read back from disk."""
-        return pq.read_table(self._temporary, columns=[name])[name].to_pylist()
+        return list(pq.read_table(self._staged, columns=[name])[name].to_pylist())
 
-    def publish(self) -> dict[str, Any]:
-        """Rename to the final name; returns ``{rows, bytes, sha256}`` of the file."""
-        with self._temporary.open("rb") as file:
+    def publish(self) -> FileFacts:
+        """Give the finished file its name."""
+        with self._staged.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = self._temporary.stat().st_size
-        self._temporary.replace(self.path)
-        return {"rows": self.rows, "bytes": size, "sha256": digest}
+        size = self._staged.stat().st_size
+        self._store.publish(self._staged, self.name)
+        return FileFacts(self.rows, size, digest)
 
     def discard(self) -> None:
-        self._temporary.unlink(missing_ok=True)
+        self._staged.unlink(missing_ok=True)
 
 
 def _holds_binary(kind: pa.DataType) -> bool:
@@ -83,17 +90,22 @@ def _holds_binary(kind: pa.DataType) -> bool:
 
 
 @dataclass
-class ShardFiles:
-    """The files of shard ``index`` out of ``total``, as a context.
+class ShardTask:
+    """A shard of a pass: what there is to read, and where to write. A context.
 
     On a clean exit of the context nothing is published yet: call :meth:`publish`. Whatever
     was not published is removed.
     """
 
-    output: Path
-    index: int
-    total: int
-    _parts: dict[str, ParquetPart] = field(default_factory=dict)
+    pass_name: str
+    index: int  #: of the shard
+    total: int  #: of shards
+    reader: Reader
+    shard: Shard
+    store: Store
+    workers: int = 1  #: threads that work in this process, shared by its shards
+    ahead: int = 1  #: batches of this shard that may be under way at a time
+    _writers: dict[str, RowWriter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -104,35 +116,39 @@ class ShardFiles:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for part in self._parts.values():
-            part.discard()
+        for writer in self._writers.values():
+            writer.discard()
 
-    def open(self, prefix: str, schema: pa.Schema) -> ParquetPart:
-        """Start the file ``<prefix>-<index>-of-<total>.parquet``, such as ``data/clean-…``."""
-        path = self.output / f"{prefix}-{self.index:05d}-of-{self.total:05d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._parts[prefix] = ParquetPart(path, schema)
-        return self._parts[prefix]
+    def samples(self) -> Iterator[Samples]:
+        """The shard's rows of the input."""
+        return self.reader.read(self.shard)
+
+    def map(self, function: Callable[[Samples], Result]) -> Iterator[Result]:
+        """``function`` of each batch of the input, in order, computed by all threads."""
+        return map_in_order(function, self.samples(), self.workers, self.ahead)
+
+    def artefact_of(self, pass_name: str) -> pa.Table:
+        """What this shard left in an earlier pass."""
+        with self.store.open(layout.artefact(pass_name, self.index)) as file:
+            return pq.read_table(file)
+
+    def open(self, file: ShardedFile, schema: pa.Schema) -> RowWriter:
+        """Start the shard's own file of those that every shard writes."""
+        return self._open(file.name(self.index, self.total), schema)
+
+    def open_artefact(self, schema: pa.Schema) -> RowWriter:
+        """Start what this shard leaves to the next pass."""
+        return self._open(layout.artefact(self.pass_name, self.index), schema)
+
+    def _open(self, name: str, schema: pa.Schema) -> RowWriter:
+        self._writers[name] = RowWriter(self.store, name, schema)
+        return self._writers[name]
 
     def finish(self) -> None:
-        for part in self._parts.values():
-            part.finish()
+        """Close all files, which can be read back then, and are not published yet."""
+        for writer in self._writers.values():
+            writer.finish()
 
-    def publish(self) -> dict[str, dict[str, Any]]:
-        """Rename all files; returns what :meth:`ParquetPart.publish` says, by relative path."""
-        return {
-            part.path.relative_to(self.output).as_posix(): part.publish()
-            for part in self._parts.values()
-        }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON through a temporary file, so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
-    try:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def publish(self) -> dict[str, FileFacts]:
+        """Give all files their names; returns what they are, by name."""
+        return {name: writer.publish() for name, writer in self._writers.items()}

@@ -1,9 +1,17 @@
 """What a process takes of its machine: threads of its cores, and memory."""
 
 import ctypes
+import functools
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import pyarrow as pa
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def available_cores() -> int:
@@ -13,9 +21,46 @@ def available_cores() -> int:
 
 def share_cores(workers: int) -> None:
     """Give each of ``workers`` threads its share of the cores inside torch."""
-    import torch  # seconds to load, and most jobs have no use for it
+    import torch  # a second to load, and most jobs have no use for it
 
     torch.set_num_threads(max(1, available_cores() // workers))
+
+
+def map_in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    ahead: int | None = None,
+) -> Iterator[Result]:
+    """``map`` by the threads of this process, results in the order of the items.
+
+    All callers share the threads, so that several shards under way keep all of them busy to
+    the end, whichever shard is the last.
+
+    Args:
+        workers: threads in all.
+        ahead: items of this call that are under way at most; by default one more than threads.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    limit = workers + 1 if ahead is None else ahead
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            if len(waiting) >= limit:
+                yield waiting.popleft().result()
+            waiting.append(_pool(workers).submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="freqsan")
 
 
 def give_memory_back() -> None:

@@ -53,7 +53,7 @@ def open_source(
 
 
 def _resolver(location: str) -> Callable[..., Source]:
-    """The ``resolve`` of the kind that is found at ``location``."""
+    """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location)
     if location.startswith("hf://datasets/"):
@@ -63,13 +63,13 @@ def _resolver(location: str) -> Callable[..., Source]:
         return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
-    found = [kind for kind in _KINDS if any(map(kind[1], listing.names))]
-    if not found:
+    kinds = [kind for kind in _KINDS if any(map(kind[1], listing.names))]
+    if not kinds:
         raise InputError(f"{location}: found no images, Parquet files or tars{_examples(listing)}")
-    if len(found) > 1:
-        names = " and ".join(kind[0] for kind in found)
+    if len(kinds) > 1:
+        names = " and ".join(kind[0] for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
-    return partial(found[0][2], listing)
+    return partial(kinds[0][2], listing)
 
 
 def _examples(listing: Listing) -> str:

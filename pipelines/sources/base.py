@@ -1,13 +1,17 @@
-"""What every source of images comes down to: a schema and a list of shard descriptors.
+"""What every input comes down to: a reader, and a list of shards that are a few numbers each.
 
-A source is resolved once, in the driver. Its shards are small, picklable and frozen; a
-worker turns one into record batches by itself, so pixels never travel between workers.
+A source is resolved once, in the driver. What it consists of (files, row groups, tars) is a
+table, its units; a shard is a run of units. The reader travels to the workers once, with the
+schema; the units travel as a file; and the shards, of which there may be many, are tiny.
+Pixels never travel: a worker reads its shards itself.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
+import fsspec
 import pyarrow as pa
 
 #: Rows of a shard where the source leaves the choice.
@@ -16,39 +20,175 @@ SHARD_ROWS = 2000
 #: Rows of a record batch.
 BATCH_ROWS = 256
 
+#: Units in a record batch of the file that holds them; a worker reads whole ones.
+_UNIT_ROWS = 1024
 
-class Shard(Protocol):
-    """A part of a source that one worker reads in one go."""
+
+class Shard(NamedTuple):
+    """A part of a source that one worker reads in one go: consecutive units, or rows of one."""
+
+    first: int  #: index of its first unit
+    last: int  #: index behind its last unit
+    skip: int = 0  #: rows of the first unit before the shard's own
+    rows: int | None = None  #: of the shard; None: all that its units hold
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some rows of a source."""
+
+    batch: pa.RecordBatch  #: of :attr:`Source.schema`
+    files: list[str]  #: of each row the file, tar or folder that it comes from
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a source consists of, a row for each unit: a table in memory, or in an Arrow file."""
+
+    table: pa.Table | None = field(repr=False)
+    address: str | None = None  #: absolute path or URL of the file, where there is no table
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, object]], schema: pa.Schema) -> Self:
+        return cls(pa.Table.from_pylist(list(rows), schema=schema))
+
+    def __getitem__(self, part: slice) -> list[dict[str, object]]:
+        """The units of a slice without a step, as dictionaries."""
+        first, count = part.start, part.stop - part.start
+        if self.table is not None:
+            return self.table.slice(first, count).to_pylist()
+        start = first // _UNIT_ROWS
+        with fsspec.open(self.address, "rb") as file:
+            stored = pa.ipc.open_file(file)
+            stop = min(stored.num_record_batches, -(-part.stop // _UNIT_ROWS))
+            batches = [stored.get_batch(i) for i in range(start, stop)]
+        table = pa.Table.from_batches(batches)
+        return table.slice(first - start * _UNIT_ROWS, count).to_pylist()
+
+    def to_bytes(self) -> bytes:
+        """The Arrow file that :meth:`stored` refers to."""
+        assert self.table is not None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, self.table.schema) as writer:
+            writer.write_table(self.table.combine_chunks(), max_chunksize=_UNIT_ROWS)
+        return bytes(sink.getvalue())
+
+    def stored(self, address: str) -> Self:
+        """The same units, to be read from the file at an address."""
+        return type(self)(None, address)
+
+    def digest(self) -> str:
+        """SHA-256 of all units: another one if any file is another."""
+        assert self.table is not None
+        digest = hashlib.sha256()
+        for start in range(0, self.table.num_rows, _UNIT_ROWS):
+            digest.update(repr(self.table.slice(start, _UNIT_ROWS).to_pydict()).encode())
+        return digest.hexdigest()
+
+
+class Reader(Protocol):
+    """Reads the shards of one source, on any machine. Picklable; a frozen dataclass."""
 
     @property
-    def source(self) -> str:
-        """File, tar or folder it reads from, relative to the input: the score rows' ``source``."""
+    def schema(self) -> pa.Schema:
+        """Of the batches: the input's own columns, untouched, with metadata, and ``sample_id``."""
 
-    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Record batches of :attr:`Source.schema`, in a fixed order, bounded in memory.
+    @property
+    def units(self) -> Units:
+        """What the source consists of."""
+
+    def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
+        """The rows of a shard in a fixed order, bounded in memory, at least one at a time.
 
         Raises:
-            InputError: the file is unreadable or no longer what it was when resolved.
+            InputError: a file is unreadable or no longer what it was when resolved.
+        """
+
+    def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
+        """A column of a shard, without the images where the source can leave them out.
+
+        Raises:
+            InputError: as :meth:`read`.
         """
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image set, resolved.
-
-    ``schema`` is that of the batches the shards yield: the input's own columns, untouched,
-    with their ``huggingface`` metadata, plus ``sample_id``.
-    """
+    """An image set, resolved."""
 
     location: str  #: what the user gave
     kind: str  #: "image folder", "parquet", "webdataset", "saved dataset" or "hub"
-    schema: pa.Schema  #: of the record batches, ``sample_id`` included
+    reader: Reader
     image_column: str  #: struct<bytes, path> or raw bytes
     label_column: str | None  #: None where the set has no labels
     class_names: tuple[str, ...] | None  #: by label index, where the set names its classes
-    shards: tuple[Shard, ...]  #: in a fixed order, which numbers the output files
+    shards: tuple[Shard, ...] = field(repr=False)  #: in a fixed order, which numbers output files
     rows: int | None  #: total, where it is known without reading everything
     #: absolute local folder or file that everything is read from; None where it is not local
     root: str | None = None
     nbytes: int = 0  #: of all files that will be read; 0 where it is not known cheaply
     notes: tuple[str, ...] = field(default=())  #: what the user should be told, one line each
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the record batches, ``sample_id`` included."""
+        return self.reader.schema
+
+    def samples(self) -> Iterator[Samples]:
+        """All rows, shard after shard."""
+        for shard in self.shards:
+            yield from self.reader.read(shard)
+
+    def labels(self) -> Iterator[pa.Array]:
+        """The label column in pieces, which there must be."""
+        assert self.label_column is not None
+        for shard in self.shards:
+            yield from self.reader.labels(shard, self.label_column)
+
+    def digest(self) -> str:
+        """SHA-256 of what will be read: the files, what they were when listed, and the schema."""
+        described = f"{self.reader.units.digest()}\n{self.schema!r}"
+        return hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def label_column_of(reader: Reader, shard: Shard, column: str) -> Iterator[pa.Array]:
+    """:meth:`Reader.labels` of a source that cannot leave the images out."""
+    for samples in reader.read(shard):
+        yield samples.batch.column(samples.batch.schema.get_field_index(column))
+
+
+def cut(unit_rows: Sequence[int], shard_rows: int, max_cuts: int | None = None) -> list[Shard]:
+    """Shards of about ``shard_rows`` rows: small units are joined, large ones cut evenly.
+
+    Args:
+        unit_rows: rows of each unit, at least 1.
+        max_cuts: into so many shards a unit is cut at most; None: into any number.
+
+    >>> cut([1, 1, 1, 5], shard_rows=2)[:3]
+    [Shard(first=0, last=2, skip=0, rows=2), Shard(first=2, last=3, skip=0, rows=1), \
+Shard(first=3, last=4, skip=0, rows=1)]
+    """
+    shards = []
+    for first, last in joined(unit_rows, shard_rows):
+        total = sum(unit_rows[first:last])
+        cuts = -(-total // shard_rows) if last == first + 1 else 1
+        cuts = cuts if max_cuts is None else min(max_cuts, cuts)
+        for i in range(cuts):
+            start, stop = total * i // cuts, total * (i + 1) // cuts
+            shards.append(Shard(first, last, start, stop - start))
+    return shards
+
+
+def joined(weights: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive units that weigh at most ``limit`` together, or a single heavier one."""
+    first, weight = 0, 0
+    for i, own in enumerate(weights):
+        if i > first and weight + own > limit:
+            yield first, i
+            first, weight = i, 0
+        weight += own
+    if weights:
+        yield first, len(weights)

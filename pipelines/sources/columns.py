@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipelines.sources.base import Samples
 from pipelines.sources.files import BATCH_BYTES
 from sanitizer.errors import InputError
 
@@ -27,16 +29,16 @@ _METADATA_KEY = b"huggingface"
 def features(schema: pa.Schema) -> dict[str, Any]:
     """The Hugging Face features by column name, in their JSON form; empty where there are none."""
     info = _metadata(schema).get("info")
-    found = info.get("features") if isinstance(info, dict) else None
-    return found if isinstance(found, dict) else {}
+    stored = info.get("features") if isinstance(info, dict) else None
+    return stored if isinstance(stored, dict) else {}
 
 
 def _metadata(schema: pa.Schema) -> dict[str, Any]:
     try:
-        found = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        stored = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
@@ -86,23 +88,76 @@ def roles(
         raise InputError(f"{where}: {error}") from error
 
 
-def batches(
-    rows: Iterable[tuple[dict[str, Any], int]], schema: pa.Schema, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    """Rows, each with its weight in bytes, in batches of at most ``batch_rows`` rows.
+class Row(NamedTuple):
+    """One row of an input that is read row by row."""
 
-    A batch is also closed when its weight reaches ``BATCH_BYTES``.
-    """
-    waiting: list[dict[str, Any]] = []
+    values: dict[str, Any]  #: by column
+    file: str  #: file, tar or folder that it comes from
+    weight: int  #: encoded bytes
+
+
+def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator[Samples]:
+    """Rows in batches of at most ``batch_rows`` rows, closed earlier at ``BATCH_BYTES``."""
+    waiting: list[Row] = []
     weight = 0
-    for row, size in rows:
+
+    def batch() -> Samples:
+        values = [row.values for row in waiting]
+        return Samples(
+            pa.RecordBatch.from_pylist(values, schema=schema), [row.file for row in waiting]
+        )
+
+    for row in rows:
         waiting.append(row)
-        weight += size
+        weight += row.weight
         if len(waiting) == batch_rows or weight >= BATCH_BYTES:
-            yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+            yield batch()
             waiting, weight = [], 0
     if waiting:
-        yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+        yield batch()
+
+
+def joined(parts: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
+    """Small batches put together, up to ``batch_rows`` rows and ``BATCH_BYTES``.
+
+    Without this a shard of many tiny files would be that many batches.
+    """
+    waiting: list[Samples] = []
+    rows, weight = 0, 0
+
+    def batch() -> Samples:
+        if len(waiting) == 1:
+            return waiting[0]
+        table = pa.Table.from_batches([part.batch for part in waiting]).combine_chunks()
+        return Samples(table.to_batches()[0], [file for part in waiting for file in part.files])
+
+    for part in parts:
+        if waiting and (rows + len(part) > batch_rows or weight + part.batch.nbytes > BATCH_BYTES):
+            yield batch()
+            waiting, rows, weight = [], 0, 0
+        waiting.append(part)
+        rows += len(part)
+        weight += part.batch.nbytes
+    if waiting:
+        yield batch()
+
+
+def column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column by its name."""
+    return batch.column(batch.schema.get_field_index(name))
+
+
+def sample_ids(batch: pa.RecordBatch) -> list[str]:
+    """The ``sample_id`` of each row."""
+    return list(column(batch, SAMPLE_ID).to_pylist())
+
+
+def encoded_images(batch: pa.RecordBatch, image_column: str) -> list[bytes | None]:
+    """The encoded bytes of each row, None where the row holds none."""
+    images = column(batch, image_column)
+    if pa.types.is_struct(images.type):
+        images = pc.struct_field(images, "bytes")
+    return list(images.to_pylist())
 
 
 def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
@@ -120,8 +175,8 @@ def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
         schema = schema.append(pa.field(SAMPLE_ID, pa.string()))
         added[SAMPLE_ID] = {"dtype": "string", "_type": "Value"}
     elif not _is_text(schema.field(SAMPLE_ID).type):
-        found = schema.field(SAMPLE_ID).type
-        raise InputError(f"the column {SAMPLE_ID} is {found}, expected string; rename it")
+        kind = schema.field(SAMPLE_ID).type
+        raise InputError(f"the column {SAMPLE_ID} is {kind}, expected string; rename it")
     return with_features(schema, {f.name: added[f.name] for f in schema if f.name in added})
 
 
@@ -163,10 +218,10 @@ def find_image_column(
     images = [n for n in plain + structs if _feature_type(known, n) == "Image"]
     candidates = images or structs or guess(plain)
     if len(candidates) != 1:
-        found = (
+        problem = (
             f"several image columns ({', '.join(candidates)})" if candidates else "no image column"
         )
-        raise InputError(f"found {found}; choose --image-column among {', '.join(schema.names)}")
+        raise InputError(f"found {problem}; choose --image-column among {', '.join(schema.names)}")
     return candidates[0]
 
 
@@ -192,8 +247,8 @@ def find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
 
 def class_names(schema: pa.Schema, label_column: str | None) -> tuple[str, ...] | None:
     """The names of the classes by label, where the features tell."""
-    found = features(schema).get(label_column or "")
-    names = found.get("names") if isinstance(found, dict) else None
+    feature = features(schema).get(label_column or "")
+    names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) else None
 
 

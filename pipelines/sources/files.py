@@ -3,12 +3,13 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from stat import S_ISDIR, S_ISREG
 from typing import IO, Any, NamedTuple
 
 import fsspec
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from sanitizer.errors import InputError
@@ -46,7 +47,7 @@ class Stamp(NamedTuple):
     """What tells that a file is still the one that was listed; None where that is not known."""
 
     size: int | None  #: in bytes
-    version: int | str | None  #: mtime in ns of a local file; etag or mtime of another
+    version: str | None  #: mtime in ns of a local file; etag or mtime of another
 
 
 #: Of a file that could not be looked at, such as a broken link.
@@ -72,7 +73,7 @@ class Listing:
         ours = set(names)
         others = Counter(suffix(n) or "no extension" for n in self.names if n not in ours)
         counts = ", ".join(f"{name} {count}" for name, count in others.most_common(8))
-        return kept, (f"ignored {count_of(others.total(), 'file')} other than {what}: {counts}",)
+        return kept, (f"ignored {plural(others.total(), 'file')} other than {what}: {counts}",)
 
 
 def list_files(location: str) -> Listing | None:
@@ -132,13 +133,14 @@ def _listing(
 def _list_glob(location: str, pattern: str) -> Listing:
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     filesystem, folder = _filesystem(root)
-    found = filesystem.glob(folder + pattern[len(root) :], detail=True)
+    matches = filesystem.glob(folder + pattern[len(root) :], detail=True)
     local = local_path(root or "/")
     if local is None:
-        stamps = _relative(folder, {p: i for p, i in found.items() if i["type"] != "directory"})
+        stamps = _relative(folder, {p: i for p, i in matches.items() if i["type"] != "directory"})
     else:
-        looked_at = ((name, _local_stamp(f"{folder}/{name}")) for name in _relative(folder, found))
-        stamps = {name: found for name, found in looked_at if found is not None}
+        names = _relative(folder, matches)
+        looked_at = ((name, _local_stamp(f"{folder}/{name}")) for name in names)
+        stamps = {name: stamp for name, stamp in looked_at if stamp is not None}
     if not stamps:
         raise InputError(f"{location}: no file matches")
     return _listing(location, root, stamps, local)
@@ -154,10 +156,10 @@ def _list_remote(location: str) -> Listing | None:
     return _listing(location, location, stamps) if stamps else None
 
 
-def _relative(folder: str, found: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
+def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
     """The files that are not hidden, by their names relative to ``folder``."""
     start = len(folder.rstrip("/")) + 1
-    named = {path[start:]: info for path, info in found.items()}
+    named = {path[start:]: info for path, info in infos.items()}
     return {
         name: _remote_stamp(info)
         for name, info in named.items()
@@ -182,8 +184,8 @@ def _walk(root: str) -> Iterator[tuple[str, Stamp]]:
                         continue
                     if entry.is_dir():
                         pending.append((f"{prefix}{entry.name}/", outer | {here}))
-                    elif (found := _local_stamp(entry)) is not None:
-                        yield f"{prefix}{entry.name}", found
+                    elif (stamp := _local_stamp(entry)) is not None:
+                        yield f"{prefix}{entry.name}", stamp
         except OSError as error:
             raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
 
@@ -194,7 +196,11 @@ def _local_stamp(file: str | os.DirEntry[str]) -> Stamp | None:
         status = os.stat(file) if isinstance(file, str) else file.stat()  # noqa: PTH116
     except OSError:
         return UNKNOWN
-    return Stamp(status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else None
+    return _stamp_of(status) if S_ISREG(status.st_mode) else None
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_size, str(status.st_mtime_ns))
 
 
 def _remote_stamp(info: dict[str, Any]) -> Stamp:
@@ -221,8 +227,7 @@ def open_file(root: str, name: str, listed: Stamp = UNKNOWN) -> IO[bytes]:
     if "://" not in root:
         local = open(f"{root}/{name}", "rb")  # noqa: PTH123, SIM115 (the caller closes it)
         try:
-            status = os.fstat(local.fileno())
-            _compare(name, listed, Stamp(status.st_size, status.st_mtime_ns))
+            _compare(name, listed, _stamp_of(os.fstat(local.fileno())))
         except InputError:
             local.close()
             raise
@@ -243,8 +248,7 @@ def stamp(root: str, name: str) -> Stamp:
     filesystem, folder = _filesystem(root)
     if "://" in root:
         return _remote_stamp(filesystem.info(f"{folder}/{name}"))
-    status = os.stat(f"{root}/{name}")  # noqa: PTH116
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return _stamp_of(os.stat(f"{root}/{name}"))  # noqa: PTH116
 
 
 def check(root: str, name: str, listed: Stamp) -> None:
@@ -257,10 +261,10 @@ def check(root: str, name: str, listed: Stamp) -> None:
     _compare(name, listed, stamp(root, name))
 
 
-def _compare(name: str, listed: Stamp, found: Stamp) -> None:
-    if all(a == b or a is None or b is None for a, b in zip(listed, found, strict=True)):
+def _compare(name: str, listed: Stamp, now: Stamp) -> None:
+    if all(a == b or a is None or b is None for a, b in zip(listed, now, strict=True)):
         return
-    sizes = f" from {listed.size:,} to {found.size:,} bytes" if listed.size != found.size else ""
+    sizes = f" from {listed.size:,} to {now.size:,} bytes" if listed.size != now.size else ""
     raise InputError(
         f"{text(name)}: has changed{sizes} since the run began; start again with --overwrite"
     )
@@ -306,8 +310,12 @@ def text(name: str) -> str:
     return name
 
 
-def count_of(number: int, thing: str) -> str:
-    """``"1 file"``, ``"2 files"``."""
+def plural(number: int, thing: str) -> str:
+    """A number of things in words.
+
+    >>> plural(1, "file"), plural(2000, "file")
+    ('1 file', '2,000 files')
+    """
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
@@ -333,22 +341,36 @@ def _split_of(name: str) -> str | None:
     return next((word for word in words if word.lower() in SPLIT_NAMES), None)
 
 
-def choose_split(where: str, found: Iterable[str | None], split: str | None) -> str | None:
+def choose_split(where: str, splits: Iterable[str | None], split: str | None) -> str | None:
     """The split to read.
 
     Args:
         where: the input, for the message.
-        found: the split of each part of the input, None for a part that is in no split.
+        splits: the split of each file of the input, None for one that is in no split.
         split: the user's choice; None where there is nothing to choose.
 
     Raises:
         InputError: several splits and no choice, or a choice that is not among them.
     """
-    found = set(found)
-    names = ", ".join(sorted(filter(None, found))) or "none"
-    if split is not None and split not in found:
+    distinct = set(splits)
+    names = ", ".join(sorted(filter(None, distinct))) or "none"
+    if split is not None and split not in distinct:
         raise InputError(f"{where}: there is no split {split!r}; the splits are: {names}")
-    if split is None and len(found) > 1:
-        beside = ", and files outside any split" if None in found else ""
+    if split is None and len(distinct) > 1:
+        beside = ", and files outside any split" if None in distinct else ""
         raise InputError(f"{where}: found the splits {names}{beside}; choose one with --split")
-    return split or next(iter(found), None)
+    return split or next(iter(distinct), None)
+
+
+#: How a unit of a source names its file: the bytes of the name, as a name need not be UTF-8.
+UNIT_FILE = (("name", pa.binary()), ("size", pa.int64()), ("version", pa.string()))
+
+
+def unit_of(name: str, stamp: Stamp) -> dict[str, object]:
+    """The columns ``UNIT_FILE`` of one unit."""
+    return {"name": os.fsencode(name), "size": stamp.size, "version": stamp.version}
+
+
+def file_of(unit: Mapping[str, Any]) -> tuple[str, Stamp]:
+    """What :func:`unit_of` was given."""
+    return os.fsdecode(unit["name"]), Stamp(unit["size"], unit["version"])

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.base import BATCH_ROWS, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
@@ -42,21 +41,19 @@ def is_image(name: str) -> bool:
     return files.suffix(name) in SUFFIXES
 
 
+#: A unit is one file.
+_UNITS = pa.schema([*files.UNIT_FILE, ("label", pa.int64())])
+
+
 @dataclass(frozen=True)
-class FolderShard:
-    """Some files of an image folder."""
+class FolderReader:
+    """Reads image files, one row each."""
 
     root: str  #: absolute folder or URL
-    names: tuple[str, ...]  #: of the files, relative to ``root``
-    labels: tuple[int | None, ...]  #: of each file; None where it has none
-    stamps: tuple[files.Stamp, ...]  #: of each file
+    units: Units  #: a file each; ``label`` is null where it has none
     schema: pa.Schema = field(repr=False)  #: of the batches
 
-    @property
-    def source(self) -> str:
-        return "."
-
-    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` files and about ``BATCH_BYTES``.
 
         A file that cannot be read, such as a broken link, gives a row without bytes.
@@ -64,14 +61,24 @@ class FolderShard:
         Raises:
             InputError: a file has changed or vanished since it was listed, or the folder has.
         """
-        return columns.batches(self._rows(), self.schema, batch_rows)
+        return columns.batches(self._rows(shard), self.schema, batch_rows)
 
-    def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
-        for name, label, stamp in zip(self.names, self.labels, self.stamps, strict=True):
+    def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
+        """The labels follow from the names."""
+        labels = [unit["label"] for unit in self.units[shard.first : shard.last]]
+        yield pa.array(labels, pa.int64())
+
+    def _rows(self, shard: Shard) -> Iterator[columns.Row]:
+        for unit in self.units[shard.first : shard.last]:
+            name, stamp = files.file_of(unit)
             data = self._bytes(name, stamp)
             sample_id = files.text(name)
-            image = {"bytes": data, "path": sample_id}
-            yield {"image": image, "label": label, "sample_id": sample_id}, len(data or b"")
+            values = {
+                "image": {"bytes": data, "path": sample_id},
+                "label": unit["label"],
+                "sample_id": sample_id,
+            }
+            yield columns.Row(values, ".", len(data or b""))
 
     def _bytes(self, name: str, stamp: files.Stamp) -> bytes | None:
         if (stamp.size or 0) > files.MAX_FILE_BYTES:
@@ -125,34 +132,28 @@ def resolve(
     chosen = files.choose_split(listing.location, splits.values(), split)
     names = [n for n in listing.names if splits[n] == chosen]
 
-    found = {_class_of(n, depth) for n in listing.names} - {None}
-    classes = sorted(map(files.text, filter(None, found)))
+    folders = {_class_of(n, depth) for n in listing.names}
+    classes = sorted(map(files.text, filter(None, folders)))
     index = {name: i for i, name in enumerate(classes)}
-    labels = [index.get(files.text(_class_of(n, depth) or "")) for n in names]
-    stamps = [listing.stamps[n] for n in names]
+    units = [
+        files.unit_of(name, listing.stamps[name])
+        | {"label": index.get(files.text(_class_of(name, depth) or ""))}
+        for name in names
+    ]
     schema, image, label = columns.roles(
         listing.location, _schema(classes), image_column, label_column
     )
     return Source(
         location=listing.location,
         kind="image folder",
-        schema=schema,
+        reader=FolderReader(listing.root, Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
         class_names=tuple(classes) or None,
-        shards=tuple(
-            FolderShard(
-                listing.root,
-                tuple(names[i : i + shard_rows]),
-                tuple(labels[i : i + shard_rows]),
-                tuple(stamps[i : i + shard_rows]),
-                schema,
-            )
-            for i in range(0, len(names), shard_rows)
-        ),
+        shards=tuple(cut([1] * len(names), shard_rows)),
         rows=len(names),
         root=listing.local,
-        nbytes=files.total_size(stamps),
+        nbytes=files.total_size(listing.stamps[name] for name in names),
         notes=notes,
     )
 

@@ -108,9 +108,9 @@ def _reason(error: Exception) -> str:
 def _check_one_configuration(location: str, listing: Listing) -> None:
     """Parquet files of several folders that are not splits would be a mixture of sets."""
     folders = (name.rpartition("/")[0] for name in filter(parquet.is_parquet, listing.names))
-    found = {re.sub(r"(^|/)[^/]*$", "", f) if _is_split(f) else f for f in folders}
-    if len(found) > 1:
-        names = ", ".join(sorted(folder or "the root" for folder in found))
+    parents = {re.sub(r"(^|/)[^/]*$", "", f) if _is_split(f) else f for f in folders}
+    if len(parents) > 1:
+        names = ", ".join(sorted(folder or "the root" for folder in parents))
         raise InputError(
             f"{location}: found Parquet files in several folders ({names}); choose one with "
             "hf://datasets/<org>/<name>/<folder>"

@@ -1,14 +1,15 @@
 """Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.base import BATCH_ROWS, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
@@ -28,48 +29,80 @@ def is_parquet(name: str) -> bool:
     return files.suffix(name) == ".parquet"
 
 
+#: A unit is one row group with rows; ``first_row`` is the index of its first row in its file.
+_UNITS = pa.schema(
+    [
+        *files.UNIT_FILE,
+        ("row_group", pa.int32()),
+        ("rows", pa.int64()),
+        ("first_row", pa.int64()),
+    ]
+)
+
+
 @dataclass(frozen=True)
-class ParquetShard:
-    """Some consecutive rows of one Parquet file: whole row groups, or a part of one."""
+class ParquetReader:
+    """Reads row groups of Parquet files, or some rows of one."""
 
     root: str  #: absolute folder or URL
-    name: str  #: of the file, relative to ``root``
-    stamp: files.Stamp  #: of the file, when it was resolved
-    row_groups: tuple[int, ...]  #: in order
-    skip: int  #: rows of the row groups before the shard's own
-    rows: int  #: of the shard
-    first_row: int  #: index of its first row in the whole file
+    units: Units  #: a row group each
     label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
-    @property
-    def source(self) -> str:
-        return files.text(self.name)
-
-    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` rows and about ``BATCH_BYTES``.
 
         Raises:
-            InputError: the file is gone, has changed or is corrupt.
+            InputError: a file is gone, has changed or is corrupt.
         """
-        for batch, first_row in self._batches(batch_rows):
-            yield columns.with_ids(batch, self.schema, self.label, self.source, first_row)
+        return columns.joined(self._parts(shard, batch_rows), batch_rows)
 
-    def labels(self) -> Iterator[pa.Array]:
-        """The label column alone, in order, without reading the images.
+    def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
+        """The column alone, without reading the images.
 
         Raises:
             InputError: as :meth:`read`.
         """
-        for batch, _ in self._batches(LABEL_ROWS, [str(self.label)]):
-            yield batch.column(0)
+        for run in self._runs(shard):
+            for batch, _ in run.batches(self.root, LABEL_ROWS, [column]):
+                yield batch.column(0)
 
-    def _batches(
-        self, batch_rows: int, only: list[str] | None = None
+    def _parts(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
+        for run in self._runs(shard):
+            file = files.text(run.name)
+            for batch, first_row in run.batches(self.root, batch_rows):
+                batch = columns.with_ids(batch, self.schema, self.label, file, first_row)
+                yield Samples(batch, [file] * batch.num_rows)
+
+    def _runs(self, shard: Shard) -> Iterator["_Run"]:
+        """The shard's rows, file by file."""
+        skip, left = shard.skip, shard.rows or 0
+        units = self.units[shard.first : shard.last]
+        for (name, stamp), group in itertools.groupby(units, files.file_of):
+            row_groups: list[Any] = list(group)
+            rows = min(left, sum(unit["rows"] for unit in row_groups) - skip)
+            numbers = [unit["row_group"] for unit in row_groups]
+            yield _Run(name, stamp, numbers, skip, rows, row_groups[0]["first_row"] + skip)
+            skip, left = 0, left - rows
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive rows of one file."""
+
+    name: str  #: of the file
+    stamp: files.Stamp  #: when it was resolved
+    row_groups: list[int]  #: that hold the rows, in order
+    skip: int  #: rows of the row groups before the first
+    rows: int
+    first_row: int  #: index of the first row in the whole file
+
+    def batches(
+        self, root: str, batch_rows: int, only: list[str] | None = None
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """The shard's rows as they are in the file, and the index of each batch's first row."""
+        """The rows as they are in the file, and the index of each batch's first row."""
         try:
-            with files.open_file(self.root, self.name, self.stamp) as file:
+            with files.open_file(root, self.name, self.stamp) as file:
                 yield from self._cut(_open(file), batch_rows, only)
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(self.name, "Parquet", error) from error
@@ -89,7 +122,7 @@ class ParquetShard:
                 yield own, self.first_row + start
             if position >= stop:
                 return
-        raise InputError(f"{self.source}: ends before the rows that it says it holds")
+        raise InputError(f"{files.text(self.name)}: ends before the rows that it says it holds")
 
 
 def resolve(
@@ -116,11 +149,11 @@ def resolve(
     """
     listing, notes = listing.only(is_parquet, "Parquet")
     names = files.names_of_split(listing, split)
-    parts = [_Part(listing.root, name) for name in names]
-    first = parts[0]
-    for part in parts[1:]:
-        _check_same_schema(first, part)
-    rows = sum(part.rows for part in parts)
+    footers = [_Footer(listing.root, name) for name in names]
+    first = footers[0]
+    for footer in footers[1:]:
+        _check_same_schema(first, footer)
+    rows = sum(footer.rows for footer in footers)
     if rows == 0:
         raise InputError(f"{listing.location}: holds no rows")
     schema, image, label = columns.roles(
@@ -128,25 +161,26 @@ def resolve(
         first.schema,
         image_column,
         label_column,
-        lambda names: [name for name in names if _starts_like_image(parts, name)],
+        lambda names: [name for name in names if _starts_like_image(footers, name)],
     )
+    units = [unit for footer in footers for unit in footer.units()]
     return Source(
         location=listing.location,
         kind="parquet",
-        schema=schema,
+        reader=ParquetReader(listing.root, Units.of(units, _UNITS), label, schema),
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
-        shards=tuple(shard for part in parts for shard in part.shards(label, schema, shard_rows)),
+        shards=tuple(cut([unit["rows"] for unit in units], shard_rows, MAX_CUTS)),
         rows=rows,
         root=listing.local,
-        nbytes=files.total_size(part.stamp for part in parts),
+        nbytes=files.total_size(footer.stamp for footer in footers),
         notes=notes,
     )
 
 
-class _Part:
-    """What the footer of one file says."""
+class _Footer:
+    """What the footer of a file says."""
 
     def __init__(self, root: str, name: str):
         self.root, self.name = root, name
@@ -163,49 +197,21 @@ class _Part:
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(name, "Parquet", error) from error
 
-    def shards(
-        self, label: str | None, schema: pa.Schema, shard_rows: int
-    ) -> Iterator[ParquetShard]:
-        """Row groups joined up to ``shard_rows``; a larger one is cut into even parts."""
-        for groups in _joined(self.group_rows, shard_rows):
-            before = sum(self.group_rows[: groups[0]])
-            total = sum(self.group_rows[i] for i in groups)
-            cuts = min(MAX_CUTS, -(-total // shard_rows)) if len(groups) == 1 else 1
-            for cut in range(cuts):
-                skip, stop = total * cut // cuts, total * (cut + 1) // cuts
-                yield ParquetShard(
-                    self.root,
-                    self.name,
-                    self.stamp,
-                    groups,
-                    skip,
-                    stop - skip,
-                    before + skip,
-                    label,
-                    schema,
-                )
+    def units(self) -> Iterator[dict[str, Any]]:
+        """The row groups that hold rows."""
+        first_row = 0
+        for row_group, rows in enumerate(self.group_rows):
+            if rows:
+                own = {"row_group": row_group, "rows": rows, "first_row": first_row}
+                yield files.unit_of(self.name, self.stamp) | own
+            first_row += rows
 
 
-def _joined(group_rows: list[int], shard_rows: int) -> Iterator[tuple[int, ...]]:
-    """Runs of consecutive row groups with at most ``shard_rows`` rows, or a single larger one."""
-    run: list[int] = []
-    rows = 0
-    for i, count in enumerate(group_rows):
-        if run and rows + count > shard_rows:
-            yield tuple(run)
-            run, rows = [], 0
-        if count:
-            run.append(i)
-            rows += count
-    if run:
-        yield tuple(run)
-
-
-def _check_same_schema(first: _Part, other: _Part) -> None:
+def _check_same_schema(first: _Footer, other: _Footer) -> None:
     if other.schema.equals(first.schema):
-        known, found = columns.features(first.schema), columns.features(other.schema)
-        for name in known.keys() & found.keys():
-            if known[name] != found[name]:
+        known, others = columns.features(first.schema), columns.features(other.schema)
+        for name in known.keys() & others.keys():
+            if known[name] != others[name]:
                 raise _schema_differs(first, other, f"the features of {name} are not the same")
         return
     if other.schema.names != first.schema.names:
@@ -215,24 +221,24 @@ def _check_same_schema(first: _Part, other: _Part) -> None:
         (a, b) for a, b in zip(other.schema, first.schema, strict=True) if not a.equals(b)
     )
     raise _schema_differs(
-        first, other, f"a column {_said(here)} where the first has {_said(there)}"
+        first, other, f"a column {_described(here)} where the first has {_described(there)}"
     )
 
 
-def _said(column: pa.Field) -> str:
+def _described(column: pa.Field) -> str:
     return f"{column.name}: {column.type}{'' if column.nullable else ' not null'}"
 
 
-def _schema_differs(first: _Part, other: _Part, how: str) -> InputError:
+def _schema_differs(first: _Footer, other: _Footer, how: str) -> InputError:
     return InputError(
         f"{files.text(other.name)}: {how} ({files.text(first.name)}); all files must have the "
         "same columns, name those that do with a glob"
     )
 
 
-def _starts_like_image(parts: list[_Part], column: str) -> bool:
-    for part in parts:
-        with files.open_file(part.root, part.name) as file:
+def _starts_like_image(footers: list[_Footer], column: str) -> bool:
+    for footer in footers:
+        with files.open_file(footer.root, footer.name) as file:
             for batch in _open(file).iter_batches(16, columns=[column], use_threads=False):
                 for value in batch.column(0):
                     if value.is_valid:
@@ -246,7 +252,7 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
 
 
-def _affordable_rows(metadata: pq.FileMetaData, row_groups: tuple[int, ...]) -> int:
+def _affordable_rows(metadata: pq.FileMetaData, row_groups: list[int]) -> int:
     """Rows that make about ``BATCH_BYTES``, at least one, by the averages of the row groups."""
     groups = [metadata.row_group(i) for i in row_groups]
     return min(files.affordable_rows(g.total_byte_size, g.num_rows) for g in groups)

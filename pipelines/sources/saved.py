@@ -9,7 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.base import (
+    BATCH_ROWS,
+    Samples,
+    Shard,
+    Source,
+    Units,
+    cut,
+    label_column_of,
+)
 from sanitizer.errors import InputError
 
 _STATE = "state.json"
@@ -24,40 +32,37 @@ def is_saved(location: str) -> bool:
 
 def _splits(root: Path) -> list[str] | None:
     """The names of the splits; None where ``root`` is no saved ``DatasetDict``."""
-    found = _json(root / _SPLITS).get("splits")
-    fits = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    return found if fits else None
+    splits = _json(root / _SPLITS).get("splits")
+    fits = isinstance(splits, list) and all(isinstance(name, str) for name in splits)
+    return splits if fits else None
 
 
 def _data_files(folder: Path) -> list[str] | None:
     """The names of the Arrow files; None where ``folder`` is no saved ``Dataset``."""
-    found = _json(folder / _STATE).get("_data_files")
-    if not isinstance(found, list):
+    listed = _json(folder / _STATE).get("_data_files")
+    if not isinstance(listed, list):
         return None
     try:
         # Base names only: the list comes with the set, and must not lead out of it.
-        return [Path(file["filename"]).name for file in found]
+        return [Path(file["filename"]).name for file in listed]
     except (KeyError, TypeError):
         return None
 
 
+#: A unit is one Arrow file with rows.
+_UNITS = pa.schema([*files.UNIT_FILE, ("rows", pa.int64())])
+
+
 @dataclass(frozen=True)
-class SavedShard:
-    """Some consecutive rows of one Arrow stream file."""
+class SavedReader:
+    """Reads Arrow stream files."""
 
     root: str  #: absolute folder
-    name: str  #: of the file, relative to ``root``
-    stamp: files.Stamp  #: of the file, when it was resolved
-    start: int  #: index of its first row in the file
-    stop: int  #: index behind its last row
+    units: Units  #: an Arrow file each, with its ``rows``
     label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
-    @property
-    def source(self) -> str:
-        return self.name
-
-    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` rows and about ``BATCH_BYTES``.
 
         An image that the set only points at by its path has no bytes: a path out of a
@@ -66,15 +71,33 @@ class SavedShard:
         Raises:
             InputError: the file is gone, has changed or is corrupt.
         """
+        return columns.joined(self._parts(shard, batch_rows), batch_rows)
+
+    def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
+        """As :meth:`read`: the files are mapped into memory, so the images cost nothing."""
+        return label_column_of(self, shard, column)
+
+    def _parts(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
+        start, left = shard.skip, shard.rows or 0
+        for unit in self.units[shard.first : shard.last]:
+            name, stamp = files.file_of(unit)
+            rows = min(left, int(unit["rows"]) - start)  # type: ignore[call-overload]
+            yield from self._file(name, stamp, start, start + rows, batch_rows)
+            start, left = 0, left - rows
+
+    def _file(
+        self, name: str, stamp: files.Stamp, start: int, stop: int, batch_rows: int
+    ) -> Iterator[Samples]:
         position = 0
-        for batch in _stream(self.root, self.name, self.stamp):
-            first, last = max(self.start, position), min(self.stop, position + batch.num_rows)
+        for batch in _stream(self.root, name, stamp):
+            first, last = max(start, position), min(stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
             for row in range(first, last, rows):
                 part = batch.slice(row - position, min(rows, last - row))
-                yield columns.with_ids(part, self.schema, self.label, self.name, row)
+                part = columns.with_ids(part, self.schema, self.label, name, row)
+                yield Samples(part, [name] * part.num_rows)
             position += batch.num_rows
-            if position >= self.stop:
+            if position >= stop:
                 return
 
 
@@ -108,26 +131,17 @@ def resolve(
         location, _schema(str(root), names[0]), image_column, label_column
     )
     stamps = {name: files.stamp(str(root), name) for name in names}
+    units = [
+        files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
+    ]
     return Source(
         location=location,
         kind="saved dataset",
-        schema=schema,
+        reader=SavedReader(str(root), Units.of(units, _UNITS), label, schema),
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
-        shards=tuple(
-            SavedShard(
-                str(root),
-                name,
-                stamps[name],
-                start,
-                min(start + shard_rows, count),
-                label,
-                schema,
-            )
-            for name, count in rows.items()
-            for start in range(0, count, shard_rows)
-        ),
+        shards=tuple(cut([count for count in rows.values() if count], shard_rows)),
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
@@ -137,10 +151,10 @@ def resolve(
 def _json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is no such thing."""
     try:
-        found = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _schema(root: str, name: str) -> pa.Schema:

@@ -12,7 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Source
+from pipelines.sources.base import (
+    BATCH_ROWS,
+    Samples,
+    Shard,
+    Source,
+    Units,
+    joined,
+    label_column_of,
+)
 from pipelines.sources.files import Listing
 from pipelines.sources.folder import SUFFIXES
 from sanitizer.errors import InputError
@@ -49,22 +57,24 @@ class Sample:
         return [e for e in self.members if "." + e.rpartition(".")[2] in SUFFIXES]
 
 
+#: A unit is one tar.
+_UNITS = pa.schema(files.UNIT_FILE)
+
+#: Small tars share a shard of about so many bytes.
+SHARD_BYTES = 32 << 20
+
+
 @dataclass(frozen=True)
-class TarShard:
-    """One tar."""
+class TarReader:
+    """Reads tars, each from its start to its end."""
 
     root: str  #: absolute folder or URL
-    name: str  #: of the tar, relative to ``root``
-    stamp: files.Stamp  #: when it was resolved
+    units: Units  #: a tar each
     image: str | None  #: extension of the images; None for any usual one
     label: str | None  #: extension of the labels
     schema: pa.Schema = field(repr=False)  #: of the batches
 
-    @property
-    def source(self) -> str:
-        return files.text(self.name)
-
-    def read(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` samples and about ``BATCH_BYTES``.
 
         A sample without an image, or with one that is a link or larger than
@@ -76,21 +86,30 @@ class TarShard:
         and goes to ``__other__`` as it is.
 
         Raises:
-            InputError: the tar is gone, has changed or is not whole.
+            InputError: a tar is gone, has changed or is not whole.
         """
-        return columns.batches(self._rows(), self.schema, batch_rows)
+        return columns.batches(self._rows(shard), self.schema, batch_rows)
 
-    def _rows(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
+        """As :meth:`read`: a tar can only be read whole."""
+        return label_column_of(self, shard, column)
+
+    def _rows(self, shard: Shard) -> Iterator[columns.Row]:
+        for unit in self.units[shard.first : shard.last]:
+            yield from self._rows_of_tar(*files.file_of(unit))
+
+    def _rows_of_tar(self, name: str, stamp: files.Stamp) -> Iterator[columns.Row]:
+        file = files.text(name)
         seen: set[str] = set()
-        for sample in _samples(self.root, self.name, self.stamp):
-            sample_id = f"{self.source}#{sample.key}"
+        for sample in _samples(self.root, name, stamp):
+            sample_id = f"{file}#{sample.key}"
             again = 2
             while sample_id in seen:
-                sample_id = f"{self.source}#{sample.key}##{again}"
+                sample_id = f"{file}#{sample.key}##{again}"
                 again += 1
             seen.add(sample_id)
             weight = sum(len(data or b"") for data in sample.members.values())
-            yield self._row(sample, sample_id), weight
+            yield columns.Row(self._row(sample, sample_id), file, weight)
 
     def _row(self, sample: Sample, sample_id: str) -> dict[str, Any]:
         members = dict(sample.members)
@@ -128,7 +147,7 @@ def resolve(
     label_column: str | None,
     shard_rows: int,
 ) -> Source:
-    """WebDataset tars as a source, one shard a tar.
+    """WebDataset tars as a source; a shard is one tar, or several small ones.
 
     The columns follow from the first ``SAMPLED`` samples of the first tar: ``image``,
     ``label`` where there is a ``.cls``, one for each further extension (text for txt and
@@ -153,24 +172,26 @@ def resolve(
     samples = list(islice(_samples(listing.root, names[0]), SAMPLED))
     where = f"{listing.location}: the first samples of {files.text(names[0])}"
     image, label = _lower(image_column), _lower(label_column)
-    found = list(dict.fromkeys(e for sample in samples for e in sample.members))
+    extensions = list(dict.fromkeys(e for sample in samples for e in sample.members))
     for wanted in filter(None, (image, label)):
-        if wanted not in found:
-            raise InputError(f"{where} have no .{wanted}, only {', '.join(found) or 'nothing'}")
-    label = label or ("cls" if "cls" in found else None)
+        if wanted not in extensions:
+            known = ", ".join(extensions) or "nothing"
+            raise InputError(f"{where} have no .{wanted}, only {known}")
+    label = label or ("cls" if "cls" in extensions else None)
     images = {image} if image else _image_extensions(samples, where)
-    schema = _schema(samples, [e for e in found if e not in images | {label}], label)
+    schema = _schema(samples, [e for e in extensions if e not in images | {label}], label)
     stamps = [files.stamp(listing.root, name) for name in names]
+    units = [files.unit_of(name, stamp) for name, stamp in zip(names, stamps, strict=True)]
     return Source(
         location=listing.location,
         kind="webdataset",
-        schema=schema,
+        reader=TarReader(listing.root, Units.of(units, _UNITS), image, label, schema),
         image_column="image",
         label_column="label" if label else None,
         class_names=None,
         shards=tuple(
-            TarShard(listing.root, name, stamp, image, label, schema)
-            for name, stamp in zip(names, stamps, strict=True)
+            Shard(first, last)
+            for first, last in joined([stamp.size or SHARD_BYTES for stamp in stamps], SHARD_BYTES)
         ),
         rows=None,
         root=listing.local,
@@ -187,17 +208,17 @@ def _image_extensions(samples: list[Sample], where: str) -> set[str | None]:
                 f"{where} have several images each: {names}; choose one with --image-column, "
                 "or rename them, as a key ends at the first dot of a name"
             )
-    found: set[str | None] = {e for sample in samples for e in sample.image_extensions()}
-    if not found:
+    extensions: set[str | None] = {e for sample in samples for e in sample.image_extensions()}
+    if not extensions:
         raise InputError(f"{where} hold no images; expected .jpg, .png or the like")
-    return found
+    return extensions
 
 
 def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.Schema:
     fields = [pa.field("image", columns.IMAGE_TYPE)]
     if label is not None:
-        found = [s.members.get(label) for s in samples]
-        values = [_whole_number(data) for data in found if data is not None]
+        labels = [s.members.get(label) for s in samples]
+        values = [_whole_number(data) for data in labels if data is not None]
         numbers = bool(values) and None not in values
         fields.append(pa.field("label", pa.int64() if numbers else pa.string()))
     for name in others:

@@ -1,0 +1,48 @@
+"""What a user can choose for judging, checked without loading what judges."""
+
+from detector import bundled
+from detector.inputs import Tiles
+from detector.storage import DetectorError, load_card
+from sanitizer.errors import InputError
+from sanitizer.policy import Budget, FalseDiscovery, Policy
+
+
+def choose_policy(name: str, max_clean_loss: float, fdr: float) -> Policy:
+    """The policy of a name.
+
+    Raises:
+        InputError: an unknown name, or a setting of the policy that is out of range.
+    """
+    try:
+        if name == Budget.name:
+            return Budget(max_clean_loss)
+        if name == FalseDiscovery.name:
+            return FalseDiscovery(fdr)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    raise InputError(f"no policy {name!r}, known: {Budget.name}, {FalseDiscovery.name}")
+
+
+def detector_inputs(name: str) -> Tiles:
+    """The sizes of images that a detector judges, and how it cuts them.
+
+    Raises:
+        InputError: there is no whole detector of that name.
+    """
+    try:
+        card, _ = load_card(bundled.find(name))
+    except DetectorError as error:
+        raise InputError(str(error)) from error
+    return card.inputs
+
+
+def find_detector(name: str) -> str:
+    """The name of a bundled detector as it is, or a directory as an absolute path.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    try:
+        return bundled.address(name)
+    except DetectorError as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,156 @@
+"""One run of a proof: poison, clean, and train a victim on each of three sets.
+
+Every part is saved when it is finished, so that a run that was stopped goes on after it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from attacks.victims.network import VictimSettings
+from attacks.victims.training import train
+from pipelines.poisoning.recipe import ATTACK, IS_POISONED
+from pipelines.proof.following import follow
+from pipelines.proof.records import Epoch, Run, RunCounts, VictimFigures, Victims
+from pipelines.proof.tools import Cleaned, Tools
+from pipelines.proof.trial import Trial
+from pipelines.proof.views import Views
+from pipelines.runs.job import Settings
+from pipelines.runs.shards import write_json
+from pipelines.runs.threads import share_cores
+from pipelines.sources.base import Source
+from pipelines.sources.columns import SAMPLE_ID
+from sanitizer.detection import Detection
+from sanitizer.errors import InputError
+from sanitizer.record import Record
+from sanitizer.records import CLEAN, POISONED
+
+#: Fewer images than this are no training set.
+MIN_TRAIN = 100
+
+#: The victims of a run, in the order of their training: by name, what they are trained on.
+TRAINED_ON = {"reference": "without poison", "before": "poisoned", "after": "cleaned"}
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all runs of a proof share."""
+
+    folder: Path  #: of all that the runs write; the images to train on are in ``train/data``
+    tools: Tools
+    victim: VictimSettings
+    views: Views
+    trial: Trial
+    settings: Settings  #: of the jobs within
+
+    def run(self, seed: int) -> Run:
+        """Poison the training images by this seed, clean them, and train and test the victims.
+
+        Raises:
+            InputError: nothing was poisoned, or too little is left to train on.
+            RunError: a job within failed.
+        """
+        base, folder = self.folder / "train" / "data", self.folder / f"seed-{seed}"
+        poisoned, cleaned = folder / "poisoned", folder / "cleaned"
+        poison_counts = self.tools.poison(base, poisoned, seed)
+        if not poison_counts.poisoned:
+            raise InputError("not one image was poisoned; give a higher rate")
+        outcome = self.tools.clean(poisoned / "data", cleaned)
+        _check_enough(outcome.counts.clean, f"left by freqsan ({_removed(outcome)})")
+        clean_split = replace(self.settings, split=CLEAN)
+        return Run(
+            seed=seed,
+            counts=RunCounts(poison_counts, outcome.counts),
+            victims=Victims(
+                reference=self._victim("reference", self.settings.open(base), seed),
+                before=self._victim("before", self.settings.open(poisoned / "data"), seed),
+                after=self._victim("after", clean_split.open(cleaned / "data"), seed),
+            ),
+            detection=_saved(
+                folder / "detection.json",
+                Detection,
+                partial(compare, poisoned / "data", cleaned / "scores"),
+            ),
+            largest_class=self.trial.largest_class(),
+            rejection=self.trial.rejection(),
+        )
+
+    def _victim(self, name: str, source: Source, seed: int) -> VictimFigures:
+        """Train one of the victims on a set and test it, unless an earlier run did."""
+        return _saved(
+            self.folder / f"seed-{seed}" / f"{name}.json",
+            VictimFigures,
+            partial(self._train, name, source, seed),
+        )
+
+    def _train(self, name: str, source: Source, seed: int) -> VictimFigures:
+        settings = self.settings
+        images, classes = self.views.load(source, workers=settings.workers, quiet=settings.quiet)
+        _check_enough(len(images), "with a label and can be decoded")
+        share_cores(1)  # the jobs within left torch a part of them
+        number = f"{list(TRAINED_ON).index(name) + 1} of {len(TRAINED_ON)}"
+        trained = train(
+            images,
+            classes,
+            len(self.views.classes),
+            self.victim,
+            seed=seed,
+            watch=self.trial.watch(),
+            progress=follow(
+                f"victim {number}, {TRAINED_ON[name]}, seed {seed}", quiet=settings.quiet
+            ),
+        )
+        trained_on = min(self.victim.max_images or len(images), len(images))
+        history = [Epoch(**shares) for shares in trained.history]
+        return self.trial.figures(trained.victim, trained_on, history)
+
+
+def compare(poisoned: Path, scores: Path) -> Detection:
+    """Compare the verdicts on a poisoned set with its truth.
+
+    Args:
+        poisoned: the poisoned set's Parquet files, or their folder.
+        scores: its score rows, likewise.
+    """
+    truth = pq.read_table(poisoned, columns=[SAMPLE_ID, IS_POISONED, ATTACK])
+    rows = truth.join(pq.read_table(scores, columns=[SAMPLE_ID, "score", "verdict"]), SAMPLE_ID)
+    unpoisoned = np.where(pc.is_valid(rows[ATTACK]).to_numpy(), "cover", "clean")
+    kinds = np.where(rows[IS_POISONED].to_numpy(), "poisoned", unpoisoned)
+    return Detection.of(
+        kinds, rows["score"].to_numpy(), pc.equal(rows["verdict"], POISONED).to_numpy()
+    )
+
+
+def _check_enough(images: int, which: str) -> None:
+    """Refuse a training set that is none.
+
+    Raises:
+        InputError: fewer than ``MIN_TRAIN`` images.
+    """
+    if images < MIN_TRAIN:
+        raise InputError(
+            f"{images:,} images to train on are {which}, expected at least {MIN_TRAIN}"
+        )
+
+
+def _removed(outcome: Cleaned) -> str:
+    """What cleaning took out of a set, in words."""
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in outcome.rejected_by_reason.items())
+    removed = f"{outcome.counts.poisoned:,} removed"
+    return f"{removed}, not judged: {kinds}" if kinds else removed
+
+
+def _saved(file: Path, kind: type[R], make: Callable[[], R]) -> R:
+    """The record that an earlier run left in ``file``; else it is made and left there."""
+    if not file.exists():
+        write_json(file, make().to_json())
+    return kind.from_json(json.loads(file.read_text(encoding="utf-8")))

@@ -1,0 +1,160 @@
+"""What is expected of a run: one Great Expectations suite for each kind of rows."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.report.results import EXAMPLES, SuiteResult
+from sanitizer.records import CLEAN, POISONED, REJECTED, VERDICTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: As in :meth:`sanitizer.policy.Decision.poisoned`.
+ROUNDING = 1e-12
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back the warnings and logs of Great Expectations that do not concern a user."""
+    # Some of its loggers set their own level when imported, so the level above them is no use.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+class Suites:
+    """Runs suites over batches of rows and keeps the results, by suite name."""
+
+    def __init__(self) -> None:
+        import great_expectations as gx
+        import great_expectations.expectations as gxe
+
+        self._gx, self._gxe = gx, gxe
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        self._source = context.data_sources.add_pandas("freqsan")
+        self._batches: dict[str, Any] = {}
+        self._results: dict[str, list[Any]] = {}
+
+    def results(self) -> list[SuiteResult]:
+        return [SuiteResult(name, batches) for name, batches in self._results.items()]
+
+    def check_samples(self, samples: "pd.DataFrame", limit: float) -> None:
+        """The suites over score rows: all of them, and those of each verdict.
+
+        Args:
+            samples: with the columns of :data:`pipelines.report.buckets.SCHEMA`.
+            limit: the largest p-value that is called poisoned.
+        """
+        self._validate("samples", samples, "sample_id", self._of_all_samples())
+        for verdict, expectations in (
+            (CLEAN, [*self._of_judged_samples(), self._of_clean_p_values(limit)]),
+            (POISONED, [*self._of_judged_samples(), self._of_poisoned_p_values(limit)]),
+            (REJECTED, self._of_rejected_samples()),
+        ):
+            split = samples[samples["verdict"] == verdict]
+            self._validate(verdict, split, "sample_id", expectations)
+
+    def check_files(self, table: "pd.DataFrame") -> None:
+        """The suite over :func:`pipelines.report.tables.file_table`."""
+        description = "each file is there and has as many rows as it should"
+        self._validate("files", table, "file", [self._equal("expected", "found", description)])
+
+    def check_counts(self, table: "pd.DataFrame") -> None:
+        """The suite over :func:`pipelines.report.tables.count_table`."""
+        description = "samples read, clean, poisoned and rejected add up"
+        self._validate("counts", table, "count", [self._equal("expected", "found", description)])
+
+    def check_classes(self, table: "pd.DataFrame") -> None:
+        """The suite over :func:`pipelines.report.tables.class_table`."""
+        expectations = [
+            self._equal(
+                f"{kind}_judged",
+                f"{kind}_written",
+                f"each class has as many {kind} samples as were {words}",
+            )
+            for kind, words in (("all", "read"), *((v, f"judged {v}") for v in VERDICTS))
+        ]
+        self._validate("classes", table, "label", expectations)
+
+    def _validate(
+        self, name: str, frame: "pd.DataFrame", identifier: str, expectations: list[Any]
+    ) -> None:
+        """Run one suite over one batch; failing rows are named by column ``identifier``."""
+        if name not in self._batches:
+            asset = self._source.add_dataframe_asset(name)
+            self._batches[name] = asset.add_batch_definition_whole_dataframe("all")
+        batch = self._batches[name].get_batch(batch_parameters={"dataframe": frame})
+        result = batch.validate(
+            self._gx.ExpectationSuite(name, expectations=expectations),
+            result_format={
+                "result_format": "SUMMARY",
+                "unexpected_index_column_names": [identifier],
+                "partial_unexpected_count": EXAMPLES,
+            },
+        )
+        self._results.setdefault(name, []).append(result)
+
+    def _of_all_samples(self) -> list[Any]:
+        return [
+            self._present("sample_id", "every sample has an id"),
+            self._gxe.ExpectColumnValuesToBeUnique(
+                column="sample_id", description="no id occurs twice, in whichever split"
+            ),
+            self._present("verdict", "every sample has a verdict"),
+            self._gxe.ExpectColumnValuesToBeInSet(
+                column="verdict",
+                value_set=list(VERDICTS),
+                description="verdicts are clean, poisoned or rejected",
+            ),
+        ]
+
+    def _of_judged_samples(self) -> list[Any]:
+        return [
+            self._present("score", "every judged sample has a score, and none is NaN"),
+            self._gxe.ExpectColumnValuesToBeBetween(
+                column="score", min_value=0, max_value=1, description="scores are in [0, 1]"
+            ),
+            self._present("p_value", "every judged sample has a p-value, and none is NaN"),
+        ]
+
+    def _of_clean_p_values(self, limit: float) -> Any:
+        return self._gxe.ExpectColumnValuesToBeBetween(
+            column="p_value",
+            min_value=limit + ROUNDING,
+            strict_min=True,
+            max_value=1,
+            description=f"a clean sample's p-value is above {limit:g}, at most 1",
+        )
+
+    def _of_poisoned_p_values(self, limit: float) -> Any:
+        return self._gxe.ExpectColumnValuesToBeBetween(
+            column="p_value",
+            min_value=0,
+            strict_min=True,
+            max_value=limit + ROUNDING,
+            description=f"a poisoned sample's p-value is above 0, at most {limit:g}",
+        )
+
+    def _of_rejected_samples(self) -> list[Any]:
+        absent = self._gxe.ExpectColumnValuesToBeNull
+        return [
+            absent(column="score", description="no rejected sample has a score"),
+            absent(column="p_value", description="no rejected sample has a p-value"),
+        ]
+
+    def _present(self, column: str, description: str) -> Any:
+        return self._gxe.ExpectColumnValuesToNotBeNull(column=column, description=description)
+
+    def _equal(self, one: str, other: str, description: str) -> Any:
+        return self._gxe.ExpectColumnPairValuesToBeEqual(
+            column_A=one, column_B=other, description=description
+        )

@@ -1,0 +1,107 @@
+"""What a run is: the plan that decides its result, and the manifest that commits it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from importlib import metadata
+from typing import Any, Self
+
+from pipelines.sources.base import Source
+from sanitizer.record import Record
+
+#: Packages whose version may change a result.
+VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
+
+#: What fields of a plan are called in messages, where their names do not say it.
+_WORDS = {"source_sha256": "the input's files", "shards": "the number of shards"}
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """What decides the result of a run, and nothing else (not the number of workers).
+
+    A run that was stopped goes on if the plan is the same.
+    """
+
+    job: str  #: the command's name
+    input: str  #: as the user gave it
+    shards: int  #: numbers the output files
+    shard_rows: int  #: about so many samples in each
+    source_sha256: str  #: of the resolved input
+    options: dict[str, Any]  #: what the user chose, as JSON
+    versions: dict[str, str]  #: of packages that may change the result
+
+    @classmethod
+    def of(cls, job: str, source: Source, shard_rows: int, options: Record) -> Self:
+        """The plan of a job on a resolved input."""
+        versions = {name: metadata.version(name) for name in VERSIONED}
+        shards = len(source.shards)
+        chosen = options.to_json()
+        return cls(job, source.location, shards, shard_rows, source.digest(), chosen, versions)
+
+    def differences(self, other: Mapping[str, Any]) -> str:
+        """In what another plan, read from JSON, differs; in words."""
+
+        def flat(plan: Mapping[str, Any]) -> dict[str, Any]:
+            rest = {k: v for k, v in plan.items() if k not in ("options", "versions")}
+            return rest | plan.get("options", {}) | plan.get("versions", {})
+
+        before, after = flat(other), flat(self.to_json())
+        names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
+        return ", ".join(_WORDS.get(name, name) for name in names)
+
+
+@dataclass(frozen=True)
+class FileFacts(Record):
+    """A Parquet file of an output."""
+
+    rows: int
+    bytes: int
+    sha256: str  #: hexadecimal
+
+
+@dataclass(frozen=True)
+class ShardFacts(Record):
+    """The files that one shard of the input became."""
+
+    index: int
+    files: dict[str, FileFacts]  #: by name, relative to OUTPUT
+
+
+@dataclass(frozen=True)
+class InputFacts(Record):
+    """What was read."""
+
+    location: str  #: as the user gave it
+    kind: str  #: such as "image folder"
+    notes: tuple[str, ...] = ()  #: what the user should know, one line each
+
+
+@dataclass(frozen=True)
+class Manifest(Record):
+    """What is true of every finished run. Each job has a subclass with facts of its own."""
+
+    freqsan: str  #: the version that made it
+    job: str  #: the command's name
+    input: InputFacts
+    shards: tuple[ShardFacts, ...]  #: in order
+    options: dict[str, Any]  #: what the user chose
+    versions: dict[str, str]  #: of packages that may change the result
+    plan: Plan
+
+    @classmethod
+    def of(cls, common: "Manifest", **own: Any) -> Self:
+        """The manifest of a job: what is common to all, and its own facts."""
+        return cls(**{f.name: getattr(common, f.name) for f in fields(Manifest)}, **own)
+
+
+def common_manifest(plan: Plan, source: Source, shards: Iterable[ShardFacts]) -> Manifest:
+    """What the manifests of all jobs say."""
+    return Manifest(
+        freqsan=plan.versions["freqsan"],
+        job=plan.job,
+        input=InputFacts(source.location, source.kind, source.notes),
+        shards=tuple(shards),
+        options=plan.options,
+        versions=plan.versions,
+        plan=plan,
+    )

@@ -1,0 +1,83 @@
+"""A pass over an input: what is done with each shard, and what the driver makes of it all.
+
+A job is a short list of passes. Each is one linear chain over the shards
+(:mod:`pipelines.runs.chain`); a shard leaves its files, at most one artefact for the next
+pass, and a receipt. When all shards have one, the driver merges them, in a way that does not
+depend on their order, and hands the result to the next pass. A run that was killed goes on at
+the first shard without a receipt.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.runs import layout
+from pipelines.runs.manifest import FileFacts
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from sanitizer.record import Record
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Counted = TypeVar("Counted", bound=Record)
+Counted_co = TypeVar("Counted_co", bound=Record, covariant=True)
+
+
+@dataclass(frozen=True)
+class Receipt(Record):
+    """What says that a shard of a pass is finished."""
+
+    index: int  #: of the shard
+    rows: int  #: samples in it
+    counts: dict[str, Any]  #: the pass's own counts, as JSON
+    files: dict[str, FileFacts]  #: by name
+
+
+class Step(Protocol[Counted_co]):
+    """What a pass does with one shard. Picklable: it is sent to the workers."""
+
+    def setup(self, workers: int) -> None:
+        """Load what is too big to travel, once a worker that has so many threads."""
+
+    def run(self, task: ShardTask) -> tuple[int, Counted_co]:
+        """Read the shard, write and finish its files; returns its rows and its counts."""
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Counted]):
+    """A pass whose shards are all done."""
+
+    store: Store
+    pass_name: str
+    receipts: list[Receipt]  #: of all shards, in order
+    counts: list[Counted]  #: the same
+
+    @property
+    def rows(self) -> int:
+        return sum(receipt.rows for receipt in self.receipts)
+
+    def artefacts(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of what each shard left to the next pass, shard after shard."""
+        for receipt in self.receipts:
+            with self.store.open(layout.artefact(self.pass_name, receipt.index)) as file:
+                yield pq.read_table(file, columns=columns)
+
+
+class Pass(ABC, Generic[Given, Counted, Made]):
+    """One pass of a job; a new one is a subclass, and an entry in the job's list."""
+
+    name: ClassVar[str]  #: of its folder below ``.freqsan``
+    doing: str  #: the word that progress is shown under, such as "scoring"
+    counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
+
+    @abstractmethod
+    def step(self, given: Given) -> Step[Counted]:
+        """What is done with each shard, ``given`` what the pass before has made."""
+
+    @abstractmethod
+    def merge(self, given: Given, finished: Finished[Counted]) -> Made:
+        """What all shards together amount to: for the next pass, or for the job."""

@@ -1,0 +1,179 @@
+"""The files of one OUTPUT, wherever it is: the only way to read or write one of them.
+
+A store has an absolute address, so a worker that runs in another directory or on another
+machine writes to the same place; it travels as that address. Names are relative to it, with
+``/``. Nobody ever sees half of a file: on this machine it is written beside its place and
+renamed, elsewhere it is written to a local temporary file and put in one piece.
+"""
+
+import functools
+import json
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO, Any, Self
+
+import fsspec
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from pipelines.runs.layout import ShardedFile
+from pipelines.sources.files import local_path
+from sanitizer.files import TEMPORARY_PREFIX, publish, write_atomically
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of files, local or behind any address that fsspec knows."""
+
+    address: str  #: absolute: a local path, or a URL such as ``s3://bucket/folder``
+
+    @classmethod
+    def at(cls, location: str | Path) -> Self:
+        """The store at a path, relative ones from the working directory, or a URL.
+
+        >>> Store.at("s3://bucket/cleaned/").address
+        's3://bucket/cleaned'
+        """
+        path = local_path(str(location))
+        return cls(str(location).rstrip("/") if path is None else path)
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is on this machine."""
+        return None if "://" in self.address else Path(self.address)
+
+    def within(self, folder: str) -> "Store":
+        """The store of a sub-folder."""
+        return Store(f"{self.address}/{folder}")
+
+    def locate(self, name: str) -> str:
+        """The absolute address of a file, for messages and for libraries that open it."""
+        return f"{self.address}/{name}" if name else self.address
+
+    # --- Reading --------------------------------------------------------------------------
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file, to read; a handle that can seek.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+        """
+        handle: IO[bytes] = self._files.open(name, "rb")
+        return handle
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+        """
+        return bytes(self._files.cat_file(name))
+
+    def read_json(self, name: str) -> Any:
+        """A file of JSON.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+            ValueError: it is not JSON.
+        """
+        return json.loads(self.read(name))
+
+    def size(self, name: str) -> int | None:
+        """Of a file, in bytes; None where there is no such file."""
+        try:
+            info = self._files.info(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or folder of that name; of the store itself by default."""
+        return bool(self._files.exists(name))
+
+    def names(self, folder: str = "", pattern: str = "*") -> list[str]:
+        """The names of the files and folders that match directly in a folder, sorted.
+
+        Names that start with a dot match only a pattern that does. Without the folder there
+        are none.
+        """
+        try:
+            entries = self._files.ls(folder, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        bare = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+        hidden = pattern.startswith(".")
+        prefix = f"{folder}/" if folder else ""
+        return sorted(
+            prefix + name
+            for name in bare
+            if name and fnmatchcase(name, pattern) and name.startswith(".") == hidden
+        )
+
+    def shards(self, kind: ShardedFile) -> list[str]:
+        """The names of the files of one kind that there are, in the order of their shards."""
+        return self.names(kind.folder, kind.pattern.rpartition("/")[2])
+
+    # --- Writing --------------------------------------------------------------------------
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file, replacing an older one of that name."""
+        if self.local is not None:
+            write_atomically(self.local / name, data)
+        else:
+            self._files.pipe_file(name, data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON for people and programs."""
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        self.write(name, text.encode("utf-8", "surrogatepass"))
+
+    def stage(self, name: str) -> Path:
+        """Where a file is written before it is whole: a local path that nothing else uses."""
+        temporary = f"{TEMPORARY_PREFIX}{name.rpartition('/')[2]}-{uuid.uuid4().hex}"
+        if self.local is None:
+            return Path(tempfile.gettempdir()) / f"freqsan{temporary}"
+        folder = (self.local / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / temporary
+
+    def publish(self, staged: Path, name: str) -> None:
+        """Give a staged file its name, replacing an older one."""
+        if self.local is not None:
+            publish(staged, self.local / name)
+        else:
+            self._files.put_file(str(staged), name)
+            staged.unlink()
+
+    def remove(self, name: str) -> None:
+        """Remove a file, a link, or a folder with all that is in it; missing is fine."""
+        if self.local is not None:
+            path = self.local / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        elif self._files.exists(name):
+            self._files.rm(name, recursive=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed workers left half written beside its place."""
+        if self.local is not None:
+            for leftover in self.local.rglob(f"{TEMPORARY_PREFIX}*"):
+                leftover.unlink(missing_ok=True)
+
+    @property
+    def _files(self) -> DirFileSystem:
+        return _filesystem(self.address)
+
+
+@functools.lru_cache(maxsize=64)
+def _filesystem(address: str) -> DirFileSystem:
+    if "://" not in address:  # so that no character of a local path is taken for a protocol
+        return DirFileSystem(address, LocalFileSystem())
+    # Other workers write too: a listing that was cached would be wrong.
+    filesystem, path = fsspec.core.url_to_fs(address, use_listings_cache=False)
+    return DirFileSystem(path, filesystem)
