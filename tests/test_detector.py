@@ -1,8 +1,7 @@
-"""Training, checkpoints, the detector's directory, calibration, and the bundled detector."""
+"""Training, checkpoints, scoring, and the bundled detector."""
 
-import io
-import json
-import os
+import itertools
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,23 +9,25 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 
 import attacks
-from detector.calibration import calibrate, image_scores
+from detector import bundled
+from detector.architectures import TwoBranchSettings, build
+from detector.calibration import calibrate
 from detector.dct import matrix_dct2
-from detector.model import Detector, DetectorError, bundled
-from detector.network import NetworkSettings, build, for_scoring, logits
+from detector.model import Detector
+from detector.network import for_scoring, logits
 from detector.training.loop import TrainSettings, train
 from detector.training.textures import random_spectrum
 from sanitizer.dct import dct2
+from sanitizer.images import decode
 
 SMALL = TrainSettings(
     epochs=2,
     pairs=192,
     batch=32,
     seed=3,
-    network=NetworkSettings(plane=(8, 8, 8), space=(8, 8, 8), hidden=16),
+    network=TwoBranchSettings(plane=(8, 8, 8), space=(8, 8, 8), hidden=16),
 )
 
 
@@ -43,42 +44,48 @@ def _trained(pool):
     return train(pool, {"toy": pool[:100]}, SMALL)
 
 
-@pytest.fixture(name="saved")
-def _saved(trained, pool, tmp_path):
-    detector = Detector.of("toy", trained, {"licence": "none"})
-    detector.calibration = calibrate(detector, {"toy lossless": list(pool)})
-    detector.save(tmp_path / "toy")
-    return tmp_path / "toy", detector
+@pytest.fixture(name="detector")
+def _detector(trained):
+    return Detector.of("toy", trained, licence="none")
 
 
 def weights(trained):
     return {k: v.numpy() for k, v in trained.network.state_dict().items()}
 
 
+def noise(n):
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
 def test_the_matrix_dct_is_scipys():
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    found = matrix_dct2(torch.from_numpy(images)).numpy()
-    assert np.abs(found - dct2(images)).max() < 1e-4 * np.abs(found).max()
-    assert np.abs(found - dct2(images)).max() < 2e-2
+    images = noise(4)
+    coefficients = matrix_dct2(torch.from_numpy(images)).numpy()
+    assert np.abs(coefficients - dct2(images)).max() < 1e-4 * np.abs(coefficients).max()
+    assert np.abs(coefficients - dct2(images)).max() < 2e-2
 
 
 def test_the_network_gets_the_pixels_back_from_the_coefficients():
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    maps = build(SMALL.network)._maps(torch.from_numpy(dct2(images)))
+    images = noise(2)
+    maps = build(SMALL.network, 32)._maps(torch.from_numpy(dct2(images)))
     pixels = (maps[:, :3].numpy() + 2) * 64
     assert np.abs(pixels - np.moveaxis(images, -1, 1)).max() < 1e-2
 
 
-def test_training_learns(pool):
+def test_training_learns_and_tells_where_it_stands(pool):
     settings = replace(SMALL, epochs=4, pairs=384)
     states = []
-    trained = train(pool, {"toy": pool[:100]}, settings, progress=states.append)
-    ends = [s for s in states if s.held_out is not None]
-    losses = [s.loss for s in ends]
-    assert [s.epoch for s in ends] == [1, 2, 3, 4]
-    assert losses[-1] < 0.9 * losses[0]
-    assert ends[-1].seconds_left == pytest.approx(0, abs=1e-6)
-    assert trained.figures == ends[-1].held_out
+    trained = train(pool, {"toy": pool[:100]}, settings, observer=states.append)
+    steps = [state for state in states if state.figures is None]
+    ends = [state for state in states if state.figures is not None]
+    losses = defaultdict(list)
+    for state in steps:
+        losses[state.epoch].append(state.loss)
+    assert np.mean(losses[4]) < 0.9 * np.mean(losses[1])
+    assert [state.epoch for state in ends] == [1, 2, 3, 4]
+    assert [state.done for state in steps] == list(range(64, 4 * 768 + 1, 64))
+    assert {state.total for state in states} == {4 * 768}
+    assert ends[-1].done == ends[-1].total
+    assert trained.figures == ends[-1].figures
     assert trained.temperature >= 1
 
 
@@ -91,14 +98,15 @@ def test_the_same_seed_gives_the_same_weights(pool, trained):
 
 def test_a_stopped_run_resumes_to_the_same_weights(pool, trained, tmp_path):
     def stop(state):
-        if state.held_out is not None:
+        if state.figures is not None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(pool, {}, SMALL, checkpoint_dir=tmp_path, progress=stop)
-    seen = []
-    resumed = train(pool, {}, SMALL, checkpoint_dir=tmp_path, progress=seen.append)
-    assert {s.epoch for s in seen} == {2}
+        train(pool, {}, SMALL, checkpoint_dir=tmp_path, observer=stop)
+    states = []
+    resumed = train(pool, {}, SMALL, checkpoint_dir=tmp_path, observer=states.append)
+    assert {state.epoch for state in states} == {2}
+    assert states[0].done == 384 + 64  # the images of the first epoch count
     assert all((weights(resumed)[k] == v).all() for k, v in weights(trained).items())
 
 
@@ -117,40 +125,66 @@ def test_a_pool_of_the_wrong_form_is_refused(pool):
         train(pool.astype(np.float32), {}, SMALL)
 
 
-def test_save_and_load_give_the_same_scores(saved, pool):
-    directory, detector = saved
-    loaded = Detector.load(directory)
-    assert (loaded.score(pool) == detector.score(pool)).all()
-    assert loaded.identity == detector.identity
-    assert loaded.card["licence"] == "none"
-    assert "calibration" not in loaded.card
-    assert sorted(p.name for p in directory.iterdir()) == ["detector.json", "weights.safetensors"]
+def test_an_image_scores_the_same_whatever_is_scored_beside_it(detector):
+    """Bit for bit: one by one, in batches of all sizes, in any order, on any threads."""
+    images = noise(200)
+    coefficients = torch.from_numpy(dct2(images))
+    alone = np.concatenate([logits(detector._network, one[None]) for one in coefficients])
+    rng = np.random.default_rng(1)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            for n in (1, 2, 3, 5, 17, 63, 64, 65, 127, 130, 199, 200):
+                rows = rng.permutation(200)[:n]
+                assert (logits(detector._network, coefficients[rows]) == alone[rows]).all()
+    finally:
+        torch.set_num_threads(before)
+    scores = detector.score(images[:, None]).values
+    rows = rng.permutation(200)
+    assert (detector.score(images[rows][:, None]).values == scores[rows]).all()
+    assert [detector.score([image[None]]).values[0] for image in images] == scores.tolist()
 
 
-def test_scores_do_not_depend_on_the_batch(saved, pool):
-    _, detector = saved
-    whole = detector.score(pool)
-    alone = np.concatenate([detector.score(pool[i : i + 1]) for i in range(len(pool))])
-    assert whole.dtype == np.float32
-    assert np.abs(whole - alone).max() <= 2e-6
-    assert (whole == whole.astype(np.float64).round(6).astype(np.float32)).all()
-    assert detector.score(pool[:0]).shape == (0,)
-    with pytest.raises(ValueError, match="tiles: expected"):
-        detector.score(pool[0])
+def test_an_image_scores_as_its_most_suspicious_part(detector):
+    images = noise(7)
+    alone = detector.score(images[:, None]).values
+    together = detector.score([images[:1], images[1:3], images[3:]])
+    assert together.parts.tolist() == [1, 2, 4]
+    assert together.values.tolist() == [alone[0], alone[1:3].max(), alone[3:].max()]
 
 
-def test_calibration_is_sorted_and_split_by_tiles(saved, pool):
-    _, detector = saved
-    large = [np.tile(p, (2, 2, 1)) for p in pool[:120]]
-    groups = calibrate(detector, {"toy": list(pool[:110]) + large, "few": list(pool[:50])})
-    assert [(g["name"], g["min_tiles"], g["max_tiles"], len(g["scores"])) for g in groups] == [
+def test_scores_have_six_decimals_and_parts_are_checked(detector):
+    scores = detector.score(noise(20)[:, None]).values
+    assert scores.dtype == np.float32
+    assert (scores == scores.astype(np.float64).round(6).astype(np.float32)).all()
+    assert len(detector.score([])) == 0
+    for wrong in (noise(2)[0], noise(1)[:0], noise(1)[:, :16], noise(1).astype(np.float32)):
+        with pytest.raises(ValueError, match="parts: expected"):
+            detector.score([noise(1), wrong])
+
+
+def test_calibration_is_sorted_and_split_by_parts(detector, pool):
+    large = [np.tile(pixels, (2, 2, 1)) for pixels in pool[:120]]
+    calibration = calibrate(
+        detector, {"toy": [*pool[:110], *large], "few": list(pool[:50])}, min_images=99
+    )
+    assert [(g.name, g.min_parts, g.max_parts, len(g.scores)) for g in calibration.groups] == [
         ("toy", 1, 1, 110),
         ("toy", 2, 4, 120),
     ]
-    assert all((np.diff(g["scores"]) >= 0).all() for g in groups)
-    scores, counts = image_scores(detector, [large[0], pool[3]])
-    assert counts.tolist() == [4, 1]
-    assert scores[0] == pytest.approx(detector.score(pool[:1])[0], abs=2e-6)
+    scores = detector.score([detector.inputs.cut(large[0]), detector.inputs.cut(pool[3])])
+    assert scores.parts.tolist() == [4, 1]
+    assert scores.values[0] == detector.score(pool[:1][:, None]).values[0]
+
+
+def test_the_calibration_is_part_of_a_detectors_identity(detector, pool):
+    calibrated = detector.calibrated(calibrate(detector, {"toy": list(pool)}))
+    other = detector.calibrated(calibrate(detector, {"toy": list(pool[1:])}))
+    assert len({detector.identity, calibrated.identity, other.identity}) == 3
+    assert calibrated.name == "toy"
+    assert calibrated.identity == f"toy@{calibrated.digest}"
+    assert detector.calibration.groups == ()
 
 
 def test_folding_batch_norms_changes_no_score(trained, pool):
@@ -160,94 +194,40 @@ def test_folding_batch_norms_changes_no_score(trained, pool):
     assert np.abs(plain - folded).max() < 1e-4
 
 
-def test_a_score_that_is_not_finite_is_an_error(saved, pool):
-    _, detector = saved
+def test_a_score_that_is_not_finite_is_an_error(detector, pool):
     with torch.no_grad():
-        bias = detector._network.head[-1].bias
-        before = bias.clone()
-        bias.fill_(float("nan"))
-        try:
-            with pytest.raises(ValueError, match="not finite"):
-                detector.score(pool[:2])
-        finally:
-            bias.copy_(before)
-
-
-def edit(directory: Path, change) -> None:
-    card = json.loads((directory / "detector.json").read_text())
-    change(card)
-    (directory / "detector.json").write_text(json.dumps(card))
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda d: (d / "weights.safetensors").unlink(), "weights.safetensors is missing"),
-        (lambda d: (d / "detector.json").unlink(), "detector.json is missing"),
-        (lambda d: (d / "detector.json").write_text("{"), "not valid JSON"),
-        (lambda d: (d / "detector.json").write_text("[]"), "expected a JSON object, got list"),
-        (lambda d: (d / "weights.safetensors").write_bytes(b"\x08junk"), "is corrupt"),
-        (lambda d: edit(d, lambda c: c["network"].update(architecture="x")), "unknown arch"),
-        (lambda d: edit(d, lambda c: c["network"].update(hidden=17)), "head.0.* expected"),
-        (lambda d: edit(d, lambda c: c["network"].update(depth=1)), "unexpected keyword"),
-        (lambda d: edit(d, lambda c: c.pop("temperature")), "lacks the entry 'temperature'"),
-        (
-            lambda d: edit(d, lambda c: c["calibration"][0]["scores"].reverse()),
-            "expected ascending scores from 0 to 1",
-        ),
-    ],
-)
-def test_a_broken_directory_gives_one_clear_line(saved, damage, words):
-    directory, _ = saved
-    damage(directory)
-    with pytest.raises(DetectorError, match=words) as error:
-        Detector.load(directory)
-    assert "\n" not in str(error.value)
-
-
-def test_an_unknown_name_lists_the_bundled_ones():
-    with pytest.raises(DetectorError, match=r"no detector 'nonesuch'.*bundled ones are"):
-        Detector.load("nonesuch")
+        detector._network.head[-1].bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        detector.score(pool[:2][:, None])
 
 
 # The bundled detector, on real images.
 
-DATA = Path(
-    os.environ.get("FREQSAN_DATA", Path(__file__).resolve().parents[1] / "../shared/data")
-).resolve()
-
 
 @pytest.fixture(name="small", scope="module")
 def _small():
-    if "freqsan-small" not in bundled():
-        pytest.skip("the bundled detector has not been built")
-    return Detector.load("freqsan-small")
+    return Detector.load(bundled.DEFAULT)
 
 
 def test_the_bundled_detector_is_whole(small):
     assert small.identity.startswith("freqsan-small@")
-    covered = {
-        count
-        for group in small.calibration
-        for count in range(group["min_tiles"], group["max_tiles"] + 1)
-    }
-    assert covered >= set(range(1, 26))
-    assert all(len(g["scores"]) >= 999 for g in small.calibration)
-    assert all(g["scores"][-1] < 1 for g in small.calibration)  # not saturated
-    assert small.card["training_data"]
+    assert all(small.calibration.covers(parts) for parts in range(1, 26))
+    assert all(len(group.scores) >= 999 for group in small.calibration.groups)
+    assert all(group.scores[-1] < 1 for group in small.calibration.groups)  # not saturated
+    assert small.card.training_data
+    small.calibration.check(0.001)
 
 
-def test_the_bundled_detector_on_real_images(small):
-    path = DATA / "caltech101_32.parquet"
-    if not path.exists():
-        pytest.skip(f"no real images: {path} is missing (set FREQSAN_DATA)")
-    cells = pq.read_table(path, columns=["image"])["image"].to_pylist()[:600]
-    images = np.stack(
-        [np.asarray(Image.open(io.BytesIO(c["bytes"])).convert("RGB")) for c in cells]
-    )
-    groups = [g for g in small.calibration if g["min_tiles"] == 1]
-    threshold = max(np.quantile(g["scores"], 0.99) for g in groups)
-    lost = (small.score(images) > threshold).mean()
+def test_the_bundled_detector_on_real_images(small, data_dir: Path):
+    table = pq.read_table(data_dir / "caltech101_32.parquet", columns=["image"])
+    cells = itertools.islice(table["image"].to_pylist(), 600)
+    images = np.stack([decode(cell["bytes"]) for cell in cells])
+
+    def flagged(pixels):
+        p_values = small.calibration.p_values(small.score(pixels[:, None]))
+        return (p_values.values <= 0.01).mean()
+
+    lost = flagged(images)
     assert lost < 0.03
-    assert (small.score(attacks.get("random_patch")(images)) > threshold).mean() > 0.8
-    assert (small.score(attacks.get("badnets")(images)) > threshold).mean() > 2 * lost
+    assert flagged(attacks.get("random_patch")(images)) > 0.8
+    assert flagged(attacks.get("badnets")(images)) > 2 * lost

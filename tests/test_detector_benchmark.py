@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.calibration import Calibration, CalibrationGroup
+from detector.inputs import Tiles
+from detector.scores import Scores
+
 
 @pytest.fixture(name="benchmark")
 def _benchmark(monkeypatch):
@@ -18,12 +22,12 @@ def _benchmark(monkeypatch):
 class WhiteCorner:
     """Suspects whatever is white near the lower right corner."""
 
-    calibration = (
-        {"name": "any", "min_tiles": 1, "max_tiles": 25, "scores": np.linspace(0, 0.9, 1999)},
-    )
+    inputs = Tiles()
+    calibration = Calibration((CalibrationGroup("any", 1, 25, np.linspace(0, 0.9, 1999)),))
 
-    def score(self, tiles):
-        return (tiles[:, 28, 28].mean(axis=1) / 255).astype(np.float32)
+    def score(self, parts):
+        values = [image[:, 28, 28].mean() / 255 for image in parts]
+        return Scores(np.array(values, np.float32), np.array([len(image) for image in parts]))
 
 
 def test_each_history_and_attack_gets_a_row(benchmark):
@@ -46,9 +50,9 @@ def test_each_history_and_attack_gets_a_row(benchmark):
 def test_parts_do_not_overlap(benchmark):
     parts = benchmark("bundled_detector")
     for spans, end in ((parts.CIFAR, 40_000), (parts.IMAGENETTE, 3_000)):
-        found = sorted(spans.values())
-        assert all(a[1] <= b[0] for a, b in itertools.pairwise(found))
-        assert found[-1][1] <= end  # where the test rows begin
+        ordered = sorted(spans.values())
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
+        assert ordered[-1][1] <= end  # where the test rows begin
     endings = [e for part in parts.GTSRB.values() for e in part]
     assert len(endings) == len(set(endings))
     assert not any(e % 5 == 4 for e in endings)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from detector.storage import load_card
 from detector.training.loop import TrainSettings
 from freqsan import clean, train
 from pipelines.jobs import train as job
@@ -34,8 +35,10 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     card = train(
         [images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, licence="CC BY", quiet=True
     )
-    assert card["name"] == "mine"
-    assert card["licence"] == "CC BY"
+    assert card.name == "mine"
+    assert card.licence == "CC BY"
+    assert [data.name for data in card.training_data] == [images]
+    assert card == load_card(tmp_path / "mine")[0]
     assert {p.name for p in (tmp_path / "mine").iterdir()} == {
         "detector.json",
         "weights.safetensors",
