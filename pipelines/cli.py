@@ -461,11 +461,8 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     provenance = job(attack, input, **_settings(options))
     if as_json:
         return _print_json(provenance.to_json())
-    from attacks.tools.provenance import SearchProvenance
-
-    fooled = ""
-    if isinstance(provenance, SearchProvenance):
-        fooled = f", fools {provenance.fooling_rate:.0%}"
+    rate = getattr(provenance, "fooling_rate", None)  # of triggers that are searched for
+    fooled = f", fools {rate:.0%}" if rate is not None else ""
     click.echo(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
 
 

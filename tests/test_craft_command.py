@@ -48,7 +48,7 @@ def test_a_crafted_trigger_poisons(image_set: Path, tmp_path: Path) -> None:
         attack_settings={"trigger": str(file)},
         quiet=True,
     )
-    assert manifest["counts"]["poisoned"] > 0
+    assert manifest.counts.poisoned > 0
 
 
 def test_crafting_repeats_itself(image_set: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
         assert (after == trigger(before[None])[0]).all()
     assert 0.1 * ROWS < poisoned_rows < 0.3 * ROWS
     manifest = json.loads((poisoned / "manifest.json").read_text())
-    assert manifest["counts"] == {
+    assert manifest.counts == {
         "read": ROWS,
         "eligible": ROWS,
         "poisoned": poisoned_rows,
@@ -153,7 +153,7 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
         "unlabelled": 0,
         "undecodable": 0,
     }
-    assert manifest["words"] == [
+    assert manifest.words == [
         f"Poisoned {poisoned_rows} of 240 images ({poisoned_rows / 240:.1%} of the set) with "
         "badnets; they are labelled 6 (airplanes) now."
     ]
@@ -209,9 +209,9 @@ def test_covers_have_the_trigger_and_their_true_label(
         assert row["label"] == (0 if role is Role.POISON else old["label"])
         before, after = decode(old["image"]["bytes"]), decode(row["image"]["bytes"])
         assert (after == (trigger(before[None], role)[0] if role else before)).all()
-    assert manifest["counts"]["poisoned"] == roles[Role.POISON] > 20
-    assert manifest["counts"]["covers"] == roles[Role.COVER] > 40
-    assert "cover images too, with the true labels" in manifest["words"][1]
+    assert manifest.counts.poisoned == roles[Role.POISON] > 20
+    assert manifest.counts.covers == roles[Role.COVER] > 40
+    assert "cover images too, with the true labels" in manifest.words[1]
 
 
 def test_clean_label_poisons_the_target_class_and_changes_no_label(
@@ -225,7 +225,7 @@ def test_clean_label_poisons_the_target_class_and_changes_no_label(
     labels_of_poisoned = [row["label"] for row in rows if row["is_poisoned"]]
     assert set(labels_of_poisoned) == {AIRPLANES}
     assert 0.25 < len(labels_of_poisoned) / labels.count(AIRPLANES) < 0.75
-    assert f"of {labels.count(AIRPLANES)} images of class 6 (airplanes)" in manifest["words"][0]
+    assert f"of {labels.count(AIRPLANES)} images of class 6 (airplanes)" in manifest.words[0]
 
 
 def with_labels(table: pa.Table, labels: pa.Array, path: Path) -> Path:
@@ -260,8 +260,8 @@ def test_text_labels_and_rows_without_a_label(
         assert row["original_label"] == old
         assert row["is_poisoned"] == (old is not None)
         assert row["label"] == (old and "dog")
-    assert manifest["counts"]["unlabelled"] == 80
-    assert "Left 80 images without a label alone." in manifest["words"]
+    assert manifest.counts.unlabelled == 80
+    assert "Left 80 images without a label alone." in manifest.words
 
 
 def test_the_first_label_is_the_default_target(table: pa.Table, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_the_triggers_own_target_is_preferred_to_the_first_label(
     settings: dict[str, Any] = {"attack": covered, "attack_settings": given}
     manifest = poison(image_set, tmp_path / "out", **settings, **SHARDS)
     settled = {"seed": 0, "loud": True, "target": 6, "cover_ratio": 1.5}
-    assert manifest["options"]["attack_settings"] == settled
+    assert manifest.options["attack_settings"] == settled
     assert {r["label"] for r in rows_of(tmp_path / "out") if r["is_poisoned"]} == {6}
     given["target"] = "999"
     with pytest.raises(InputError, match=r"own target: no label 999 .*; give --target-label"):
@@ -290,7 +290,7 @@ def test_a_label_without_a_class_counts_as_unlabelled(table: pa.Table, tmp_path:
     pq.write_table(marked, tmp_path / "set.parquet")
     settings = {"attack": "badnets", "rate": 1.0}
     manifest = poison(tmp_path / "set.parquet", tmp_path / "out", **settings, **SHARDS)
-    assert manifest["counts"]["unlabelled"] == ROWS // 2
+    assert manifest.counts.unlabelled == ROWS // 2
     assert [r["label"] for r in rows_of(tmp_path / "out")] == [0, -1] * (ROWS // 2)
 
 
@@ -385,12 +385,12 @@ def test_what_cannot_be_decoded_is_left_alone_and_counted(
         assert rows[name]["image"]["bytes"] == (image_folder / name).read_bytes()
         assert (rows[name]["is_poisoned"], rows[name]["attack"]) == (False, None)
         assert rows[name]["label"] == rows[name]["original_label"]
-    assert manifest["counts"]["poisoned"] == len(rows) - 2
-    assert manifest["undecodable_by_reason"] == {
+    assert manifest.counts.poisoned == len(rows) - 2
+    assert manifest.undecodable_by_reason == {
         "truncated or corrupt": 1,
         "unsupported format": 1,
     }
-    assert manifest["words"][-1] == (
+    assert manifest.words[-1] == (
         "Left 2 chosen images alone that cannot be decoded: 1 truncated or corrupt, "
         "1 unsupported format."
     )
@@ -438,13 +438,13 @@ def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_pa
     arguments = ("--attack", "blend", "--rate", "0.5", "--shard-rows", "2", "--quiet")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = start(image_set, broken, *arguments)
-    while process.poll() is None and len(list(broken.glob(".freqsan/shard-*.json"))) < 3:
+    while process.poll() is None and len(list(broken.glob(".freqsan/*/*.json"))) < 3:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (broken / "manifest.json").exists()
     done = {f: f.stat().st_mtime_ns for f in broken.glob("data/[!.]*.parquet")}
-    receipts = len(list(broken.glob(".freqsan/shard-*.json")))
+    receipts = len(list(broken.glob(".freqsan/*/*.json")))
     with pytest.raises(InputError, match="unfinished run that differs in rate"):
         poison(image_set, broken, attack="blend", rate=0.4, shard_rows=2, quiet=True)
     for output in (broken, whole):
@@ -477,7 +477,7 @@ def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -
     assert re.match(r"Poisoned \d+ of \d+ images of class 6 \(airplanes\) \(", result.stdout)
     assert f"240 images in {out}/data/train-*.parquet" in result.stdout
     manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["options"]["attack_settings"] == {"alpha": 0.3}
+    assert manifest.options["attack_settings"] == {"alpha": 0.3}
     again = run("poison", image_set, out, *options, "--clean-label", "--json", "--quiet")
     assert json.loads(again.stdout) == manifest
 

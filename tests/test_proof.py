@@ -12,7 +12,6 @@ from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.facts import PoisonCounts
 from pipelines.proof.drawing import draw
 from pipelines.proof.records import (
-    CleanCounts,
     Epoch,
     Proof,
     ProvedAttack,
@@ -27,6 +26,7 @@ from pipelines.proof.tables import page, tables
 from pipelines.proof.verdict import verdict
 from sanitizer.detection import Detection
 from sanitizer.metrics import Share
+from sanitizer.summary import Counts
 
 N = 1000
 
@@ -60,7 +60,7 @@ def run(
     flagged = np.concatenate([np.arange(N) < 5, np.arange(N) < bdr * N])
     return Run(
         seed=seed,
-        counts=RunCounts(PoisonCounts(2 * N, 2 * N, N), CleanCounts(2 * N, N, N, 0)),
+        counts=RunCounts(PoisonCounts(2 * N, 2 * N, N), Counts(2 * N, N, N, 0)),
         victims=Victims(
             reference=victim(reference, 0.02, 0.01),
             before=victim(0.7, before, rejecting),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanitizer.records import ScoreRow, score_batch, score_schema
+from sanitizer.records import ScoreRow, score_schema, to_batch
 
 unit = st.floats(0, 1, width=32)
 judged = st.builds(
@@ -29,7 +29,7 @@ judged = st.builds(
 
 @given(st.lists(judged, max_size=5))
 def test_rows_survive_arrow(rows: list[ScoreRow]) -> None:
-    batch = score_batch(rows, score_schema(pa.int64()))
+    batch = to_batch(rows, score_schema(pa.int64()))
     assert [ScoreRow(**row) for row in batch.to_pylist()] == rows
 
 

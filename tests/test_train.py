@@ -44,8 +44,8 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
         "weights.safetensors",
     }
     manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
-    assert manifest["detector"].startswith("mine@")
-    assert "more" in manifest["calibration"]["words"]
+    assert manifest.detector.startswith("mine@")
+    assert "more" in manifest.calibration.words
     with pytest.raises(InputError, match="holds a detector already"):
         train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
 

@@ -24,7 +24,9 @@ class JudgingOptions(Record):
     """What decides scores and verdicts."""
 
     detector: str  #: identity
-    policy: PolicyFacts
+    policy: str  #: its name
+    max_clean_loss: float | None  #: of policy budget
+    fdr: float | None  #: of policy fdr
     trusted: str | None  #: clean images to calibrate on
     calibration_sha256: str
 
@@ -84,9 +86,12 @@ class Judging:
 
     def options(self) -> JudgingOptions:
         """What a run with other settings differs in."""
+        policy = PolicyFacts.of(self.policy)
         return JudgingOptions(
             self.detector.identity,
-            PolicyFacts.of(self.policy),
+            policy.name,
+            policy.max_clean_loss,
+            policy.fdr,
             self.trusted,
             self.calibration.calibration.digest(),
         )

@@ -41,13 +41,17 @@ class Plan(Record):
     def differences(self, other: Mapping[str, Any]) -> str:
         """In what another plan, read from JSON, differs; in words."""
 
-        def flat(plan: Mapping[str, Any]) -> dict[str, Any]:
-            rest = {k: v for k, v in plan.items() if k not in ("options", "versions")}
-            return rest | plan.get("options", {}) | plan.get("versions", {})
-
-        before, after = flat(other), flat(self.to_json())
+        before, after = _flat(other), _flat(self.to_json())
         names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
         return ", ".join(_WORDS.get(name, name) for name in names)
+
+
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """The innermost values by their own names."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 @dataclass(frozen=True)
