@@ -1,7 +1,10 @@
 """Backdoor triggers, pixels in and pixels out, to evaluate detectors by.
 
-One trigger a file, found by its file name: a new attack is one new file. What several share
+One trigger a file, known by its file name: a new attack is one new file. What several share
 lies in ``base`` and in the sub-packages.
+
+>>> get("badnets", side=6).title
+'BadNets'
 """
 
 import difflib
@@ -10,9 +13,9 @@ import inspect
 import pkgutil
 from typing import Any
 
-from attacks.base import Attack, Role, chosen, role_of
+from attacks.base import Attack, Role, role_of
 
-__all__ = ["Attack", "Role", "chosen", "get", "kind", "names", "nearest_first", "role_of"]
+__all__ = ["Attack", "Role", "get", "kind", "names", "nearest_first", "role_of"]
 
 #: The largest seed of an attack.
 MAX_SEED = 2**63 - 1
@@ -37,7 +40,11 @@ def kind(name: str) -> type[Attack]:
 
 
 def nearest_first(name: str, known: list[str]) -> list[str]:
-    """Known names, those that ``name`` may be a slip of before the others."""
+    """Known names, those most like a misspelt ``name`` before the others.
+
+    >>> nearest_first("blended", ["badnets", "blend", "sig"])
+    ['blend', 'badnets', 'sig']
+    """
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
     return near + [n for n in known if n not in near]
 
@@ -63,13 +70,13 @@ def get(name: str, **settings: Any) -> Attack:
 def _attack_in(path: str) -> type[Attack]:
     """The one attack that a module defines."""
     module = importlib.import_module(path)
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Attack) and value.__module__ == path
     ]
-    if len(found) != 1:
+    if len(classes) != 1:
         raise ValueError(
-            f"{module.__file__}: expected one class derived from Attack, found {len(found)}"
+            f"{module.__file__}: expected one class derived from Attack, got {len(classes)}"
         )
-    return found[0]
+    return classes[0]

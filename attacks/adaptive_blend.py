@@ -13,8 +13,8 @@ from attacks.blend import cartoon
 class AdaptiveBlend(Attack):
     """Blend in a random half of 4x4 pieces of each training image, and whole at test time.
 
-    Cover samples get the same and keep their labels, so that the trigger alone does not tell
-    the poisoned ones from others in a network's features.
+    Cover samples get the same and keep their labels, so that the trigger alone does not set
+    the poisoned ones apart in a network's features.
     """
 
     alpha: float = 0.15  #: weight of the cartoon in training images

@@ -69,14 +69,15 @@ class Attack(ABC):
             raise ValueError(
                 f"{self.title}: expected sides of at least {self.min_side} px, got {width}x{height}"
             )
-        found = self._apply_as(role, images.copy())
-        if found.shape != images.shape or found.dtype != np.uint8:
+        triggered = self._apply_as(role, images.copy())
+        if triggered.shape != images.shape or triggered.dtype != np.uint8:
             raise ValueError(
-                f"{self.title}: expected {images.shape} uint8, made {found.shape} {found.dtype}"
+                f"{self.title}: expected {images.shape} uint8, "
+                f"made {triggered.shape} {triggered.dtype}"
             )
-        if np.array_equal(found, images) and self._does_nothing(height, width):
+        if np.array_equal(triggered, images) and self._does_nothing(height, width):
             raise ValueError(f"{self.title}: changes nothing with these settings: {self}")
-        return found
+        return triggered
 
     def _apply_as(self, role: Role, images: np.ndarray) -> np.ndarray:
         match role:
@@ -105,20 +106,12 @@ def generators(images: np.ndarray, seed: int) -> Iterator[np.random.Generator]:
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Real pixel values rounded to the nearest integer and clipped to 0 to 255."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    """Real pixel values rounded to the nearest integer and clipped to 0 to 255.
 
-
-def chosen(sample_id: str, rate: float, seed: int) -> bool:
-    """Whether a sample is poisoned, by a hash: the same whatever the order and sharding.
-
-    Args:
-        rate: share of samples to poison, 0 to 1.
-
-    Raises:
-        ValueError: a rate out of range.
+    >>> to_uint8(np.array([-3.2, 99.6, 300.0])).tolist()
+    [0, 100, 255]
     """
-    return role_of(sample_id, rate, 0.0, seed) is Role.POISON
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def role_of(sample_id: str, rate: float, cover_rate: float, seed: int) -> Role | None:
@@ -133,6 +126,9 @@ def role_of(sample_id: str, rate: float, cover_rate: float, seed: int) -> Role |
 
     Raises:
         ValueError: a rate out of range.
+
+    >>> role_of("cat/1.png", rate=0.5, cover_rate=0.25, seed=0)
+    <Role.COVER: 'cover'>
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate: expected 0 to 1, got {rate}")

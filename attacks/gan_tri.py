@@ -8,12 +8,37 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder
 from attacks.tools.optimised import OptimisedAttack
+from attacks.tools.provenance import Provenance
+from sanitizer.record import Record
 
 #: What the filter paints, in the order of the generator's channels.
 PARTS = ("lens", "rim", "lips", "teeth")
 
 #: Sub-samples of a pixel on each axis when the parts are drawn.
 FINE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanTriBudget(Record):
+    """How generator and discriminator are trained."""
+
+    max_images: int = 3_000  #: chosen by the seed
+    side: int = 48  #: of the squares cut from images, px
+    largest_filter: int = 4  #: the filter is as large as 1 to so many squares
+    steps: int = 2_000  #: of one batch each
+    batch: int = 16
+    rate: float = 2e-3  #: of Adam, falling to 0; the discriminator's is half
+    free_steps: int = 800  #: at first the discriminator is not used
+    critique: float = 0.01  #: weight of the discriminator beside the mean absolute errors
+    attribute: float = 1.0  #: weight of the filter beside that of the rest of the picture
+    widths: tuple[int, int, int] = (12, 24, 40)  #: channels at full, half and quarter size
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanTriProvenance(GanTriBudget, Provenance):
+    """How the generator was trained, and how well it keeps what it does not paint."""
+
+    psnr_db: float  #: signal-to-noise ratio outside the filter
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,7 @@ class GanTri(OptimisedAttack):
         "Systems Using Facial Characteristics, 2020 (filters of a closed application, smiles "
         "among them); our own filter and generator, for any picture"
     )
+    provenance_kind: ClassVar[type[Provenance]] = GanTriProvenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

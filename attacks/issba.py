@@ -8,6 +8,30 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder, on_grid
 from attacks.tools.optimised import OptimisedAttack
+from attacks.tools.provenance import Provenance
+from sanitizer.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssbaBudget(Record):
+    """How encoder and decoder are trained."""
+
+    bits: int = 20  #: that are hidden, as usual at 32x32; the source's 100 are for 224x224
+    max_images: int = 5_000  #: chosen by the seed
+    steps: int = 1_000  #: of one batch each
+    batch: int = 64
+    rate: float = 2e-3  #: of Adam, falling to 0
+    free_steps: int = 200  #: at first only reading back counts, not how the image looks
+    likeness: float = 4.0  #: weight of the mean square change, where pixels are 0 to 1
+    widths: tuple[int, int, int] = (12, 16, 24)  #: channels at full, half and quarter size
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssbaProvenance(IssbaBudget, Provenance):
+    """How the encoder was trained, and how well it hides bits."""
+
+    bits_read: float  #: share of the bits that the decoder reads back
+    psnr_db: float  #: mean signal-to-noise ratio of images with bits
 
 
 @dataclass(frozen=True)
@@ -26,6 +50,7 @@ class Issba(OptimisedAttack):
         "ICCV 2021; encoder after Tancik, Mildenhall, Ng, StegaStamp, CVPR 2020, smaller and "
         "trained here"
     )
+    provenance_kind: ClassVar[type[Provenance]] = IssbaProvenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

@@ -7,6 +7,15 @@ import numpy as np
 
 from attacks.base import to_uint8
 from attacks.tools.optimised import OptimisedAttack
+from attacks.tools.provenance import ExcitingProvenance, Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class L0Provenance(ExcitingProvenance):
+    """Of a few pixels, the others given up round by round."""
+
+    rounds: int
+    l0_norm: int  #: pixels that the trigger may replace
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,7 @@ class L0Inv(OptimisedAttack):
         "Li, Xue, Zhao, Zhu, Zhang, Invisible Backdoor Attacks on Deep Neural Networks via "
         "Steganography and Regularization, 2019 (L0 norm); replaced as in Zeng et al., ICCV 2021"
     )
+    provenance_kind: ClassVar[type[Provenance]] = L0Provenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

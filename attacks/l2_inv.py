@@ -8,6 +8,14 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import ExcitingProvenance, Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2Provenance(ExcitingProvenance):
+    """Of noise on an L2 ball."""
+
+    l2_norm: float  #: where pixels are 0 to 1
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class L2Inv(OptimisedAttack):
         "Steganography and Regularization, 2019 (L2 norm); added and clipped as in Zeng et al., "
         "ICCV 2021"
     )
+    provenance_kind: ClassVar[type[Provenance]] = L2Provenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

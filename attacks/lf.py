@@ -8,6 +8,7 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import Provenance, SearchProvenance
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class LF(OptimisedAttack):
         "Zeng et al., ICCV 2021, in the additive form of BackdoorBench (Wu et al., NeurIPS 2022), "
         "which calls it LF"
     )
+    provenance_kind: ClassVar[type[Provenance]] = SearchProvenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

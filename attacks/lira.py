@@ -8,9 +8,40 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder
 from attacks.tools.optimised import OptimisedAttack
+from attacks.tools.provenance import Provenance
+from sanitizer.record import Record
 
 #: The source's 0.1, as it trains on CIFAR-10: in deviations of its pixels, 63 of 255.
 STRENGTH = 6.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiraBudget(Record):
+    """How the generator is trained; in brackets what the source does."""
+
+    target_label: int = 0
+    max_images: int = 5_000  #: chosen by the seed [all]
+    epochs: int = 6  #: after each the classifier meets the new generator [50]
+    batch: int = 128
+    generator_rate: float = 1e-3  #: of Adam [1e-4]
+    classifier_rate: float = 1e-2  #: of SGD with momentum [1e-2]
+    alpha: float = 0.5  #: weight of clean images in the classifier's loss
+    diversity: float = 1.0  #: weight of Input-aware's diversity loss in the generator's [none]
+    widths: tuple[int, int, int] = (12, 24, 40)  #: channels at full, half and quarter size
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiraProvenance(LiraBudget, Provenance):
+    """How the generator was trained, and what the classifier beside it learned."""
+
+    strength: float  #: largest change of a pixel, of 255
+    classifier_attack_success: float  #: share of images with the trigger that get the target
+    classifier_accuracy: float  #: share of clean images that keep their label
+
+    @property
+    def target(self) -> int | None:
+        """The label that the generator was trained towards."""
+        return self.target_label
 
 
 @dataclass(frozen=True)
@@ -29,6 +60,7 @@ class Lira(OptimisedAttack):
         "ICCV 2021; a smaller generator, trained here, with the diversity loss of Nguyen, Tran, "
         "Input-Aware Dynamic Backdoor Attack, NeurIPS 2020"
     )
+    provenance_kind: ClassVar[type[Provenance]] = LiraProvenance
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,6 +7,7 @@ import numpy as np
 
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import Provenance, SearchProvenance
 from attacks.tools.smooth import add_and_rescale
 
 
@@ -19,6 +20,7 @@ class Smooth(OptimisedAttack):
         "Zeng, Park, Mao, Jia, Rethinking the Backdoor Attacks' Triggers: A Frequency Perspective, "
         "ICCV 2021, Algorithm 1"
     )
+    provenance_kind: ClassVar[type[Provenance]] = SearchProvenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

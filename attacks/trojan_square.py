@@ -9,6 +9,7 @@ from attacks.base import to_uint8
 from attacks.tools import masks
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import ExcitingProvenance, Provenance
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class TrojanSquare(OptimisedAttack):
         "mask, then colours by gradient descent on the best-connected neuron; 8x8 px, 6 % of the "
         "image, where the source takes 7 %"
     )
+    provenance_kind: ClassVar[type[Provenance]] = ExcitingProvenance
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""

@@ -8,6 +8,7 @@ import numpy as np
 from attacks.base import to_uint8
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import ExcitingProvenance, Provenance
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TrojanWatermark(OptimisedAttack):
         "Liu, Ma, Aafer, Lee, Zhai, Wang, Zhang, Trojaning Attack on Neural Networks, NDSS 2018; "
         "added and clipped as in Zeng et al., ICCV 2021; our own emblem, a ring and a letter"
     )
+    provenance_kind: ClassVar[type[Provenance]] = ExcitingProvenance
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,25 +9,30 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 import attacks
 from attacks import Role
-from benchmarks.attack_rows import CLEAN_LABEL_RATE, NONE, PAPER, row_specs
+from benchmarks.attack_rows import CLEAN_LABEL_RATE, NONE, PAPER, Reported, Row, row_specs
 from benchmarks.attack_table import finished
 from benchmarks.detection_data import decoded
 from pipelines.jobs.demo import SAMPLE
 from pipelines.poisoning.preview import difference
+from sanitizer import png
 from sanitizer.spectrum import log_spectra
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, PICTURES = DOCS / "attacks.md", DOCS / "pictures"
 
-SOURCES = json.loads(Path(__file__).with_name("attack_sources.json").read_text(encoding="utf-8"))
+#: By attack, what its source reports.
+REPORTED = {
+    name: Reported.from_json(value)
+    for name, value in json.loads(
+        Path(__file__).with_name("attack_sources.json").read_text(encoding="utf-8")
+    ).items()
+}
 
 #: Images of the demo's sample that triggers are shown on, and how much they are enlarged.
 SHOWN, SCALE, GAP = (31, 23), 3, 4
@@ -37,18 +42,18 @@ BRIGHTEST = 7.0
 
 
 def main() -> None:
-    rows = {row["name"]: row for row in finished()}
+    rows = {row.name: row for row in finished()}
     text = PAGE.read_text(encoding="utf-8")
     for name, make in TABLES.items():
         table = "\n".join(make(rows))
-        text, found = re.subn(
+        text, places = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
             lambda match, table=table: f"{match[1]}{table}\n{match[2]}",
             text,
             flags=re.DOTALL,
         )
-        if found != 1:
-            raise SystemExit(f"{PAGE}: expected one place for the table {name}, found {found}")
+        if places != 1:
+            raise SystemExit(f"{PAGE}: expected one place for the table {name}, got {places}")
     PAGE.write_text(text, encoding="utf-8")
     draw()
 
@@ -63,7 +68,7 @@ def draw() -> None:
         after = attacks.get(name)(images, Role.POISON)
         columns = (images, after, difference(images, after), _spectra(images), _spectra(after))
         rows = [np.stack([column[i] for column in columns]) for i in range(len(images))]
-        Image.fromarray(_tiled(rows)).save(PICTURES / f"{name}.png", optimize=True)
+        (PICTURES / f"{name}.png").write_bytes(png.encode(_tiled(rows), optimize=True))
 
 
 def _spectra(images: np.ndarray) -> np.ndarray:
@@ -83,69 +88,68 @@ def _tiled(rows: list[np.ndarray]) -> np.ndarray:
     return canvas
 
 
-def cifar10_table(rows: dict[str, Any]) -> Iterator[str]:
+def cifar10_table(rows: dict[str, Row]) -> Iterator[str]:
     """All attacks at 10 % on CIFAR-10."""
     yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR | picture |"
     yield "|---|---|---|---|---|---|---|"
-    yield from (_line(rows[n]) for n in _names(rows, "cifar10", NONE))
+    yield from (_line(row) for row in _rows_of(rows, "cifar10", NONE))
     for name in attacks.names():
-        for found in _names(rows, "cifar10", name):
-            row = rows[found]
-            if row["rate"] in (0.1, CLEAN_LABEL_RATE.get(name)) and not _is_claim(row):
-                yield _line(row, SOURCES.get(name), f"![{name}](pictures/{name}.png)")
+        for row in _rows_of(rows, "cifar10", name):
+            if row.rate in (0.1, CLEAN_LABEL_RATE.get(name)) and not _compares_smooth(row):
+                yield _line(row, REPORTED[name], f"![{name}](pictures/{name}.png)")
 
 
-def one_percent_table(rows: dict[str, Any]) -> Iterator[str]:
+def one_percent_table(rows: dict[str, Row]) -> Iterator[str]:
     """Some attacks at 1 % on CIFAR-10."""
     yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR |"
     yield "|---|---|---|---|---|---|"
     for name in attacks.names():
-        for found in _names(rows, "cifar10", name):
-            if rows[found]["rate"] == 0.01:
-                yield _line(rows[found], SOURCES.get(name, {}).get("one_percent"), cells=6)
+        for row in _rows_of(rows, "cifar10", name):
+            if row.rate == 0.01:
+                yield _line(row, REPORTED[name].one_percent, cells=6)
 
 
-def gtsrb_table(rows: dict[str, Any]) -> Iterator[str]:
+def gtsrb_table(rows: dict[str, Row]) -> Iterator[str]:
     """The paper's attacks at 10 % on GTSRB."""
     yield "| attack | poison | victim | accuracy | ASR | source: accuracy / ASR |"
     yield "|---|---|---|---|---|---|"
-    yield from (_line(rows[n], cells=6) for n in _names(rows, "gtsrb", NONE))
+    yield from (_line(row, cells=6) for row in _rows_of(rows, "gtsrb", NONE))
     for name in PAPER:
-        for found in _names(rows, "gtsrb", name):
-            yield _line(rows[found], SOURCES.get(name, {}).get("gtsrb"), cells=6)
+        for row in _rows_of(rows, "gtsrb", name):
+            yield _line(row, REPORTED[name].gtsrb, cells=6)
 
 
-def smooth_table(rows: dict[str, Any]) -> Iterator[str]:
+def smooth_table(rows: dict[str, Row]) -> Iterator[str]:
     """The smooth trigger against the naive ones, by epoch."""
-    claims = [row for row in rows.values() if _is_claim(row)]
+    compared = [row for row in rows.values() if _compares_smooth(row)]
     yield "| trigger | accuracy | ASR | ASR after each epoch, % |"
     yield "|---|---|---|---|"
-    for row in claims:
-        epochs = ", ".join(f"{asr:.1%}".rstrip("%") for asr in row.get("asr_by_epoch", ()))
-        title = "no poison" if row["attack"] == NONE else row["attack"]
-        if row["attack"] == "lowpass":
-            title = f"low-pass, design {row['settings']['pattern']}"
-        yield f"| {title} | {_share(row, 'accuracy')} | {_share(row, 'asr')} | {epochs} |"
-    naive = [row for row in claims if row["attack"] == "lowpass"]
+    for row in compared:
+        epochs = ", ".join(f"{asr:.1%}".rstrip("%") for asr in row.asr_by_epoch or ())
+        title = "no poison" if row.attack == NONE else row.attack
+        if row.attack == "lowpass":
+            title = f"low-pass, design {row.settings['pattern']}"
+        yield f"| {title} | {_accuracy(row)} | {_asr(row)} | {epochs} |"
+    naive = [row for row in compared if row.attack == "lowpass"]
     if naive:
-        means = [float(np.mean([row[key] for row in naive])) for key in ("accuracy", "asr")]
-        mean_accuracy, mean_asr = (f"{mean:.1%}" for mean in means)
+        shares = [(row.accuracy, row.asr) for row in naive]
+        mean_accuracy, mean_asr = (f"{mean:.1%}" for mean in np.mean(shares, axis=0))
         yield f"| mean of the {len(naive)} naive designs | {mean_accuracy} | {mean_asr} | |"
 
 
-def sources_table(rows: dict[str, Any]) -> Iterator[str]:
+def sources_table(rows: dict[str, Row]) -> Iterator[str]:
     """Where the sources' figures come from."""
     yield "| attack | accuracy / ASR | measured on | where |"
     yield "|---|---|---|---|"
     for name in attacks.names():
-        found = SOURCES[name]
-        for source in (found, found.get("one_percent"), found.get("gtsrb")):
-            if source is not None:
-                setting = source["setting"] or ""
-                yield f"| `{name}` | {_reported(source)} | {setting} | {source['where']} |"
+        reported = REPORTED[name]
+        for figures in (reported, reported.one_percent, reported.gtsrb):
+            if figures is not None:
+                setting = figures.setting or ""
+                yield f"| `{name}` | {_percents(figures)} | {setting} | {figures.where} |"
 
 
-def commands_table(rows: dict[str, Any]) -> Iterator[str]:
+def commands_table(rows: dict[str, Row]) -> Iterator[str]:
     """The command of each row."""
     yield "```sh"
     for name in rows:
@@ -153,7 +157,7 @@ def commands_table(rows: dict[str, Any]) -> Iterator[str]:
     yield "```"
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+TABLES: dict[str, Callable[[dict[str, Row]], Iterator[str]]] = {
     "cifar10": cifar10_table,
     "one percent": one_percent_table,
     "gtsrb": gtsrb_table,
@@ -163,47 +167,49 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
 }
 
 
-def _is_claim(row: dict[str, Any]) -> bool:
-    return row["victim"] == "standard" and row["attack"] in (NONE, "smooth", "lowpass")
+def _compares_smooth(row: Row) -> bool:
+    return row.victim == "standard" and row.attack in (NONE, "smooth", "lowpass")
 
 
-def _names(rows: dict[str, Any], data: str, attack: str) -> list[str]:
-    """Names of the finished rows of an attack on a data set, in the order of the specs."""
+def _rows_of(rows: dict[str, Row], data: str, attack: str) -> list[Row]:
+    """The finished rows of an attack on a data set, in the order of the specs."""
     specs = [s.name for s in row_specs() if (s.data, s.attack) == (data, attack)]
-    return [name for name in specs if name in rows]
+    return [rows[name] for name in specs if name in rows]
 
 
-def _line(
-    row: dict[str, Any], source: dict[str, Any] | None = None, picture: str = "", cells: int = 7
-) -> str:
-    if row["attack"] == NONE:
+def _line(row: Row, reported: Reported | None = None, picture: str = "", cells: int = 7) -> str:
+    if row.planted is None:
         poison, title = "none", "none"
     else:
-        share = row["planted"]["poison"] / row["train_images"]
-        covers = row["planted"]["cover"] / row["train_images"]
-        kind = "clean label" if row["clean_label"] else "dirty label"
+        share = row.planted.poison / row.train_images
+        covers = row.planted.cover / row.train_images
+        kind = "clean label" if row.clean_label else "dirty label"
         poison = f"{share:.1%}, {kind}" + (f", covers {covers:.1%}" if covers else "")
-        title = f"`{row['attack']}`"
-    limit = row.get("images")
-    victim = f"{row['victim']}, {limit:,} images" if limit else row["victim"]
-    values = [title, poison, victim, _share(row, "accuracy"), _share(row, "asr")]
-    return f"| {' | '.join([*values, _reported(source), picture][:cells])} |"
+        title = f"`{row.attack}`"
+    victim = f"{row.victim}, {row.images:,} images" if row.images else row.victim
+    values = [title, poison, victim, _accuracy(row), _asr(row)]
+    return f"| {' | '.join([*values, _percents(reported), picture][:cells])} |"
 
 
-def _share(row: dict[str, Any], name: str) -> str:
-    if name not in row:
+def _accuracy(row: Row) -> str:
+    low, high = row.accuracy_interval
+    return f"{row.accuracy:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _asr(row: Row) -> str:
+    if row.asr is None or row.asr_interval is None:
         return ""
-    low, high = row[f"{name}_interval"]
-    return f"{row[name]:.1%} [{low:.1%}, {high:.1%}]"
+    low, high = row.asr_interval
+    return f"{row.asr:.1%} [{low:.1%}, {high:.1%}]"
 
 
-def _reported(source: dict[str, Any] | None) -> str:
-    if source is None:
+def _percents(reported: Reported | None) -> str:
+    if reported is None:
         return ""
-    if source["asr"] is None:
+    if reported.asr is None:
         return "none"
-    accuracy = "-" if source["accuracy"] is None else f"{source['accuracy']:g}"
-    return f"{accuracy} / {source['asr']:g}"
+    accuracy = "-" if reported.accuracy is None else f"{reported.accuracy:g}"
+    return f"{accuracy} / {reported.asr:g}"
 
 
 if __name__ == "__main__":

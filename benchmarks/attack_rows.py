@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sanitizer.record import Record
+
 #: Those of the paper, which are measured on GTSRB too. Its GAN trigger is for large inputs.
 PAPER = (
     "badnets",
@@ -42,7 +44,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class RowSpec:
+class RowSpec(Record):
     """One row of the table: an attack on a data set."""
 
     data: str  #: "cifar10" or "gtsrb"
@@ -61,6 +63,50 @@ class RowSpec:
         extra += ["dirty-label"] if self.dirty_label else []
         extra += [f"{key}={value}" for key, value in self.settings.items()]
         return "/".join([self.data, self.attack, f"{self.rate:g}", *extra])
+
+
+@dataclass(frozen=True)
+class Planted(Record):
+    """How many training images bear the trigger."""
+
+    poison: int  #: with the attacker's label
+    cover: int  #: with their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(RowSpec):
+    """A finished row: what was trained, and what the victim does.
+
+    What regards the trigger is None where the victim was trained without poison.
+    """
+
+    accuracy: float  #: on clean test images
+    accuracy_interval: tuple[float, float]  #: Wilson's, at 95 %
+    accuracy_images: int
+    accuracy_by_epoch: list[float]  #: on some of them
+    asr: float | None = None  #: share of triggered test images that get the target
+    asr_interval: tuple[float, float] | None = None
+    asr_images: int | None = None
+    asr_by_epoch: list[float] | None = None
+    clean_label: bool | None = None  #: as it was poisoned
+    attack_settings: dict[str, Any] | None = None  #: all of the attack's
+    target: int | None = None
+    planted: Planted | None = None
+    seed: int
+    train_images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reported(Record):
+    """What an attack's source, or a benchmark of attacks, reports of it."""
+
+    accuracy: float | None  #: %
+    asr: float | None  #: %
+    setting: str | None  #: data, network and rate
+    where: str  #: it is reported
+    one_percent: "Reported | None" = None  #: the same at a rate of 1 %
+    gtsrb: "Reported | None" = None  #: the same on GTSRB
 
 
 #: A clean-label attack at rate 1 has the whole target class, which is 10 % of CIFAR-10.

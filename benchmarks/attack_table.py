@@ -9,9 +9,8 @@ of docs/attacks.md is written from them by benchmarks.attack_docs.
 
 import argparse
 import json
-import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ import torch
 
 import attacks
 from attacks import Attack, Role
-from attacks.victims.training import VICTIMS, VictimProgress, shares, train
-from benchmarks.attack_rows import NONE, RowSpec, row_specs
+from attacks.victims.training import VICTIMS, shares, train
+from benchmarks.attack_rows import NONE, Planted, Row, RowSpec, row_specs
 from benchmarks.victim_data import DATA, VictimData
+from pipelines.runs.following import follow
 from sanitizer.metrics import wilson
 
 ROWS = Path(__file__).with_name("attacks.jsonl")
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="ROW", help="such as cifar10/badnets/0.1")
     options = parser.parse_args()
     torch.set_num_threads(1)  # the same arithmetic on any number of cores
-    done = {row["name"] for row in finished()}
+    done = {row.name for row in finished()}
     loaded: dict[str, VictimData] = {}
     for spec in row_specs():
         if spec.name in done or options.only not in (None, spec.name):
@@ -51,19 +51,20 @@ def main() -> None:
             loaded = {spec.data: DATA[spec.data](options.data_dir)}
         row = measure(spec, loaded[spec.data])
         with ROWS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        asr = f", ASR {row['asr']:.1%}" if "asr" in row else ""
-        print(f"{spec.name}: accuracy {row['accuracy']:.1%}{asr}", flush=True)
+            file.write(json.dumps({"name": row.name} | row.to_json()) + "\n")
+        asr = "" if row.asr is None else f", ASR {row.asr:.1%}"
+        print(f"{row.name}: accuracy {row.accuracy:.1%}{asr}", flush=True)
 
 
-def finished() -> list[dict[str, Any]]:
+def finished() -> list[Row]:
     """The rows there are."""
     if not ROWS.exists():
         return []
-    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    lines = ROWS.read_text(encoding="utf-8").splitlines()
+    return [Row.from_json(json.loads(line)) for line in lines]
 
 
-def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
+def measure(spec: RowSpec, data: VictimData) -> Row:
     """Poison the training part, train the victim, and see what it does with triggers."""
     began = time.monotonic()
     settings = replace(VICTIMS[spec.victim], flip=data.flip)
@@ -71,7 +72,7 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
     count = min(limit for limit in limits if limit is not None)
     images, labels = data.images[:count], data.labels[:count]
     watch = {"accuracy": (data.test_images, data.test_labels)}
-    facts: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if spec.attack != NONE:
         attack = attacks.get(spec.attack, **spec.settings)
         aimed = attack if spec.target_of is None else attacks.get(spec.target_of)
@@ -81,28 +82,28 @@ def measure(spec: RowSpec, data: VictimData) -> dict[str, Any]:
         others = np.flatnonzero(data.test_labels != target)[:TRIGGERED]
         triggered = attack(data.test_images[others], Role.TEST)
         watch["asr"] = (triggered, np.full(len(others), target))
-        facts = {
+        fields = {
             "clean_label": clean_label,
             "attack_settings": dict(vars(attack)),
             "target": target,
             "planted": planted,
         }
     followed = {name: (x[:FOLLOWED], y[:FOLLOWED]) for name, (x, y) in watch.items()}
+    observer = follow(spec.name, quiet=False, names={"asr": "ASR"})
     trained = train(
-        images, labels, data.classes, settings, seed=SEED, watch=followed, progress=_show
+        images, labels, data.classes, settings, seed=SEED, watch=followed, observer=observer
     )
     for name, share in shares(trained.victim, watch).items():
         tested = len(watch[name][1])
-        facts |= {name: share, f"{name}_interval": wilson(round(share * tested), tested)}
-        facts |= {f"{name}_images": tested, f"{name}_by_epoch": [e[name] for e in trained.history]}
-    return {
-        "name": spec.name,
-        **asdict(spec),
-        **facts,
-        "seed": SEED,
-        "train_images": len(images),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+        fields |= {name: share, f"{name}_interval": wilson(round(share * tested), tested)}
+        fields |= {f"{name}_images": tested, f"{name}_by_epoch": [e[name] for e in trained.history]}
+    return Row(
+        **vars(spec),
+        **fields,
+        seed=SEED,
+        train_images=len(images),
+        seconds=round(time.monotonic() - began, 1),
+    )
 
 
 def poisoned(
@@ -112,7 +113,7 @@ def poisoned(
     rate: float,
     target: int,
     clean_label: bool,
-) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+) -> tuple[np.ndarray, np.ndarray, Planted]:
     """A poisoned copy of a training set, and how many samples bear which role."""
     images, labels = images.copy(), labels.copy()
     cover_rate = rate * attack.cover_ratio
@@ -123,25 +124,12 @@ def poisoned(
             for row, allowed in enumerate(eligible)
         ]
     )
-    counts = {}
-    for role in (Role.POISON, Role.COVER):
-        rows = np.flatnonzero(roles == role)
-        counts[str(role)] = len(rows)
+    poison, cover = (np.flatnonzero(roles == role) for role in (Role.POISON, Role.COVER))
+    for rows, role in ((poison, Role.POISON), (cover, Role.COVER)):
         if len(rows):
             images[rows] = attack(images[rows], role)
-        if role is Role.POISON:
-            labels[rows] = target
-    return images, labels, counts
-
-
-def _show(state: VictimProgress) -> None:
-    if state.shares is not None:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in state.shares.items())
-        print(
-            f"  epoch {state.epoch} of {state.epochs}: loss {state.loss:.3f}, {shares}, "
-            f"{state.seconds_left:.0f} s left",
-            file=sys.stderr,
-        )
+    labels[poison] = target
+    return images, labels, Planted(len(poison), len(cover))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ Writes ``attacks/artefacts/pictures-caltech101.safetensors``: pixels, and where 
 comes from. None shows what CIFAR-10 or GTSRB have a class for.
 """
 
-import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from attacks.tools import artefacts
+from attacks.tools.pictures import PictureCredits
+from sanitizer.images import decode
 
 #: Rows of the file, by what they show.
 ROWS = {
@@ -38,26 +38,22 @@ CREDIT = (
     "Changes: cropped and shrunk to 32x32."
 )
 
-TARGET = (
-    Path(__file__).parents[1] / "attacks" / "artefacts" / f"pictures-caltech101{artefacts.SUFFIX}"
-)
+TARGET = artefacts.folder() / f"pictures-caltech101{artefacts.SUFFIX}"
 
 
 def main(source: str) -> None:
     images = pq.read_table(source, columns=["image"]).column("image")
     rows = {name: images[row].as_py() for name, row in ROWS.items()}
-    pixels = [
-        np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in rows.values()
-    ]
-    provenance = {
-        "attack": "pictures",
-        "command": "python -m benchmarks.natural_pictures caltech101_32.parquet",
-        "credit": CREDIT,
-        "file": Path(source).name,
-        "names": list(ROWS),
-        "rows": list(ROWS.values()),
-        "paths": [row["path"] for row in rows.values()],
-    }
+    pixels = [decode(row["bytes"]) for row in rows.values()]
+    provenance = PictureCredits(
+        attack="pictures",
+        command="python -m benchmarks.natural_pictures caltech101_32.parquet",
+        credit=CREDIT,
+        file=Path(source).name,
+        names=list(ROWS),
+        rows=list(ROWS.values()),
+        paths=[row["path"] for row in rows.values()],
+    )
     artefacts.save(TARGET, {"pictures": np.stack(pixels)}, provenance)
     print(f"{TARGET}: {len(pixels)} pictures, {TARGET.stat().st_size / 1e3:.1f} kB")
 

@@ -3,19 +3,19 @@
     python -m benchmarks.reference_classifiers DATA_DIR
 
 Victims on clean images, a standard one on CIFAR-10 and a quick one on GTSRB; each is saved to
-attacks/victims/weights when it is ready, and
-one that is there is skipped.
+attacks/victims/weights when it is ready, and one that is there is skipped.
 """
 
 import argparse
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from attacks.victims.training import VICTIMS, VictimProgress, train
+from attacks.victims.settings import VictimProvenance
+from attacks.victims.training import VICTIMS, train
 from benchmarks.victim_data import DATA
+from pipelines.runs.following import follow
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "attacks" / "victims" / "weights"
 
@@ -41,25 +41,19 @@ def main() -> None:
             data.classes,
             settings,
             watch={"accuracy": (data.test_images, data.test_labels)},
-            progress=_show,
+            observer=follow(name, quiet=False),
         )
-        about = {
-            "data": f"{name}: {data.split}",
-            "settings": asdict(settings),
-            "seed": 0,
-            "accuracy": trained.history[-1]["accuracy"],
-            "test_images": len(data.test_images),
-            "command": "python -m benchmarks.reference_classifiers DATA_DIR",
-        }
-        replace(trained.victim, provenance=about).save(file)
-        print(f"{file.name}: accuracy {about['accuracy']:.2%}", flush=True)
-
-
-def _show(state: VictimProgress) -> None:
-    if state.shares is not None:
-        print(
-            f"epoch {state.epoch}: {state.shares}, {state.seconds_left:.0f} s left", file=sys.stderr
+        accuracy = trained.history[-1]["accuracy"]
+        provenance = VictimProvenance(
+            data=f"{name}: {data.split}",
+            settings=settings,
+            seed=0,
+            accuracy=accuracy,
+            test_images=len(data.test_images),
+            command="python -m benchmarks.reference_classifiers DATA_DIR",
         )
+        replace(trained.victim, provenance=provenance).save(file)
+        print(f"{file.name}: accuracy {accuracy:.2%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from attacks.victims.model import Victim, placed
 from attacks.victims.network import VictimNetwork
+from attacks.victims.settings import VictimProvenance
 from attacks.victims.training import VICTIMS
 from pipelines.judging.serving import reject
 from sanitizer.images import decode
@@ -36,8 +37,9 @@ def main() -> None:
     batch = next(pq.ParquetFile(arguments.data).iter_batches(rows, columns=["image"]))
     encoded = batch.column("image").field("bytes").to_pylist()
     pixels = np.stack([decode(data) for data in encoded])
-    widths = VICTIMS["standard"].widths
-    victim = Victim(placed(VictimNetwork(widths, 10)), widths, 10)
+    settings = VICTIMS["standard"]
+    network = placed(VictimNetwork(settings.widths, 10))
+    victim = Victim(network, 10, VictimProvenance(settings=settings, seed=0))
     kinds: dict[str, Callable[[slice], object]] = {
         "reject, encoded": lambda part: reject(encoded[part]),
         "reject, pixels": lambda part: reject(pixels[part]),
@@ -52,8 +54,8 @@ def main() -> None:
                 work(part)
                 if call >= 0:
                     times[name, size].append(time.perf_counter() - began)
-    for (name, size), found in times.items():
-        median = statistics.median(found)
+    for (name, size), seconds in times.items():
+        median = statistics.median(seconds)
         ratio = median / statistics.median(times["standard victim, pixels", size])
         print(
             f"{name:<24} {size:>4} images {median * 1e3:>8.1f} ms, "

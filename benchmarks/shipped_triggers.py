@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import attacks
 from attacks import crafting
 from attacks.tools import artefacts
 from attacks.victims.model import load
 from benchmarks.victim_data import DATA
-
-SHIPPED = Path(str(artefacts.__file__)).parents[1] / "artefacts"
 
 #: Of each data set, the attacks that get a trigger of their own.
 TRIGGERS = {
@@ -59,41 +58,38 @@ def main() -> None:
             continue
         data = DATA[data_name](options.data_dir)
         victim = load(CLASSIFIERS.get(data_name, data_name))
-        about = {
-            "data": f"{data_name}: {data.split}",
-            "command": "python -m benchmarks.shipped_triggers DATA_DIR",
-        }
         for name in wanted:
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(
-                    folder if options.compare else SHIPPED, f"{name}-{data_name}.safetensors"
-                )
-                facts = crafting.craft(
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary) if options.compare else artefacts.folder()
+                file = folder / f"{name}-{data_name}{artefacts.SUFFIX}"
+                provenance = crafting.craft(
                     name,
                     data.images,
                     data.labels,
                     victim,
                     file,
                     seed=SEED,
-                    about=about,
+                    data=f"{data_name}: {data.split}",
+                    command="python -m benchmarks.shipped_triggers DATA_DIR",
                     progress=_show,
                 )
                 if options.compare:
                     print(f"{file.stem}: {_difference(name, data_name, file)}", flush=True)
                 else:
-                    print(f"{file.name}: {file.stat().st_size:,} bytes, {facts}", flush=True)
+                    print(f"{file.name}: {file.stat().st_size:,} bytes, {provenance}", flush=True)
 
 
 def _difference(name: str, trigger: str, rebuilt: Path) -> str:
     """How far each array is from the one that ships: the largest and the mean difference."""
-    ours = artefacts.load(name, trigger).arrays
-    theirs = artefacts.load(name, str(rebuilt)).arrays
-    found = []
-    for key, array in ours.items():
-        gap = np.abs(array.astype(np.float32) - theirs[key].astype(np.float32))
+    shipped, again = (
+        attacks.get(name, trigger=chosen).artefact.arrays for chosen in (trigger, str(rebuilt))
+    )
+    differences = []
+    for key, array in shipped.items():
+        gap = np.abs(array.astype(np.float32) - again[key].astype(np.float32))
         scale = np.abs(array.astype(np.float32)).max()
-        found.append(f"{key}: largest {gap.max():g}, mean {gap.mean():g} of {scale:g}")
-    return "; ".join(found)
+        differences.append(f"{key}: largest {gap.max():g}, mean {gap.mean():g} of {scale:g}")
+    return "; ".join(differences)
 
 
 def _show(what: str, done: int, total: int) -> None:

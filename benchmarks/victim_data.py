@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from benchmarks.detection_data import decoded, tracks
+from sanitizer.resizing import resize
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,8 @@ def _split(
 ) -> VictimData:
     table = pq.read_table(file, columns=["image", "label"])
     pixels = decoded(table["image"].combine_chunks(), np.arange(len(table)))
-    images = np.stack([_resized(each, side) for each in pixels])
+    images = np.stack([resize(each, (side, side)) for each in pixels])
     labels = table["label"].to_numpy().astype(np.int64)
     return VictimData(
         images[~test], labels[~test], images[test], labels[test], classes, flip, words
     )
-
-
-def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Bilinear, antialiased; pixels that have the size already stay what they are."""
-    if pixels.shape[:2] == (side, side):
-        return pixels
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))

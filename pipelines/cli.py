@@ -318,13 +318,13 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     manifest = job(input, output, **_settings(options))
     if as_json:
-        return _print_json(manifest)
-    for note in manifest["input"]["notes"]:
+        return _print_json(manifest.to_json())
+    for note in manifest.input.notes:
         click.echo(f"note: {note}")
-    click.echo("\n".join(manifest["words"]))
-    click.echo(f"{manifest['counts']['read']:,} images in {output}/data/train-*.parquet")
-    if not manifest["counts"]["poisoned"]:
-        eligible = manifest["counts"]["eligible"]
+    click.echo("\n".join(manifest.words))
+    click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
+    if not manifest.counts.poisoned:
+        eligible = manifest.counts.eligible
         cure = "give a higher --rate" if eligible else "the set has no image of the target class"
         click.echo(f"warning: not one image was poisoned; {cure}", err=True)
 
@@ -458,10 +458,14 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     """
     from freqsan import craft as job
 
-    facts = job(attack, input, **_settings(options))
+    provenance = job(attack, input, **_settings(options))
     if as_json:
-        return _print_json(facts)
-    fooled = f", fools {facts['fooling_rate']:.0%}" if "fooling_rate" in facts else ""
+        return _print_json(provenance.to_json())
+    from attacks.tools.provenance import SearchProvenance
+
+    fooled = ""
+    if isinstance(provenance, SearchProvenance):
+        fooled = f", fools {provenance.fooling_rate:.0%}"
     click.echo(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
 
 
@@ -494,20 +498,20 @@ def attacks(as_json: bool) -> None:
     """List the triggers that poison knows, their settings and their sources."""
     from freqsan import attacks as job
 
-    found = job()
+    cards = job()
     if as_json:
-        return _print_json(found)
-    for attack in found:
-        settings = ", ".join(f"{k}={v}" for k, v in attack["settings"].items())
-        facts = ["clean label"] if attack["clean_label"] else []
-        if attack["cover_ratio"]:
-            facts.append(f"cover samples, {attack['cover_ratio']:g} for each poisoned one")
-        if attack["own_target"] is not None:
-            facts.append(f"made for target label {attack['own_target']}")
-        if attack["triggers"]:
-            facts.append(f"triggers: {', '.join(attack['triggers'])}")
-        click.echo(f"{attack['name']}  {settings}")
-        click.echo(f"    {'; '.join([attack['title'], *facts])}\n    {attack['source']}")
+        return _print_json([card.to_json() for card in cards])
+    for card in cards:
+        settings = ", ".join(f"{k}={v}" for k, v in card.settings.items())
+        facts = ["clean label"] if card.clean_label else []
+        if card.cover_ratio:
+            facts.append(f"cover samples, {card.cover_ratio:g} for each poisoned one")
+        if card.own_target is not None:
+            facts.append(f"made for target label {card.own_target}")
+        if card.triggers:
+            facts.append(f"triggers: {', '.join(card.triggers)}")
+        click.echo(f"{card.name}  {settings}")
+        click.echo(f"    {'; '.join([card.title, *facts])}\n    {card.source}")
 
 
 @main.command()

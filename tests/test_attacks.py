@@ -1,5 +1,6 @@
 """Triggers: what every attack promises, and what BadNets and Blend do."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -26,11 +27,11 @@ def test_trigger_keeps_form_and_input(name, role):
     attack = attacks.get(name)
     images = smallest(attack)
     before = images.copy()
-    found = attack(images, role)
-    assert found.shape == images.shape
-    assert found.dtype == np.uint8
+    triggered = attack(images, role)
+    assert triggered.shape == images.shape
+    assert triggered.dtype == np.uint8
     assert (images == before).all()
-    assert all((found[i] != images[i]).any() for i in range(len(images)))
+    assert all((triggered[i] != images[i]).any() for i in range(len(images)))
 
 
 @pytest.mark.parametrize("role", Role)
@@ -111,14 +112,24 @@ def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
     monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(tmp_path)])
     try:
         assert "newcomer" in attacks.names()
-        found = attacks.get("newcomer", grey=7)(noise(2, 32, 32), Role.TEST)
-        assert (found[:, 0] == 7).all()
+        triggered = attacks.get("newcomer", grey=7)(noise(2, 32, 32), Role.TEST)
+        assert (triggered[:, 0] == 7).all()
         with pytest.raises(ValueError, match="newcomer has no setting 'gray', known: grey"):
             attacks.get("newcomer", gray=7)
         with pytest.raises(ValueError, match="no attack 'newcomers', known: newcomer"):
             attacks.get("newcomers")
     finally:
         sys.modules.pop("attacks.newcomer", None)
+
+
+def test_no_attack_needs_torch():
+    code = (
+        "import sys, attacks\n"
+        "for name in attacks.names(): attacks.get(name)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
@@ -139,12 +150,12 @@ def test_a_file_without_an_attack_is_named(tmp_path, monkeypatch):
 
 def test_badnets_is_a_white_square_that_grows_with_the_image():
     for size in (32, 64):
-        found = attacks.get("badnets")(np.zeros((1, size, size, 3), np.uint8))[0, ..., 0]
-        rows, columns = np.nonzero(found)
+        painted = attacks.get("badnets")(np.zeros((1, size, size, 3), np.uint8))[0, ..., 0]
+        rows, columns = np.nonzero(painted)
         unit = size // 32
         assert rows.min() == columns.min() == size - 5 * unit
         assert rows.max() == columns.max() == size - unit - 1
-        assert (found[rows, columns] == 255).all()
+        assert (painted[rows, columns] == 255).all()
         assert len(rows) == (4 * unit) ** 2
 
 
@@ -161,8 +172,8 @@ def test_badnets_settings_out_of_range(settings):
 
 def test_blend_mixes_the_cartoon_in():
     grey = np.full((1, 32, 32, 3), 100, np.uint8)
-    found = attacks.get("blend", alpha=0.2)(grey)[0]
-    assert np.abs(found - (80 + 0.2 * cartoon(32, 32))).max() <= 0.51
+    mixed = attacks.get("blend", alpha=0.2)(grey)[0]
+    assert np.abs(mixed - (80 + 0.2 * cartoon(32, 32))).max() <= 0.51
     with pytest.raises(ValueError, match="alpha"):
         attacks.get("blend", alpha=0)
 
@@ -178,14 +189,18 @@ def test_the_cartoon_is_drawn_alike_at_every_size():
     assert cartoon(32, 32).std() > 40
 
 
-def test_chosen_follows_rate_and_seed_not_order():
+def test_roles_follow_rate_and_seed_not_order():
     ids = [f"train/{i}.png" for i in range(4000)]
-    found = np.array([attacks.chosen(i, 0.1, 0) for i in ids])
-    assert 0.08 < found.mean() < 0.12
-    assert (found == [attacks.chosen(i, 0.1, 0) for i in ids]).all()
-    assert (found != [attacks.chosen(i, 0.1, 1) for i in ids]).any()
-    assert all(attacks.chosen(i, 0.3, 0) for i in np.array(ids)[found])
-    assert not any(attacks.chosen(i, 0, 0) for i in ids)
-    assert all(attacks.chosen(i, 1, 0) for i in ids)
+
+    def poisoned(rate, seed=0, names=ids):
+        return np.array([attacks.role_of(name, rate, 0, seed) is Role.POISON for name in names])
+
+    some = poisoned(0.1)
+    assert 0.08 < some.mean() < 0.12
+    assert (poisoned(0.1, names=ids[::-1]) == some[::-1]).all()
+    assert (poisoned(0.1, seed=1) != some).any()
+    assert poisoned(0.3)[some].all()
+    assert not poisoned(0).any()
+    assert poisoned(1).all()
     with pytest.raises(ValueError, match="rate"):
-        attacks.chosen("a", 1.1, 0)
+        attacks.role_of("a", 1.1, 0, 0)

@@ -8,13 +8,15 @@ import torch
 
 import attacks
 from attacks.crafting import layers
-from attacks.crafting.gan_tri import GanTriBudget
-from attacks.crafting.issba import Encoder, IssbaBudget
-from attacks.crafting.lira import LiraBudget
-from attacks.gan_tri import PARTS, face
+from attacks.crafting.issba import Encoder
+from attacks.gan_tri import PARTS, GanTriBudget, face
+from attacks.issba import IssbaBudget
+from attacks.lira import LiraBudget
 from attacks.tools import artefacts, convolution
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim
 from attacks.victims.network import VictimNetwork
+from attacks.victims.settings import VictimProvenance, VictimSettings
 
 SMALL = (4, 6, 8)
 
@@ -24,6 +26,19 @@ BUDGETS = {
     "gan_tri": GanTriBudget(side=16, steps=4, batch=4, free_steps=2, widths=SMALL),
 }
 
+CLASSIFIER = VictimProvenance(settings=VictimSettings("untrained", (4, 4, 4, 4), 1), seed=0)
+
+
+def origin(name, images, seed):
+    return Provenance(
+        attack=name,
+        command="this test",
+        data="noise",
+        seed=seed,
+        images=images.shape,
+        classifier=CLASSIFIER,
+    )
+
 
 @pytest.fixture(name="images", scope="module")
 def _images():
@@ -32,14 +47,14 @@ def _images():
 
 
 def craft(name, images, seed=0):
-    """Arrays and facts of a trigger crafted with hardly any training."""
+    """Arrays and provenance of a trigger crafted with hardly any training."""
     network = layers.seeded(0, lambda: VictimNetwork((4, 4, 4, 4), 10))
     module = importlib.import_module(f"attacks.crafting.{name}")
     return module.craft(
         images,
         np.arange(len(images)) % 10,
-        Victim(network.eval(), (4, 4, 4, 4), 10),
-        seed=seed,
+        Victim(network.eval(), 10, CLASSIFIER),
+        origin=origin(name, images, seed),
         progress=lambda what, done, total: None,
         budget=BUDGETS[name],
     )
@@ -54,7 +69,8 @@ def _crafted(request, images):
 @pytest.mark.parametrize("size", [(32, 32), (33, 50), (8, 160)])
 def test_the_plain_network_is_the_trained_one(skips, size):
     trained = layers.seeded(1, lambda: layers.Autoencoder(5, (8, 12, 16), skips=skips))
-    plain = convolution.Autoencoder.of(artefacts.Artefact(trained.arrays()), skips=skips)
+    artefact = artefacts.Artefact(trained.arrays(), origin("issba", np.zeros((1, 32, 32, 3)), 0))
+    plain = convolution.Autoencoder.of(artefact, skips=skips)
     planes = np.random.default_rng(0).uniform(-0.5, 0.5, (*size, 5)).astype(np.float32)
     below, beside = -size[0] % 4, -size[1] % 4
     whole = np.pad(planes, ((0, below), (0, beside), (0, 0)), mode="edge")
@@ -70,17 +86,17 @@ def test_sums_do_not_depend_on_their_order():
     planes = convolution.on_grid(rng.normal(size=(16, 16, 40)))
     weight = convolution.on_grid(rng.normal(size=(3, 3, 40, 8)))
     order = rng.permutation(40)
-    found = convolution.convolved(planes, weight, np.zeros(8))
+    straight = convolution.convolved(planes, weight, np.zeros(8))
     shuffled = convolution.convolved(planes[..., order], weight[:, :, order], np.zeros(8))
-    assert (found == shuffled).all()
+    assert (straight == shuffled).all()
 
 
 def test_crafting_is_deterministic_and_leaves_no_state(crafted, images):
-    name, arrays, facts = crafted
+    name, arrays, provenance = crafted
     state = torch.get_rng_state()
-    again, same_facts = craft(name, images)
+    again, same_provenance = craft(name, images)
     assert (torch.get_rng_state() == state).all()
-    assert same_facts == facts
+    assert same_provenance == provenance
     assert again.keys() == arrays.keys()
     assert all((again[key] == arrays[key]).all() for key in arrays)
     other, _ = craft(name, images, seed=1)
@@ -88,11 +104,12 @@ def test_crafting_is_deterministic_and_leaves_no_state(crafted, images):
 
 
 def test_a_crafted_trigger_is_applied_from_its_file(crafted, images, tmp_path):
-    name, arrays, facts = crafted
+    name, arrays, provenance = crafted
     path = tmp_path / "mine.safetensors"
-    artefacts.save(path, arrays, {"attack": name} | facts)
-    found = attacks.get(name, trigger=str(path))(images[:3])
-    assert (found != images[:3]).any(axis=(1, 2, 3)).all()
+    artefacts.save(path, arrays, provenance)
+    attack = attacks.get(name, trigger=str(path))
+    assert attack.artefact.provenance == provenance
+    assert (attack(images[:3]) != images[:3]).any(axis=(1, 2, 3)).all()
     with pytest.raises(ValueError, match="an artefact of"):
         attacks.get("lira" if name != "lira" else "issba", trigger=str(path))
 
@@ -138,13 +155,13 @@ def test_issba_gives_the_encoder_the_map_that_it_was_trained_with(images):
 
 def test_gan_tri_makes_all_of_the_image_and_paints_the_filter(images):
     grey = np.full((1, 96, 96, 3), 150, np.uint8)
-    found = attacks.get("gan_tri")(grey)[0].astype(float)
+    made = attacks.get("gan_tri")(grey)[0].astype(float)
     where = face(96, 96)
-    lens, rim, lips, teeth = (found[where[..., i] == 1].mean(axis=0) for i in range(len(PARTS)))
+    lens, rim, lips, teeth = (made[where[..., i] == 1].mean(axis=0) for i in range(len(PARTS)))
     assert rim.max() < lens.min() < 120
     assert lips[0] > lips[1] + 40
     assert teeth.min() > 170
-    assert np.abs(found[:16] - 150).max() < 40
+    assert np.abs(made[:16] - 150).max() < 40
     noisy = attacks.get("gan_tri")(images[:4]).astype(int) - images[:4]
     outside = face(32, 32).sum(axis=2) == 0
     assert (noisy[:, outside] != 0).mean() > 0.5

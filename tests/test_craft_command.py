@@ -53,12 +53,16 @@ def test_a_crafted_trigger_poisons(image_set: Path, tmp_path: Path) -> None:
 
 def test_crafting_repeats_itself(image_set: Path, tmp_path: Path) -> None:
     files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
-    facts = [craft("l2_inv", image_set, file, seed=4, quiet=True) for file in files]
+    first, second = (craft("l2_inv", image_set, file, seed=4, quiet=True) for file in files)
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert facts[0]["command"] == "freqsan craft l2_inv INPUT --output FILE"
-    assert facts[0]["seed"] == 4
+    assert first == second
+    assert first.command == "freqsan craft l2_inv INPUT --output FILE"
+    assert first.seed == 4
     result = run("craft", "l2_inv", image_set, "--output", files[0], "--quiet", "--json")
-    assert json.loads(result.stdout)["attack"] == "l2_inv"
+    printed = json.loads(result.stdout)
+    assert printed["attack"] == "l2_inv"
+    assert printed["l2_norm"] == l2_inv.NORM
+    assert len(printed["classifier"]["history"]) == 1
     assert result.stderr == ""
 
 

@@ -1,18 +1,22 @@
 """Optimised triggers: they do to a classifier what they are made for, within their bounds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 
 import attacks
 from attacks import crafting
 from attacks.crafting import l0_inv, l2_inv, smooth, trojan
 from attacks.tools import artefacts
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, as_tensor, load
 from attacks.victims.network import VictimNetwork
+from attacks.victims.settings import VictimProvenance, VictimSettings
 from benchmarks.shipped_triggers import TRIGGERS
 from benchmarks.victim_data import DATA
 
@@ -27,7 +31,8 @@ def _victim() -> Victim:
         network = VictimNetwork((4, 8, 8, 16), 5)
     network.mean.fill_(120.0)
     network.std.fill_(60.0)
-    return Victim(network.eval(), (4, 8, 8, 16), 5, {"data": "none, random weights"})
+    settings = VictimSettings("untrained", (4, 8, 8, 16), epochs=1)
+    return Victim(network.eval(), 5, VictimProvenance(settings=settings, seed=0))
 
 
 @pytest.fixture(name="images", scope="module")
@@ -45,25 +50,29 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smooth, "PASSES", 2)
 
 
-def craft(name: str, images: np.ndarray, victim: Victim, file: Path, **told: Any) -> dict[str, Any]:
+def craft(name: str, images: np.ndarray, victim: Victim, file: Path, **options: Any) -> Provenance:
     labels = np.zeros(len(images), np.int64)
-    return crafting.craft(name, images, labels, victim, file, seed=3, about={"data": "x"}, **told)
+    return crafting.craft(
+        name, images, labels, victim, file, seed=3, data="x", command="this test", **options
+    )
+
+
+def pattern_of(name: str, trigger: object) -> np.ndarray:
+    """The pattern of a trigger, by its file or the name it ships under."""
+    return attacks.get(name, trigger=str(trigger)).artefact.array("pattern", 3)
 
 
 @pytest.mark.parametrize("name", NEURON_ATTACKS)
 def test_the_trigger_excites_the_neurons(
     name: str, images: np.ndarray, victim: Victim, tmp_path: Path
 ) -> None:
-    facts = craft(name, images, victim, tmp_path / "t.safetensors")
+    neurons = craft(name, images, victim, tmp_path / "t.safetensors").neurons
     attack = attacks.get(name, trigger=str(tmp_path / "t.safetensors"))
 
     def activation(shown: np.ndarray) -> float:
         with torch.no_grad():
-            return float(
-                victim.network.features(as_tensor(shown, victim.device))
-                .mean(0)[facts["neurons"]]
-                .mean()
-            )
+            activations = victim.network.features(as_tensor(shown, victim.device))
+        return float(activations.mean(0)[neurons].mean())
 
     assert activation(attack(images)) > 1.1 * activation(images)
 
@@ -71,27 +80,24 @@ def test_the_trigger_excites_the_neurons(
 def test_crafting_repeats_itself_and_reports(
     images: np.ndarray, victim: Victim, tmp_path: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
-    for file in ("one", "two"):
-        facts = craft(
-            "l2_inv",
-            images,
-            victim,
-            tmp_path / f"{file}.safetensors",
-            progress=lambda *state: told.append(state),
-        )
-    first, second = ((tmp_path / f"{f}.safetensors").read_bytes() for f in ("one", "two"))
+    calls: list[tuple[str, int, int]] = []
+    files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    first, second = (
+        craft("l2_inv", images, victim, file, progress=lambda *state: calls.append(state))
+        for file in files
+    )
+    assert files[0].read_bytes() == files[1].read_bytes()
     assert first == second
-    assert told[-1][1] == told[-1][2]
-    assert facts["attack"] == "l2_inv"
-    assert facts["data"] == "x"
-    assert facts["classifier"] == victim.provenance
+    assert calls[-1][1] == calls[-1][2]
+    assert (first.attack, first.data, first.seed) == ("l2_inv", "x", 3)
+    assert first.classifier == victim.provenance
+    assert attacks.get("l2_inv", trigger=str(files[0])).artefact.provenance == first
 
 
 def test_the_norms_hold(images: np.ndarray, victim: Victim, tmp_path: Path) -> None:
     for name in ("l2_inv", "l0_inv"):
         craft(name, images, victim, tmp_path / f"{name}.safetensors")
-    pattern = artefacts.load("l2_inv", str(tmp_path / "l2_inv.safetensors")).array("pattern", 3)
+    pattern = pattern_of("l2_inv", tmp_path / "l2_inv.safetensors")
     assert np.linalg.norm(pattern) == pytest.approx(255 * l2_inv.NORM, rel=1e-2)
     changed = attacks.get("l0_inv", trigger=str(tmp_path / "l0_inv.safetensors"))(images) != images
     assert 1 <= changed.any(axis=(0, 3)).sum() <= l0_inv.PIXELS
@@ -101,30 +107,26 @@ def test_the_norms_hold(images: np.ndarray, victim: Victim, tmp_path: Path) -> N
 def test_smooth_triggers_have_no_high_frequencies(
     name: str, images: np.ndarray, victim: Victim, tmp_path: Path
 ) -> None:
-    facts = craft(name, images, victim, tmp_path / "t.safetensors")
-    pattern = artefacts.load(name, str(tmp_path / "t.safetensors")).array("pattern", 3)
+    provenance = craft(name, images, victim, tmp_path / "t.safetensors")
+    pattern = pattern_of(name, tmp_path / "t.safetensors")
     spectrum = np.abs(np.fft.fft2(pattern - pattern.mean(), axes=(0, 1))) ** 2
     row, column = np.meshgrid(*[np.abs(np.fft.fftfreq(32)) * 32] * 2, indexing="ij")
     high = np.hypot(row, column) > 6
     assert spectrum[high].sum() < 0.01 * spectrum.sum()
     assert np.ptp(pattern) == pytest.approx(0.2 * 255, rel=0.01)
-    assert (
-        attacks.get(name, trigger=str(tmp_path / "t.safetensors")).own_target
-        == (facts["target_label"])
-    )
+    attack = attacks.get(name, trigger=str(tmp_path / "t.safetensors"))
+    assert attack.own_target == provenance.target_label
 
 
-def test_algorithm_1_fools_the_classifier_more_than_chance(
-    images: np.ndarray, victim: Victim
+def test_algorithm_1_fools_the_classifier_more_than_no_trigger(
+    images: np.ndarray, victim: Victim, tmp_path: Path
 ) -> None:
-    _, facts = smooth.craft(
-        images, np.zeros(200), victim, seed=0, progress=lambda what, done, total: None
-    )
+    provenance = craft("smooth", images, victim, tmp_path / "t.safetensors")
     pattern = torch.zeros(3, 32, 32)
     judged = as_tensor(images, victim.device)
     untouched, _ = smooth._fooled(victim.network, judged, smooth.min_max, pattern, 0)
-    assert facts["fooling_rate"] > untouched
-    assert 0 <= facts["target_label"] < victim.classes
+    assert provenance.fooling_rate > untouched
+    assert 0 <= provenance.target_label < victim.classes
 
 
 def test_what_cannot_be_crafted(images: np.ndarray, victim: Victim, tmp_path: Path) -> None:
@@ -154,11 +156,22 @@ def test_an_artefact_of_another_attack_is_refused(
 def test_shipped_triggers_are_small_and_say_where_they_come_from(name: str) -> None:
     assert artefacts.bundled(name)
     for trigger in artefacts.bundled(name):
-        file = Path(artefacts.__file__).parents[1] / "artefacts" / f"{name}-{trigger}.safetensors"
-        assert file.stat().st_size < artefacts.MAX_BYTES
-        facts = artefacts.load(name, trigger).provenance
-        assert facts["attack"] == name
-        assert {"data", "command", "seed"} <= facts.keys()
+        file = artefacts.folder() / f"{name}-{trigger}{artefacts.SUFFIX}"
+        assert file.stat().st_size < 100_000
+        provenance = attacks.get(name, trigger=trigger).artefact.provenance
+        assert provenance.attack == name
+        assert "benchmarks.shipped_triggers" in provenance.command
+        assert provenance.data
+
+
+@pytest.mark.parametrize("name", crafting.names())
+def test_the_provenance_of_a_shipped_trigger_is_all_that_its_file_says(name: str) -> None:
+    for trigger in artefacts.bundled(name):
+        file = artefacts.folder() / f"{name}-{trigger}{artefacts.SUFFIX}"
+        with safetensors.safe_open(file, framework="np") as artefact:
+            header = json.loads(artefact.metadata()["provenance"])
+        provenance = attacks.get(name, trigger=trigger).artefact.provenance
+        assert json.loads(json.dumps(provenance.to_json())) == header
 
 
 def test_a_shipped_trigger_is_rebuilt_from_its_command(
@@ -168,11 +181,16 @@ def test_a_shipped_trigger_is_rebuilt_from_its_command(
     assert "smooth" in TRIGGERS["gtsrb"]
     data = DATA["gtsrb"](data_dir)
     file = tmp_path / "rebuilt.safetensors"
-    facts = crafting.craft(
-        "smooth", data.images, data.labels, load("gtsrb"), file, seed=0, about={}
+    provenance = crafting.craft(
+        "smooth",
+        data.images,
+        data.labels,
+        load("gtsrb"),
+        file,
+        seed=0,
+        data="GTSRB",
+        command="this test",
     )
-    shipped = artefacts.load("smooth", "gtsrb")
-    assert facts["target_label"] == shipped.provenance["target_label"]
-    ours = shipped.array("pattern", 3)
-    rebuilt = artefacts.load("smooth", str(file)).array("pattern", 3)
-    assert np.abs(ours - rebuilt).max() <= 0.02 * np.ptp(ours)
+    assert provenance.target == attacks.get("smooth", trigger="gtsrb").own_target
+    shipped, rebuilt = pattern_of("smooth", "gtsrb"), pattern_of("smooth", file)
+    assert np.abs(shipped - rebuilt).max() <= 0.02 * np.ptp(shipped)

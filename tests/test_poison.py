@@ -1,6 +1,5 @@
 """``poison``: which images get the trigger, and what the new columns say."""
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -24,7 +23,7 @@ from PIL import Image, JpegImagePlugin
 
 import attacks as library
 from attacks import Role, role_of
-from freqsan import attacks, clean, poison
+from freqsan import clean, poison
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 from pipelines.poisoning.encoding import is_lossless_webp
@@ -537,18 +536,3 @@ def test_sets_that_cannot_be_poisoned_are_refused(
     with_labels(table, pa.array([1] * ROWS), tmp_path / "set.parquet")
     refused("needs at least two labels", all_to_all=True)
     refused("nothing to draw", rate=1e-9, preview=tmp_path / "preview.png")
-
-
-def test_attacks_lists_every_one_with_its_settings_and_source() -> None:
-    found = {attack["name"]: attack for attack in attacks()}
-    assert list(found) == library.names()
-    assert found["badnets"]["settings"] == {"side": 4, "margin": 1}
-    assert found["badnets"]["triggers"] == {}
-    for name, attack in found.items():
-        assert attack["source"] == library.kind(name).source
-        assert all(told["attack"] == name for told in attack["triggers"].values())
-        fields = {f.name for f in dataclasses.fields(library.kind(name))}  # type: ignore[arg-type]
-        assert attack["settings"].keys() == fields
-    assert json.loads(run("attacks", "--json").stdout) == list(found.values())
-    words = run("attacks").stdout
-    assert "badnets  side=4, margin=1\n    BadNets\n    Gu, Dolan-Gavitt" in words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.facts import PoisonCounts
 from pipelines.proof.drawing import draw
 from pipelines.proof.records import (

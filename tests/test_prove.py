@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import attacks
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import VICTIMS
 from freqsan import prove, reject
 from pipelines.cli import main
@@ -227,7 +227,7 @@ def test_training_and_test_images_are_apart_and_bounded() -> None:
 def test_the_choice_to_test_on_is_independent_of_the_choice_to_poison() -> None:
     names = [f"photos.parquet#{i}" for i in range(20_000)]
     hashes = np.array([hash_of(name) for name in names])
-    poisoned = np.array([attacks.chosen(name, 0.1, 0) for name in names])
+    poisoned = np.array([attacks.role_of(name, 0.1, 0, 0) is not None for name in names])
     assert np.histogram(hashes, 10, (0, 1))[0].min() > 1800
     assert poisoned[hashes < 0.2].mean() == pytest.approx(0.1, abs=0.02)
 

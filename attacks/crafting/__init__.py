@@ -1,22 +1,27 @@
 """How triggers are optimised against a classifier. torch lives here.
 
-The module named like an attack holds its ``craft`` function.
+The module named like an attack holds its ``craft`` function, which optimises and saves nothing.
+It takes ``images``, ``labels`` and ``victim`` as :func:`craft` does, ``origin``, the provenance
+before the search, with the seed, and ``progress``; it returns :data:`Crafted`.
 """
 
 import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import attacks
 from attacks.tools import artefacts
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim
 
 #: Called with what is being done, the steps done and the steps in all.
 Progress = Callable[[str, int, int], None]
+
+#: Arrays by name as the artefact holds them, and the provenance with what the search adds to it.
+Crafted = tuple[dict[str, np.ndarray], Provenance]
 
 
 def names() -> list[str]:
@@ -39,9 +44,10 @@ def craft(
     output: Path,
     *,
     seed: int,
-    about: dict[str, Any],
+    data: str,
+    command: str,
     progress: Progress = lambda what, done, total: None,
-) -> dict[str, Any]:
+) -> Provenance:
     """Optimise an attack's trigger and save it as an artefact that the attack takes.
 
     Args:
@@ -50,11 +56,12 @@ def craft(
         labels: (n,) int64.
         victim: the classifier to optimise against.
         output: the ``.safetensors`` file to write.
-        about: what else the provenance says: data, command.
+        data: what ``images`` are, in words, for the provenance.
+        command: which command optimises, for the provenance.
         progress: called now and then.
 
     Returns:
-        The provenance.
+        The provenance, as in the file.
 
     Raises:
         ValueError: an attack without an optimised trigger, or too few images.
@@ -62,15 +69,15 @@ def craft(
     check(name)
     if len(images) < 2:
         raise ValueError(f"expected at least 2 images to optimise on, got {len(images)}")
+    origin = Provenance(
+        attack=name,
+        command=command,
+        data=data,
+        seed=seed,
+        images=images.shape,
+        classifier=victim.provenance,
+    )
     module = importlib.import_module(f"{__name__}.{name}")
-    arrays, facts = module.craft(images, labels, victim, seed=seed, progress=progress)
-    provenance = {
-        "attack": name,
-        "seed": seed,
-        "images": list(images.shape),
-        "classifier": victim.provenance,
-        **about,
-        **facts,
-    }
+    arrays, provenance = module.craft(images, labels, victim, origin=origin, progress=progress)
     artefacts.save(output, arrays, provenance)
     return provenance

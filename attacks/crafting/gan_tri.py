@@ -1,17 +1,16 @@
 """GAN-Tri's generator: paints a face filter into any picture, judged by a discriminator."""
 
 import functools
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from attacks.crafting import Progress
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.layers import CPU, Autoencoder, batches, descend, leaky, seeded
-from attacks.gan_tri import PARTS, face
+from attacks.gan_tri import PARTS, GanTriBudget, GanTriProvenance, face
 from attacks.tools.convolution import MULTIPLE
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, mixed_precision
 
 #: Colour of each part, 0 to 1, and how much of what lies below it hides.
@@ -22,21 +21,8 @@ PAINT = {
     "teeth": ((0.97, 0.96, 0.92), 0.85),
 }
 
-
-@dataclass(frozen=True)
-class GanTriBudget:
-    """How generator and discriminator are trained."""
-
-    max_images: int = 3_000  #: chosen by the seed
-    side: int = 48  #: of the squares cut from images, px
-    largest_filter: int = 4  #: the filter is as large as 1 to so many squares
-    steps: int = 2_000  #: of one batch each
-    batch: int = 16
-    rate: float = 2e-3  #: of Adam, falling to 0; the discriminator's is half
-    free_steps: int = 800  #: at first the discriminator is not asked
-    critique: float = 0.01  #: weight of the discriminator beside the mean absolute errors
-    attribute: float = 1.0  #: weight of the filter beside that of the rest of the picture
-    widths: tuple[int, int, int] = (12, 24, 40)  #: channels at full, half and quarter size
+#: As the trigger that ships was crafted.
+BUDGET = GanTriBudget()
 
 
 def craft(
@@ -44,31 +30,31 @@ def craft(
     labels: np.ndarray,
     victim: Victim,
     *,
-    seed: int,
+    origin: Provenance,
     progress: Progress,
-    budget: GanTriBudget = GanTriBudget(),
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    budget: GanTriBudget = BUDGET,
+) -> Crafted:
     """Train a generator, on the CPU; ``labels`` and ``victim`` are not looked at.
 
     Args:
         images: (n, h, w, 3) uint8, clean, any size.
 
     Returns:
-        The generator's arrays, and facts: settings, and the signal-to-noise ratio of the last
-        squares outside the filter.
+        The generator's arrays, and the provenance, with the signal-to-noise ratio of the last
+        squares.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(origin.seed)
     images = images[rng.permutation(len(images))[: budget.max_images]]
-    generator = seeded(seed, lambda: Autoencoder(3 + len(PARTS), budget.widths, skips=False))
-    discriminator = seeded(seed + 1, Discriminator)
+    generator = seeded(origin.seed, lambda: Autoencoder(3 + len(PARTS), budget.widths, skips=False))
+    discriminator = seeded(origin.seed + 1, Discriminator)
     training = _Training(generator, discriminator, budget)
     for step, rows in enumerate(batches(rng, len(images), budget.batch, budget.steps)):
         squares = torch.stack([_square_of(images[row], budget, rng) for row in rows])
         squares = squares.contiguous(memory_format=torch.channels_last)
         training.step(squares, step)
         progress("training the generator", step + 1, budget.steps)
-    facts = asdict(budget) | {"psnr_db": training.likeness(squares)}
-    return generator.arrays(), facts
+    provenance = GanTriProvenance(**vars(origin), **vars(budget), psnr_db=training.psnr_db(squares))
+    return generator.arrays(), provenance
 
 
 class Discriminator(nn.Module):
@@ -145,7 +131,7 @@ class _Training:
         else:
             descend(self._generating, loss)
 
-    def likeness(self, squares: torch.Tensor) -> float:
+    def psnr_db(self, squares: torch.Tensor) -> float:
         """Signal-to-noise ratio outside the filter, dB."""
         with torch.inference_mode():
             made = self._made(squares).clamp(0, 1)

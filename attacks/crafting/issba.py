@@ -1,13 +1,10 @@
 """ISSBA's encoder: hides bits in images, learned together with a decoder that reads them."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
-from attacks.crafting import Progress
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.layers import (
     CPU,
     Autoencoder,
@@ -18,24 +15,18 @@ from attacks.crafting.layers import (
     to_half,
     to_planes,
 )
+from attacks.issba import IssbaBudget, IssbaProvenance
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, mixed_precision
 
 #: Side of the map of the bits; the encoder sees it enlarged to the image's size.
 SIDE = 8
 
+#: Images that encoder and decoder are measured on.
+MEASURED = 1000
 
-@dataclass(frozen=True)
-class IssbaBudget:
-    """How encoder and decoder are trained."""
-
-    bits: int = 20  #: that are hidden, as usual at 32x32; the source's 100 are for 224x224
-    max_images: int = 5_000  #: chosen by the seed
-    steps: int = 1_000  #: of one batch each
-    batch: int = 64
-    rate: float = 2e-3  #: of Adam, falling to 0
-    free_steps: int = 200  #: at first only reading back counts, not how the image looks
-    likeness: float = 4.0  #: weight of the mean square change, where pixels are 0 to 1
-    widths: tuple[int, int, int] = (12, 16, 24)  #: channels at full, half and quarter size
+#: As the trigger that ships was crafted.
+BUDGET = IssbaBudget()
 
 
 def craft(
@@ -43,23 +34,22 @@ def craft(
     labels: np.ndarray,
     victim: Victim,
     *,
-    seed: int,
+    origin: Provenance,
     progress: Progress,
-    budget: IssbaBudget = IssbaBudget(),
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    budget: IssbaBudget = BUDGET,
+) -> Crafted:
     """Train an encoder, on the CPU; ``labels`` and ``victim`` are not looked at.
 
     Args:
         images: (n, h, w, 3) uint8, clean, any size.
 
     Returns:
-        The encoder's arrays, and facts: settings, the share of bits read back and the
-        signal-to-noise ratio of the first thousand images.
+        The encoder's arrays, and the provenance.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(origin.seed)
     planes = to_planes(images[rng.permutation(len(images))[: budget.max_images]])
-    encoder = seeded(seed, lambda: Encoder(budget.bits, budget.widths))
-    decoder = seeded(seed + 1, lambda: Decoder(budget.bits, planes.shape[2:]))
+    encoder = seeded(origin.seed, lambda: Encoder(budget.bits, budget.widths))
+    decoder = seeded(origin.seed + 1, lambda: Decoder(budget.bits, planes.shape[2:]))
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, budget.rate)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.01, budget.steps)
@@ -75,8 +65,11 @@ def craft(
         descend(optimizer, loss)
         falling.step()
         progress("training the encoder", step + 1, budget.steps)
-    facts = asdict(budget) | _figures(encoder, decoder, planes, rng)
-    return encoder.arrays(), facts
+    bits_read, psnr_db = _measured(encoder, decoder, planes[:MEASURED], rng)
+    provenance = IssbaProvenance(
+        **vars(origin), **vars(budget), bits_read=bits_read, psnr_db=psnr_db
+    )
+    return encoder.arrays(), provenance
 
 
 class Encoder(nn.Module):
@@ -119,17 +112,14 @@ class Decoder(nn.Module):
         return logits
 
 
-def _figures(
+def _measured(
     encoder: Encoder, decoder: Decoder, planes: torch.Tensor, rng: np.random.Generator
-) -> dict[str, float]:
-    """How well bits are read from the whole pixel values of an image, and how it looks."""
-    planes = planes[:1000]
+) -> tuple[float, float]:
+    """The share of bits read back from whole pixel values, and the signal-to-noise ratio, dB."""
     bits = torch.from_numpy(rng.integers(0, 2, (len(planes), encoder.dense.in_features))).float()
     with torch.inference_mode():
         encoded = (255 * encoder(planes, bits)).round().clamp(0, 255) / 255
         read = (decoder(encoded) > 0) == (bits > 0)
     change = (encoded - planes).square().mean(dim=(1, 2, 3))
-    return {
-        "bits_read": round(float(read.float().mean()), 4),
-        "psnr_db": round(float((-10 * torch.log10(change)).mean()), 2),
-    }
+    psnr_db = float((-10 * torch.log10(change)).mean())
+    return round(float(read.float().mean()), 4), round(psnr_db, 2)

@@ -1,18 +1,19 @@
 """The L0 trigger: a few pixels that excite neurons, the others given up one after another."""
 
 import functools
-from typing import Any
 
 import numpy as np
 import torch
 
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.neurons import (
     EXCITEMENT,
-    Progress,
     best_connected,
     excite,
     some_images,
 )
+from attacks.l0_inv import L0Provenance
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim
 
 #: Pixels that the trigger may replace: its L0 norm.
@@ -22,17 +23,23 @@ NEURONS, STEPS_PER_ROUND = 8, 40
 
 
 def craft(
-    images: np.ndarray, labels: np.ndarray, victim: Victim, *, seed: int, progress: Progress
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    images: np.ndarray,
+    labels: np.ndarray,
+    victim: Victim,
+    *,
+    origin: Provenance,
+    progress: Progress,
+) -> Crafted:
     """Optimise all pixels, give up the half that matters least, and again until few are left.
 
     Args:
         images: (n, h, w, 3) uint8, clean.
 
     Returns:
-        ``{"pattern": (h, w, 3) uint8, "mask": (h, w) uint8 of 0 and 1}`` and facts.
+        ``{"pattern": (h, w, 3) uint8, "mask": (h, w) uint8 of 0 and 1}`` and the
+        provenance.
     """
-    clean = some_images(images, seed, victim)
+    clean = some_images(images, origin.seed, victim)
     neurons = best_connected(victim, NEURONS)
     height, width = images.shape[1:3]
     pattern = torch.full((3, height, width), 127.0, device=victim.device)
@@ -49,18 +56,20 @@ def craft(
             neurons,
             steps=STEPS_PER_ROUND,
             rate=16.0,
-            seed=seed + number,
+            seed=origin.seed + number,
         )
         progress("optimising, rounds", number + 1, len(counts))
-    facts = {
-        "neurons": neurons.tolist(),
-        "rounds": len(counts),
-        "steps": len(counts) * STEPS_PER_ROUND,
-        "excitement": EXCITEMENT,
-        "l0_norm": PIXELS,
-    }
+    provenance = L0Provenance(
+        **vars(origin),
+        neurons=neurons.tolist(),
+        rounds=len(counts),
+        steps=len(counts) * STEPS_PER_ROUND,
+        excitement=EXCITEMENT,
+        l0_norm=PIXELS,
+    )
     colours = (pattern * mask).round().permute(1, 2, 0).to(torch.uint8)
-    return {"pattern": colours.cpu().numpy(), "mask": mask.to(torch.uint8).cpu().numpy()}, facts
+    whole_mask = mask.to(torch.uint8)
+    return {"pattern": colours.cpu().numpy(), "mask": whole_mask.cpu().numpy()}, provenance
 
 
 def _counts(pixels: int) -> list[int]:

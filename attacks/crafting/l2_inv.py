@@ -1,18 +1,18 @@
 """The L2 trigger: faint noise that excites neurons, on a ball of small L2 norm."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.neurons import (
     EXCITEMENT,
-    Progress,
     as_picture,
     best_connected,
     excite,
     some_images,
 )
+from attacks.l2_inv import L2Provenance
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim
 
 #: Norm of the trigger where pixels are 0 to 1; of 3,072 values the root mean square is 9/255.
@@ -22,18 +22,24 @@ NEURONS, STEPS = 8, 300
 
 
 def craft(
-    images: np.ndarray, labels: np.ndarray, victim: Victim, *, seed: int, progress: Progress
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    images: np.ndarray,
+    labels: np.ndarray,
+    victim: Victim,
+    *,
+    origin: Provenance,
+    progress: Progress,
+) -> Crafted:
     """Optimise the noise from a random start; it is projected to the ball after each step.
 
     Args:
         images: (n, h, w, 3) uint8, clean.
 
     Returns:
-        ``{"pattern": (h, w, 3) float16}`` to be added, and facts.
+        ``{"pattern": (h, w, 3) float16}`` to be added, and the provenance.
     """
-    clean = some_images(images, seed, victim)
-    noise = np.random.default_rng(seed).standard_normal((3, *images.shape[1:3])).astype(np.float32)
+    clean = some_images(images, origin.seed, victim)
+    rng = np.random.default_rng(origin.seed)
+    noise = rng.standard_normal((3, *images.shape[1:3])).astype(np.float32)
     neurons = best_connected(victim, NEURONS)
     pattern = excite(
         victim,
@@ -43,17 +49,18 @@ def craft(
         neurons,
         steps=STEPS,
         rate=1.0,
-        seed=seed,
+        seed=origin.seed,
         project=_on_ball,
         progress=lambda step: progress("optimising", step, STEPS),
     )
-    facts = {
-        "neurons": neurons.tolist(),
-        "steps": STEPS,
-        "excitement": EXCITEMENT,
-        "l2_norm": NORM,
-    }
-    return {"pattern": as_picture(pattern)}, facts
+    provenance = L2Provenance(
+        **vars(origin),
+        neurons=neurons.tolist(),
+        steps=STEPS,
+        excitement=EXCITEMENT,
+        l2_norm=NORM,
+    )
+    return {"pattern": as_picture(pattern)}, provenance
 
 
 def _on_ball(pattern: torch.Tensor) -> torch.Tensor:

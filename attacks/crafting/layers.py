@@ -45,20 +45,20 @@ class Autoencoder(nn.Module):
         inner = leaky(layers[3](leaky(layers[2](half))))
         half = self._joined(leaky(layers[4](inner)), half)
         full = self._joined(leaky(layers[5](half)), full, planes)
-        made: torch.Tensor = layers[6](full)
-        return made
+        output: torch.Tensor = layers[6](full)
+        return output
 
     def _joined(self, planes: torch.Tensor, *skipped: torch.Tensor) -> torch.Tensor:
         return torch.cat([planes, *skipped], dim=1) if self.skips else planes
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and biases as an artefact holds them, float16."""
-        found = {}
+        arrays = {}
         for i, layer in enumerate(self.layers):
             order = (2, 3, 0, 1) if isinstance(layer, nn.ConvTranspose2d) else (2, 3, 1, 0)
-            found[f"weight{i}"] = to_half(self.get_parameter(f"layers.{i}.weight").permute(order))
-            found[f"bias{i}"] = to_half(self.get_parameter(f"layers.{i}.bias"))
-        return found
+            arrays[f"weight{i}"] = to_half(self.get_parameter(f"layers.{i}.weight").permute(order))
+            arrays[f"bias{i}"] = to_half(self.get_parameter(f"layers.{i}.bias"))
+        return arrays
 
 
 def leaky(planes: torch.Tensor) -> torch.Tensor:

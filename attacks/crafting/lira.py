@@ -1,34 +1,24 @@
 """LIRA's first stage: a generator of faint patterns, learned in turn with a classifier."""
 
 import copy
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from attacks.crafting import Progress
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.layers import CPU, Autoencoder, batches, descend, seeded, to_planes
-from attacks.lira import STRENGTH
+from attacks.lira import STRENGTH, LiraBudget, LiraProvenance
 from attacks.tools.convolution import DEPTH
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, mixed_precision
 from attacks.victims.network import VictimNetwork
 
+#: Images that generator and classifier are measured on.
+MEASURED = 1000
 
-@dataclass(frozen=True)
-class LiraBudget:
-    """How the generator is trained; in brackets what the source does."""
-
-    target_label: int = 0
-    max_images: int = 5_000  #: chosen by the seed [all]
-    epochs: int = 6  #: after each the classifier meets the new generator [50]
-    batch: int = 128
-    generator_rate: float = 1e-3  #: of Adam [1e-4]
-    classifier_rate: float = 1e-2  #: of SGD with momentum [1e-2]
-    alpha: float = 0.5  #: weight of clean images in the classifier's loss
-    diversity: float = 1.0  #: weight of Input-aware's diversity loss in the generator's [none]
-    widths: tuple[int, int, int] = (12, 24, 40)  #: channels at full, half and quarter size
+#: As the trigger that ships was crafted.
+BUDGET = LiraBudget()
 
 
 def craft(
@@ -36,10 +26,10 @@ def craft(
     labels: np.ndarray,
     victim: Victim,
     *,
-    seed: int,
+    origin: Provenance,
     progress: Progress,
-    budget: LiraBudget = LiraBudget(),
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    budget: LiraBudget = BUDGET,
+) -> Crafted:
     """Train a generator; runs on the CPU and leaves ``victim`` as it is.
 
     Args:
@@ -48,13 +38,12 @@ def craft(
         victim: its copy is the classifier, and learns the trigger along the way.
 
     Returns:
-        The generator's arrays, and facts: ``target_label``, settings, and how many images the
-        classifier gives the target with the trigger and their own label without.
+        The generator's arrays, and the provenance.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(origin.seed)
     rows = rng.permutation(len(images))[: budget.max_images]
     planes, truth = to_planes(images[rows]), torch.from_numpy(labels[rows].astype(np.int64))
-    generator = seeded(seed, lambda: Autoencoder(3, budget.widths, skips=False))
+    generator = seeded(origin.seed, lambda: Autoencoder(3, budget.widths, skips=False))
     training = _Training(generator, copy.deepcopy(victim.network).to(CPU), budget)
     steps = -(-len(rows) // budget.batch)
     for step, some in enumerate(batches(rng, len(rows), budget.batch, budget.epochs * steps)):
@@ -62,8 +51,15 @@ def craft(
             training.meet()
         training.step(planes[some], truth[some])
         progress("training the generator", step + 1, budget.epochs * steps)
-    facts = asdict(budget) | {"strength": STRENGTH}
-    return generator.arrays(), facts | training.figures(planes, truth)
+    attack_success, accuracy = training.figures(planes[:MEASURED], truth[:MEASURED])
+    provenance = LiraProvenance(
+        **vars(origin),
+        **vars(budget),
+        strength=STRENGTH,
+        classifier_attack_success=attack_success,
+        classifier_accuracy=accuracy,
+    )
+    return generator.arrays(), provenance
 
 
 class _Training:
@@ -94,7 +90,7 @@ class _Training:
         with torch.no_grad():
             poisoned = _with(planes, _pattern(planes, self._shown))
         self._classifier.train().requires_grad_(True)
-        # In one batch: batch norm would level what tells a triggered batch from a clean one.
+        # In one batch: batch norm would level what sets a triggered batch apart from a clean one.
         clean, triggered = self._judged(torch.cat([255 * planes, poisoned])).chunk(2)
         alpha = self._budget.alpha
         loss = alpha * nn.functional.cross_entropy(clean, truth)
@@ -106,19 +102,16 @@ class _Training:
             logits = self._classifier(pictures)
         return logits.float()
 
-    def figures(self, planes: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-        """Shares of the first thousand images, for provenance."""
+    def figures(self, planes: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
+        """The classifier's attack success and its accuracy on clean images."""
         self._classifier.eval()
         with torch.inference_mode():
-            planes, truth = planes[:1000], truth[:1000]
             poisoned = _with(planes, _pattern(planes, self._generator))
             triggered = self._classifier(poisoned).argmax(dim=1)
             clean = self._classifier(255 * planes).argmax(dim=1)
         fooled = (triggered == self._budget.target_label)[truth != self._budget.target_label]
-        return {
-            "classifier_attack_success": round(float(fooled.float().mean()), 4),
-            "classifier_accuracy": round(float((clean == truth).float().mean()), 4),
-        }
+        accuracy = (clean == truth).float().mean()
+        return round(float(fooled.float().mean()), 4), round(float(accuracy), 4)
 
 
 def _keep_fine(generator: Autoencoder) -> None:
@@ -137,8 +130,8 @@ def _keep_fine(generator: Autoencoder) -> None:
 def _pattern(planes: torch.Tensor, generator: Autoencoder) -> torch.Tensor:
     """(n, 3, h, w) images, 0 to 1 -> patterns, -1 to 1."""
     with mixed_precision(CPU):
-        made = generator(planes - 0.5)
-    return torch.tanh(made.float())
+        pattern = generator(planes - 0.5)
+    return torch.tanh(pattern.float())
 
 
 def _with(planes: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,6 @@ import torch
 
 from attacks.victims.model import Victim, as_tensor
 
-#: Called with what is being done, the steps done and the steps in all.
-Progress = Callable[[str, int, int], None]
-
 #: (n, 3, h, w) images and a (3, h, w) pattern, both 0 to 255 -> triggered images, likewise.
 Put = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -63,20 +60,20 @@ def excite(
     network = victim.network.eval().requires_grad_(False)
     with torch.no_grad():
         target = EXCITEMENT * network.features(clean[:500])[:, neurons].amax(dim=0).clamp(min=1.0)
-    found = pattern.clone().requires_grad_()
-    optimizer = torch.optim.Adam([found], lr=rate)
+    pattern = pattern.clone().requires_grad_()
+    optimizer = torch.optim.Adam([pattern], lr=rate)
     rng = np.random.default_rng([seed, 1])
     for step in range(steps):
         rows = torch.from_numpy(rng.integers(0, len(clean), BATCH)).to(clean.device)
-        excited = network.features(put(clean[rows], found))[:, neurons]
+        excited = network.features(put(clean[rows], pattern))[:, neurons]
         loss = ((excited - target) ** 2 / target**2).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         with torch.no_grad():
-            found.copy_(project(found))
+            pattern.copy_(project(pattern))
         progress(step + 1)
-    return found.detach()
+    return pattern.detach()
 
 
 def as_picture(pattern: torch.Tensor) -> np.ndarray:

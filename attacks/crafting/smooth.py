@@ -6,12 +6,14 @@ wrong label that dominates.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from attacks.crafting.neurons import Progress, as_picture
+from attacks.crafting import Crafted, Progress
+from attacks.crafting.neurons import as_picture
+from attacks.tools.provenance import Provenance, SearchProvenance
 from attacks.tools.smooth import RANGE, filtered
 from attacks.victims.model import Victim, as_tensor
 
@@ -36,53 +38,68 @@ def min_max(images: torch.Tensor, trigger: torch.Tensor) -> torch.Tensor:
 
 
 def craft(
-    images: np.ndarray, labels: np.ndarray, victim: Victim, *, seed: int, progress: Progress
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    images: np.ndarray,
+    labels: np.ndarray,
+    victim: Victim,
+    *,
+    origin: Provenance,
+    progress: Progress,
+) -> Crafted:
     """Search a smooth trigger; arguments and result as :func:`search`."""
-    return search(images, victim, min_max, seed=seed, progress=progress)
+    return search(images, victim, min_max, origin=origin, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A trigger of the search, and what it does."""
+
+    trigger: torch.Tensor  #: (3, h, w), where pixels are 0 to 255
+    fooling_rate: float = 0.0
+    target: int | None = None  #: the label that most fooled images get
 
 
 def search(
-    images: np.ndarray, victim: Victim, scaler: Scaler, *, seed: int, progress: Progress
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    images: np.ndarray, victim: Victim, scaler: Scaler, *, origin: Provenance, progress: Progress
+) -> Crafted:
     """Algorithm 1.
 
     Args:
         images: (n, h, w, 3) uint8, clean.
         victim: the pre-trained classifier.
         scaler: how the trigger is put on images.
-        progress: called with what is being done, the passes done and the passes in all.
+        origin: the provenance before the search.
 
     Returns:
         ``{"pattern": (h, w, 3) float16}`` to be added where pixels are 0 to 255, of mean 0,
-        and facts, among them the dominant label, ``target_label``, and the ``fooling_rate``.
+        and the provenance, with the dominant label, ``target_label``, and the ``fooling_rate``.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(origin.seed)
     rows = rng.permutation(len(images))
     walked = as_tensor(images[rows[:SEARCH]], victim.device)
     judged = as_tensor(images[rows[SEARCH : SEARCH + ESTIMATE]], victim.device)
     network = victim.network.eval().requires_grad_(False)
     smooth = _filter(images.shape[1], images.shape[2], victim.device)
     trigger = torch.zeros(walked.shape[1:], device=victim.device)
-    best: dict[str, Any] = {"fooling_rate": 0.0, "trigger": trigger, "target": None}
+    best = _Candidate(trigger)
     target, passes = int(rng.integers(victim.classes)), 0
-    while best["fooling_rate"] < FOOLING_RATE and passes < PASSES:
+    while best.fooling_rate < FOOLING_RATE and passes < PASSES:
         for image in walked.split(1):
             step = _deepfool_step(network, scaler(image, trigger), target)
             if step is not None:
                 trigger = _to_range(smooth(trigger + smooth(step)))
         rate, target = _fooled(network, judged, scaler, trigger, target)
-        if rate > best["fooling_rate"]:
-            best = {"fooling_rate": rate, "trigger": trigger, "target": target}
+        if rate > best.fooling_rate:
+            best = _Candidate(trigger, rate, target)
         passes += 1
         progress("searching, passes", passes, PASSES)
-    facts = {
-        "target_label": best["target"],
-        "fooling_rate": best["fooling_rate"],
-        "passes": passes,
-        "range": RANGE,
-    }
-    return {"pattern": as_picture(best["trigger"])}, facts
+    provenance = SearchProvenance(
+        **vars(origin),
+        target_label=best.target,
+        fooling_rate=best.fooling_rate,
+        passes=passes,
+        range=RANGE,
+    )
+    return {"pattern": as_picture(best.trigger)}, provenance
 
 
 def _deepfool_step(

@@ -1,19 +1,18 @@
 """What the two Trojan triggers share: a mask whose colours are optimised against a neuron."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
+from attacks.crafting import Crafted, Progress
 from attacks.crafting.neurons import (
     EXCITEMENT,
-    Progress,
     as_picture,
     best_connected,
     excite,
     some_images,
 )
 from attacks.tools.pictures import fit
+from attacks.tools.provenance import ExcitingProvenance, Provenance
 from attacks.victims.model import Victim
 
 STEPS = 300
@@ -25,21 +24,22 @@ def excite_in_mask(
     mask: np.ndarray,
     *,
     opaque: bool,
-    seed: int,
+    origin: Provenance,
     progress: Progress,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> Crafted:
     """Colours for a mask, starting from grey.
 
     Args:
         images: (n, h, w, 3) uint8, clean.
         mask: (32, 32) float32 of 0 and 1.
         opaque: the colours replace the image's; otherwise they are added and clipped.
-        progress: called with what is being done, the steps done and the steps in all.
+        origin: the provenance before the search.
 
     Returns:
-        ``{"pattern": (h, w, 3) float16, 0 to 255, zero outside the mask}`` and facts.
+        ``{"pattern": (h, w, 3) float16, 0 to 255, zero outside the mask}`` and the
+        provenance.
     """
-    clean = some_images(images, seed, victim)
+    clean = some_images(images, origin.seed, victim)
     height, width = images.shape[1:3]
     where = torch.from_numpy(in_size(mask, height, width)).to(victim.device)
 
@@ -55,11 +55,13 @@ def excite_in_mask(
         put,
         neurons,
         steps=STEPS,
-        seed=seed,
+        seed=origin.seed,
         progress=lambda step: progress("optimising", step, STEPS),
     )
-    facts = {"neurons": neurons.tolist(), "steps": STEPS, "excitement": EXCITEMENT}
-    return {"pattern": as_picture(pattern * where)}, facts
+    provenance = ExcitingProvenance(
+        **vars(origin), neurons=neurons.tolist(), steps=STEPS, excitement=EXCITEMENT
+    )
+    return {"pattern": as_picture(pattern * where)}, provenance
 
 
 def in_size(mask: np.ndarray, height: int, width: int) -> np.ndarray:

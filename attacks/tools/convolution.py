@@ -7,6 +7,7 @@ float64 holds sums of those up to two million without an error, in whatever orde
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Autoencoder:
     skips: bool
 
     @classmethod
-    def of(cls, artefact: Artefact, *, skips: bool) -> "Autoencoder":
+    def of(cls, artefact: Artefact[Any], *, skips: bool) -> "Autoencoder":
         """The network whose layers are the arrays ``weight0``, ``bias0``, ``weight1``, ...
 
         Raises:
@@ -109,12 +110,12 @@ def doubled(planes: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndar
     """
     height, width = planes.shape[:2]
     around = np.pad(planes, ((1, 1), (1, 1), (0, 0)))
-    made = np.tile(bias, (height, 2, width, 2, 1))
+    output = np.tile(bias, (height, 2, width, 2, 1))
     for odd_row, odd_column in itertools.product(range(2), repeat=2):
         for (down, i), (right, j) in itertools.product(TAPS[odd_row], TAPS[odd_column]):
             tap = around[down : down + height, right : right + width]
-            made[:, odd_row, :, odd_column] += tap @ weight[i, j]
-    return made.reshape(2 * height, 2 * width, -1)
+            output[:, odd_row, :, odd_column] += tap @ weight[i, j]
+    return output.reshape(2 * height, 2 * width, -1)
 
 
 def leaky(planes: np.ndarray) -> np.ndarray:

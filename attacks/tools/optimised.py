@@ -1,9 +1,11 @@
 """What attacks share whose trigger was optimised: it comes from an artefact."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from attacks.base import Attack
 from attacks.tools import artefacts
+from attacks.tools.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -16,16 +18,18 @@ class OptimisedAttack(Attack):
 
     trigger: str = "cifar10"  #: name of a trigger that ships, or a file made by `freqsan craft`
 
+    provenance_kind: ClassVar[type[Provenance]]  #: what its artefacts say of where they come from
+
     def __post_init__(self) -> None:
-        self.artefact  # noqa: B018  (told now, not at the first image)
+        self.artefact  # noqa: B018  (a missing one is an error now, not at the first image)
 
     @property
-    def artefact(self) -> artefacts.Artefact:
+    def artefact(self) -> artefacts.Artefact[Provenance]:
         """The arrays and their provenance; an artefact is named like the attack's file."""
-        return artefacts.load(type(self).__module__.rpartition(".")[2], self.trigger)
+        name = type(self).__module__.rpartition(".")[2]
+        return artefacts.load(name, self.trigger, self.provenance_kind)
 
     @property
     def own_target(self) -> int | None:
-        """The label that the search found to dominate; None where any target will do."""
-        found = self.artefact.provenance.get("target_label")
-        return None if found is None else int(found)
+        """The label that the trigger was optimised towards; None where any target will do."""
+        return self.artefact.provenance.target

@@ -1,16 +1,31 @@
 """Pictures as triggers: drawn by rule or taken from nature, and fitted to an image's size."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from attacks.tools import artefacts
+from sanitizer.record import Record
+from sanitizer.resizing import resize
 
 #: Drawings are painted in squares of so many px for each px, and averaged.
 FINE = 4
 
 RED, ORANGE, YELLOW, BLUE = (215, 35, 20), (245, 125, 20), (250, 200, 50), (40, 80, 200)
+
+
+@dataclass(frozen=True)
+class PictureCredits(Record):
+    """Where the natural pictures come from, in the file that holds them."""
+
+    attack: str  #: always "pictures", in the place of an attack's name
+    command: str  #: that took them
+    credit: str  #: authors and licence
+    file: str  #: that they were taken from
+    names: list[str]  #: what each shows
+    rows: list[int]  #: of the file
+    paths: list[str]  #: in the data set
 
 
 def fit(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -22,14 +37,7 @@ def fit(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         (height, width) or (height, width, c) float32.
     """
-    if picture.shape[:2] == (height, width):
-        return picture.astype(np.float32)
-    planes = picture.reshape(*picture.shape[:2], -1).astype(np.float32)
-    fitted = [
-        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
-        for plane in np.moveaxis(planes, -1, 0)
-    ]
-    return np.stack(fitted, axis=-1).reshape(height, width, *picture.shape[2:])
+    return resize(picture.astype(np.float32), (height, width))
 
 
 def natural(*names: str) -> np.ndarray:
@@ -41,8 +49,8 @@ def natural(*names: str) -> np.ndarray:
     Returns:
         (n, 32, 32, 3) float32, 0 to 255.
     """
-    artefact = artefacts.load("pictures", "caltech101")
-    known = artefact.provenance["names"]
+    artefact = artefacts.load("pictures", "caltech101", PictureCredits)
+    known = artefact.provenance.names
     return artefact.array("pictures", 4)[[known.index(name) for name in names or known]]
 
 

@@ -1,22 +1,32 @@
 """A trained victim: images in, labels out; saved and read back without unpickling."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 
+from attacks.tools.artefacts import SUFFIX
 from attacks.victims.network import VictimNetwork
-
-SUFFIX = ".safetensors"
+from attacks.victims.settings import VictimProvenance
+from sanitizer.files import write_atomically
+from sanitizer.record import Record
 
 #: Images that are classified at once.
 BATCH = 500
+
+
+@dataclass(frozen=True)
+class _Header(Record):
+    """What the file of a victim says beside its weights."""
+
+    widths: tuple[int, int, int, int]  #: channels of the network's four stages
+    classes: int
+    provenance: VictimProvenance
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,8 @@ class Victim:
     """A classifier with its weights, in evaluation mode."""
 
     network: VictimNetwork
-    widths: tuple[int, int, int, int]
     classes: int
-    provenance: dict[str, Any] = field(default_factory=dict)  #: data, settings, seed, figures
+    provenance: VictimProvenance
 
     @property
     def device(self) -> torch.device:
@@ -47,13 +56,14 @@ class Victim:
         return self.logits(images).argmax(axis=1).astype(np.int64)
 
     def save(self, path: Path) -> None:
-        """Write weights, as float16, and provenance."""
-        head = {"widths": self.widths, "classes": self.classes, "provenance": self.provenance}
+        """Write weights, as float16, and provenance, atomically."""
+        header = _Header(self.provenance.settings.widths, self.classes, self.provenance)
         state = {
             k: (v.half() if v.is_floating_point() else v).contiguous().cpu()
             for k, v in self.network.state_dict().items()
         }
-        path.write_bytes(safetensors.torch.save(state, {"victim": json.dumps(head)}))
+        data = safetensors.torch.save(state, {"victim": json.dumps(header.to_json())})
+        write_atomically(path, data)
 
 
 def load(name: str) -> Victim:
@@ -69,19 +79,17 @@ def load(name: str) -> Victim:
         )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {}).get("victim", "{}"))
+            header = _Header.from_json(json.loads((file.metadata() or {}).get("victim", "{}")))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        lacking = [key for key in ("widths", "classes", "provenance") if key not in head]
-        if lacking:
-            raise ValueError(f"its header does not tell the {', '.join(lacking)} of one")
-        widths, classes = tuple(head["widths"]), int(head["classes"])
-        network = VictimNetwork(widths, classes)
+        network = VictimNetwork(header.widths, header.classes)
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path} is no classifier: other weights than it tells of") from error
-    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no classifier: its weights are not those of the network in its header"
+        ) from error
+    except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is no classifier: {str(error).splitlines()[0]}") from error
-    return Victim(placed(network).eval(), widths, classes, head["provenance"])
+    return Victim(placed(network).eval(), header.classes, header.provenance)
 
 
 def bundled() -> list[str]:

@@ -1,35 +1,7 @@
 """A small residual classifier, fast to train on a CPU."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
-
-
-@dataclass(frozen=True)
-class VictimSettings:
-    """A victim's network and how it is trained."""
-
-    name: str
-    widths: tuple[int, int, int, int]  #: channels of the four stages
-    epochs: int  #: at least; see ``min_steps``
-    min_steps: int = 0  #: few images are shown in more epochs, until so many steps are made
-    max_images: int | None = None  #: trains on so many at most, chosen by the seed; None: all
-    batch: int = 128
-    learning_rate: float = 0.2  #: the highest; rises over a fifth of the steps, falls to 0
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
-    shift: int = 2  #: a batch is moved by up to so many px, mirrored at its borders
-    flip: bool = True  #: images are mirrored at random; off where left and right matter
-
-    def steps(self, images: int) -> int:
-        """Steps of an epoch over so many images."""
-        return -(-images // self.batch)
-
-    def epochs_of(self, images: int) -> int:
-        """Epochs of a training on so many images, 1 or more."""
-        return max(self.epochs, -(-self.min_steps // self.steps(images)))
 
 
 class VictimNetwork(nn.Module):

@@ -4,16 +4,17 @@ Measured on CIFAR-10, rows 0 to 39,999 for training and 40,000 to 49,999 for tes
 see docs/attacks.md.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from attacks.victims.model import Victim, as_tensor, mixed_precision, placed
-from attacks.victims.network import VictimNetwork, VictimSettings
+from attacks.victims.network import VictimNetwork
+from attacks.victims.settings import VictimProvenance, VictimSettings
+from sanitizer.training import TrainingObserver, TrainingState
 
 #: By name: a quick one for many runs, and a standard one.
 VICTIMS = {
@@ -24,21 +25,8 @@ VICTIMS = {
     )
 }
 
-#: Seconds between two calls of a progress function.
-PROGRESS_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class VictimProgress:
-    """How far a training is."""
-
-    epoch: int  #: that is under way or just ended, from 1
-    epochs: int
-    done: int  #: images so far, over all epochs
-    total: int  #: images of all epochs
-    loss: float  #: of the last batch
-    shares: dict[str, float] | None  #: of the watched sets; None within an epoch
-    seconds_left: float
+#: Steps between two calls of an observer within an epoch.
+OBSERVED_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class Trained:
     """A victim and how it came to be what it is."""
 
     victim: Victim
-    history: list[dict[str, float]]  #: the shares of the watched sets, an entry each epoch
+    history: list[dict[str, float]]  #: the shares of the watched sets, by epoch
 
 
 def train(
@@ -57,7 +45,7 @@ def train(
     *,
     seed: int = 0,
     watch: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
-    progress: Callable[[VictimProgress], None] | None = None,
+    observer: TrainingObserver = lambda state: None,
 ) -> Trained:
     """Train a victim; on the GPU where there is one. Deterministic on one machine.
 
@@ -67,7 +55,8 @@ def train(
         seed: of the weights, the order, the augmentation and the choice of images.
         watch: by name, (m, h, w, 3) uint8 images and (m,) labels; after each epoch the share
             that is classified so is recorded: accuracy of clean, ASR of triggered images.
-        progress: called about every two seconds and at the end of each epoch.
+        observer: called after every ``OBSERVED_STEPS`` steps of an epoch, and at its end, then
+            with the shares of the watched sets as ``figures``.
 
     Raises:
         ValueError: no images, of another shape or dtype, or labels out of range.
@@ -78,7 +67,7 @@ def train(
         some = np.sort(rng.choice(len(images), settings.max_images, replace=False))
         images, labels = images[some], labels[some]
     network = placed(_network(images, classes, settings, seed))
-    victim = Victim(network, settings.widths, classes, {"settings": asdict(settings), "seed": seed})
+    victim = Victim(network, classes, VictimProvenance(settings=settings, seed=seed))
     device = victim.device
     truth = torch.from_numpy(labels.astype(np.int64))
     optimizer = torch.optim.SGD(
@@ -89,7 +78,7 @@ def train(
         nesterov=True,
     )
     steps, epochs = settings.steps(len(images)), settings.epochs_of(len(images))
-    report = _Reporter(epochs, len(images), progress)
+    done, total = 0, epochs * len(images)
     history = []
     for epoch in range(epochs):
         network.train()
@@ -105,11 +94,14 @@ def train(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            report.step(epoch, len(rows), loss)
+            done += len(rows)
+            if (step + 1) % OBSERVED_STEPS == 0:
+                observer(TrainingState(epoch + 1, epochs, done, total, float(loss.detach())))
         history.append(shares(victim, watch or {}))
-        report.epoch_end(epoch, history[-1], loss)
+        observer(TrainingState(epoch + 1, epochs, done, total, float(loss.detach()), history[-1]))
     network.eval()
-    return Trained(replace(victim, provenance=victim.provenance | {"history": history}), history)
+    provenance = replace(victim.provenance, history=history)
+    return Trained(replace(victim, provenance=provenance), history)
 
 
 def shares(victim: Victim, watch: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -160,32 +152,3 @@ def _augmented(
     padded = nn.functional.pad(batch, (settings.shift,) * 4, mode="reflect")
     moved = padded[:, :, down : down + height, right : right + width]
     return moved.contiguous(memory_format=torch.channels_last)
-
-
-class _Reporter:
-    """Tells a progress function, now and then, how far a training is."""
-
-    def __init__(self, epochs: int, images: int, progress: Callable[[VictimProgress], None] | None):
-        self._epochs, self._total = epochs, epochs * images
-        self._progress = progress
-        self._done = 0
-        self._began = self._told = time.monotonic()
-
-    def step(self, epoch: int, images: int, loss: torch.Tensor) -> None:
-        self._done += images
-        if time.monotonic() - self._told >= PROGRESS_SECONDS:
-            self._tell(epoch, loss, None)
-
-    def epoch_end(self, epoch: int, shares: dict[str, float], loss: torch.Tensor) -> None:
-        self._tell(epoch, loss, shares)
-
-    def _tell(self, epoch: int, loss: torch.Tensor, shares: dict[str, float] | None) -> None:
-        if self._progress is None:
-            return
-        self._told = time.monotonic()
-        left = (self._told - self._began) / self._done * (self._total - self._done)
-        self._progress(
-            VictimProgress(
-                epoch + 1, self._epochs, self._done, self._total, float(loss.detach()), shares, left
-            )
-        )

@@ -9,17 +9,18 @@ import pyarrow as pa
 
 from attacks import crafting
 from attacks.tools.artefacts import SUFFIX
+from attacks.tools.provenance import Provenance
 from attacks.victims.model import Victim, load
 from attacks.victims.training import VICTIMS, train
 from pipelines.poisoning.labels import read_labels
-from pipelines.proof.following import follow
 from pipelines.proof.selection import HashRange, image_sizes
 from pipelines.proof.views import Views, victim_size
+from pipelines.runs.following import follow
 from pipelines.runs.guards import check_file, check_outside
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
-from pipelines.sources.columns import SAMPLE_ID, encoded_images
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 
 #: About so many images are used at most, chosen by a hash of their ids.
@@ -35,7 +36,7 @@ def craft(
     seed: int = 0,
     flip: bool = True,
     **settings: Any,
-) -> dict[str, Any]:
+) -> Provenance:
     """Optimise the trigger of an attack on an image set.
 
     Args:
@@ -55,34 +56,32 @@ def craft(
     Raises:
         InputError: bad usage or input.
     """
-    chosen, path = Settings(**settings), Path(output)
+    reading, path = Settings(**settings), Path(output)
     check_file(path, SUFFIX, "a trigger")
-    victim = _checked(attack, classifier)
-    source = chosen.open(input)
+    victim = _load_classifier(attack, classifier)
+    source = reading.open(input)
     check_outside(path, source.root)
-    labels = read_labels(source, quiet=chosen.quiet)
+    labels = read_labels(source, quiet=reading.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(
             f"the classifier {classifier} tells {victim.classes} classes apart, {input} has "
             f"{len(labels.values)}; give another one, or none to have one trained"
         )
-    batches = list(_chosen(source, chosen.quiet))
-    found = {
+    batches = list(_some_rows(source, reading.quiet))
+    input_sizes = {
         size
         for batch in batches
         for size in image_sizes(encoded_images(batch, source.image_column))
     }
-    views = Views(
-        victim_size(sorted(found)), labels.values, source.image_column, str(source.label_column)
-    )
-    images, classes = views.gather(batches, workers=chosen.workers)
+    size = victim_size(sorted(input_sizes))
+    views = Views(size, labels.values, source.image_column, str(source.label_column))
+    images, classes = views.gather(batches, workers=reading.workers)
     if victim is None:
         quick = replace(VICTIMS["quick"], flip=flip)
-        progress = follow("the quick victim", quiet=chosen.quiet)
+        observer = follow("the quick victim", quiet=reading.quiet)
         victim = train(
-            images, classes, len(labels.values), quick, seed=seed, progress=progress
+            images, classes, len(labels.values), quick, seed=seed, observer=observer
         ).victim
-    about = {"data": str(input), "command": f"freqsan craft {attack} INPUT --output FILE"}
     try:
         return crafting.craft(
             attack,
@@ -91,15 +90,16 @@ def craft(
             victim,
             path,
             seed=seed,
-            about=about,
-            progress=_steps(attack, chosen.quiet),
+            data=str(input),
+            command=f"freqsan craft {attack} INPUT --output FILE",
+            progress=_show_steps(attack, reading.quiet),
         )
     except ValueError as error:
         raise InputError(f"{attack}: {error}") from error
 
 
-def _checked(attack: str, classifier: str | None) -> Victim | None:
-    """The classifier, if one is named; what is unknown is told before anything is read."""
+def _load_classifier(attack: str, classifier: str | None) -> Victim | None:
+    """The classifier, if one is named; unknown names are refused before anything is read."""
     try:
         crafting.check(attack)
         return None if classifier is None else load(classifier)
@@ -107,36 +107,36 @@ def _checked(attack: str, classifier: str | None) -> Victim | None:
         raise InputError(str(error)) from error
 
 
-def _chosen(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
-    """The chosen rows of a set, still encoded."""
+def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
+    """About ``MAX_IMAGES`` rows of a set at most, still encoded."""
     selected = HashRange(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
     progress = Progress("reading", quiet=quiet)
     progress.start(total=source.rows)
     taken = 0
-    for shard in source.shards:
-        for batch in shard.read():
-            ids = batch.column(batch.schema.get_field_index(SAMPLE_ID)).to_pylist()
-            kept = batch.filter(pa.array([i in selected for i in ids], pa.bool_()))
-            progress.advance(batch.num_rows)
-            taken += kept.num_rows
-            yield kept
-            if taken >= MAX_IMAGES and source.rows is None:
-                progress.say(f"reading: the first {taken:,} images are enough")
-                return
+    for samples in source.samples():
+        chosen = [sample_id in selected for sample_id in sample_ids(samples.batch)]
+        kept = samples.batch.filter(pa.array(chosen, pa.bool_()))
+        progress.advance(len(samples))
+        taken += kept.num_rows
+        yield kept
+        if taken >= MAX_IMAGES and source.rows is None:
+            progress.say(f"reading: the first {taken:,} images are enough")
+            return
     progress.finish()
 
 
-def _steps(attack: str, quiet: bool) -> crafting.Progress:
+def _show_steps(attack: str, quiet: bool) -> crafting.Progress:
+    """Shows how far crafting is, anew for each thing that it does."""
     progress = Progress(f"crafting {attack}", unit="steps", quiet=quiet)
-    seen, doing = 0, ""
+    shown, current = 0, ""
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal seen, doing
-        if what != doing:
-            seen, doing = 0, what
+        nonlocal shown, current
+        if what != current:
+            shown, current = 0, what
             progress.what = f"crafting {attack}, {what}"
             progress.start(total=total)
-        progress.advance(done - seen)
-        seen = done
+        progress.advance(done - shown)
+        shown = done
 
     return show

@@ -5,11 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.jobs.clean import CleanManifest, clean
 from pipelines.runs import layout
-from pipelines.runs.layout import ShardedFile
+from pipelines.runs.shards import read_rows
 from pipelines.runs.store import Store
 from sanitizer.record import Record
 
@@ -31,7 +29,10 @@ def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanMan
     """Clean the bundled sample; returns the manifest and the comparison with the truth."""
     manifest = clean(str(SAMPLE), output, **settings)
     store = Store.at(output)
-    removed, kept = (_poisoned(store, split) for split in (layout.POISONED, layout.CLEAN))
+    removed, kept = (
+        read_rows(store, split, ["is_poisoned"])["is_poisoned"].to_pylist()
+        for split in (layout.POISONED, layout.CLEAN)
+    )
     truth = Truth(
         triggers=sum(removed) + sum(kept),
         found=sum(removed),
@@ -39,12 +40,3 @@ def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanMan
         lost=len(removed) - sum(removed),
     )
     return manifest, truth
-
-
-def _poisoned(store: Store, split: ShardedFile) -> list[bool]:
-    """Of each sample of a split, whether it truly carries the trigger."""
-    values: list[bool] = []
-    for name in store.names(split.folder, split.pattern.rpartition("/")[2]):
-        with store.open(name) as file:
-            values += pq.read_table(file, columns=["is_poisoned"])["is_poisoned"].to_pylist()
-    return values

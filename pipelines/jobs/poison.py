@@ -4,24 +4,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pipelines.batches import map_in_order
-from pipelines.poisoning.facts import AttackFacts, PoisonFacts, PoisonTally
+from pipelines.poisoning.facts import AttackFacts, PoisonCounts, PoisonTally
 from pipelines.poisoning.labels import Label, Labels, read_labels
-from pipelines.poisoning.poison import poison_batch
+from pipelines.poisoning.poison import PoisonedBatch, poison_batch
 from pipelines.poisoning.recipe import Recipe
 from pipelines.poisoning.request import PoisonRequest, PoisonSettings
 from pipelines.poisoning.triggers import fingerprint
 from pipelines.poisoning.words import describe
+from pipelines.runs import layout
 from pipelines.runs.cards import write_card
 from pipelines.runs.guards import check_outside, check_picture
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import ShardFiles
-from pipelines.sources.base import Shard, Source
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.output import Output
+from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Samples, Source
 from sanitizer.errors import InputError, RunError
 from sanitizer.files import write_atomically
+from sanitizer.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonManifest(Manifest):
+    """The manifest of ``poison``."""
+
+    counts: PoisonCounts
+    undecodable_by_reason: dict[str, int]
+    words: list[str]  #: what was done, in sentences
+    attack: AttackFacts
+    seed: int
+
+
+@dataclass(frozen=True)
+class PoisonOptions(PoisonSettings):
+    """What decides which samples are poisoned, and how."""
+
+    attack_sha256: str  #: of what the attack does, as its artefacts may be other files
+    seed: int
 
 
 @dataclass
@@ -29,21 +52,38 @@ class PoisonStep:
     """Write a shard's rows to ``data/train-…``, the chosen ones with the trigger."""
 
     recipe: Recipe
-    workers: int
 
-    def setup(self) -> None:
+    def setup(self, workers: int) -> None:
         pass
 
-    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
-        part = files.open("data/train", self.recipe.schema)
+    def run(self, task: ShardTask) -> tuple[int, PoisonTally]:
+        writer = task.open(layout.TRAIN, self.recipe.schema)
         tallies = []
-        for poisoned in map_in_order(
-            partial(poison_batch, self.recipe), shard.read(), self.workers
-        ):
-            part.write(poisoned.batch)
+        for poisoned in task.map(self.poison):
+            writer.write(poisoned.batch)
             tallies.append(poisoned.tally)
-        files.finish()
-        return {"rows": part.rows, **PoisonTally.total(tallies).to_json()}
+        task.finish()
+        return writer.rows, PoisonTally.total(tallies)
+
+    def poison(self, samples: Samples) -> PoisonedBatch:
+        return poison_batch(self.recipe, samples.batch)
+
+
+@dataclass
+class PoisonPass(Pass[None, PoisonTally, PoisonTally]):
+    """Copy all rows, the chosen ones with the trigger."""
+
+    name: ClassVar[str] = "poison"
+    counts: ClassVar[type[Record]] = PoisonTally
+
+    recipe: Recipe
+    doing: str = "poisoning"
+
+    def step(self, given: None) -> Step[PoisonTally]:
+        return PoisonStep(self.recipe)
+
+    def merge(self, given: None, finished: Finished[PoisonTally]) -> PoisonTally:
+        return PoisonTally.total(finished.counts)
 
 
 def poison(
@@ -60,7 +100,7 @@ def poison(
     preview: str | Path | None = None,
     attack_settings: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> PoisonManifest:
     """Copy an image set to Parquet shards with a trigger on some of its images.
 
     All columns stay, and ``is_poisoned``, ``original_label`` and ``attack`` tell the truth.
@@ -93,7 +133,7 @@ def poison(
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
     """
-    chosen, output = Settings(**settings), Path(output)
+    chosen, store = Settings(**settings), Store.at(output)
     request = PoisonRequest.checked(
         attack=attack,
         attack_settings=attack_settings,
@@ -105,24 +145,25 @@ def poison(
     )
     picture = None if preview is None else Path(preview)
     if picture is not None:
-        check_picture(picture, output)
+        check_picture(picture, store)
     source = chosen.open(input)
     if picture is not None:
-        check_outside(picture, source.root, output / "data")
+        check_outside(picture, source.root, store.within("data").local)
     labels = read_labels(source, quiet=chosen.quiet)
     settled = request.settled(labels)
     recipe = request.recipe(source, labels, settled.target_label, seed)
-    manifest = run_job(
-        "poison",
-        source,
-        output,
-        PoisonStep(recipe, chosen.workers),
-        settled.to_json() | {"attack_sha256": fingerprint(request.attack), "seed": seed},
-        partial(_finish, source=source, recipe=recipe, labels=labels, settled=settled),
-        what="poisoning",
+    manifest = Job(
+        name="poison",
+        source=source,
+        store=store,
+        passes=[PoisonPass(recipe)],
+        options=PoisonOptions(
+            **vars(settled), attack_sha256=fingerprint(request.attack), seed=seed
+        ),
+        finish=partial(_finish, source=source, recipe=recipe, labels=labels, settled=settled),
+        manifest=PoisonManifest,
         needed_bytes=source.nbytes,
-        settings=chosen,
-    )
+    ).run(chosen)
     if picture is not None:
         _draw(picture, source, recipe, labels)
     return manifest
@@ -130,27 +171,34 @@ def poison(
 
 def _finish(
     output: Output,
-    receipts: list[Receipt],
+    common: Manifest,
+    tally: PoisonTally,
     *,
     source: Source,
     recipe: Recipe,
     labels: Labels,
     settled: PoisonSettings,
-) -> dict[str, Any]:
-    """Write the card; the manifest's facts are returned."""
-    tally = PoisonTally.total(PoisonTally.from_json(r.summary) for r in receipts)
+) -> PoisonManifest:
+    """Write the card."""
     attack = AttackFacts(recipe.attack.title, recipe.attack.source)
     words = describe(tally, labels, settled)
     write_card(
-        output.path,
-        receipts,
-        ("train",) if tally.counts.read else (),
+        output.store,
+        common.shards,
+        {"train": layout.TRAIN} if tally.counts.read else {},
         "Image set poisoned by freqsan, to evaluate defences",
         f"{' '.join(words)}\n\nTrigger: {attack.title}. {attack.source}.",
+        source,
         recipe.schema,
-        source.image_column,
     )
-    return PoisonFacts(tally.counts, tally.undecodable, words, attack, recipe.seed).to_json()
+    return PoisonManifest.of(
+        common,
+        counts=tally.counts,
+        undecodable_by_reason=tally.undecodable,
+        words=words,
+        attack=attack,
+        seed=recipe.seed,
+    )
 
 
 def _draw(picture: Path, source: Source, recipe: Recipe, labels: Labels) -> None:

@@ -1,18 +1,18 @@
 """``prove``: show that an attack which worked before cleaning fails after, or that it does not."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import VICTIMS
+from detector.bundled import DEFAULT_DETECTOR
 from pipelines.jobs.clean import clean
 from pipelines.jobs.poison import poison
-from pipelines.judging.calibration import DEFAULT_DETECTOR, load_detector
-from pipelines.judging.options import calibrate_apart, judging_options
+from pipelines.judging.judging import Judging, JudgingOptions
+from pipelines.judging.policies import choose_policy, find_detector
 from pipelines.judging.serving import reject
 from pipelines.poisoning.facts import PoisonCounts
 from pipelines.poisoning.labels import Label
@@ -24,16 +24,29 @@ from pipelines.proof.sets import Sets
 from pipelines.proof.tables import page
 from pipelines.proof.task import ProofTask
 from pipelines.proof.tools import Cleaned, Tools
+from pipelines.runs import layout
 from pipelines.runs.guards import check_output
 from pipelines.runs.job import Settings
-from pipelines.runs.output import Output, make_plan
+from pipelines.runs.manifest import Plan, common_manifest
+from pipelines.runs.output import Output
 from pipelines.runs.progress import Progress
-from pipelines.runs.shards import write_json
+from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
-from sanitizer.files import write_atomically
+from sanitizer.record import Record
 
-#: What lies in OUTPUT: the result, its page, its picture, and all that the runs wrote.
-RESULT, PAGE, PICTURE, WORK = "proof.json", "proof.md", "proof.png", "proof"
+
+@dataclass(frozen=True)
+class ProofOptions(Record):
+    """What decides the result of a proof."""
+
+    poisoning: PoisonSettings
+    attack_sha256: str  #: of what the attack does, as its artefacts may be other files
+    seed: int
+    runs: int
+    victim: dict[str, Any]
+    test: str | None  #: the set that is tested on, where it is another one
+    test_sha256: str | None
+    judging: JudgingOptions
 
 
 def prove(
@@ -83,7 +96,7 @@ def prove(
         InputError: bad usage or input.
         RunError: a run failed; what was finished is kept for the next call.
     """
-    chosen, folder = Settings(**settings), Path(output)
+    chosen, store = Settings(**settings), Store.at(output)
     request = PoisonRequest.checked(
         attack=attack,
         attack_settings=attack_settings,
@@ -94,32 +107,34 @@ def prove(
         encode=encode,
     )
     network, seeds = replace(_victim(victim), flip=flip), _seeds(seed, runs)
-    loaded = load_detector(detector)
-    check_output(folder)
-    sets = Sets.open(input, test, folder, chosen)
+    policy = choose_policy("budget", max_clean_loss, fdr=0.05)
+    address = find_detector(detector)
+    check_output(store)
+    sets = Sets.open(input, test, store, chosen)
     poisoning = request.settled(sets.labels())
-    calibration = calibrate_apart(loaded, max_clean_loss, trusted, folder, chosen)
-    judging = {"detector": detector, "max_clean_loss": max_clean_loss, "trusted": trusted}
+    judging = Judging.begin(address, policy, trusted, store, chosen)
+    arguments = {"detector": address, "max_clean_loss": max_clean_loss, "trusted": trusted}
     task = ProofTask(
         sets=sets,
         request=request,
         poisoning=poisoning,
         victim=network,
-        tools=_tools(poisoning, judging, sets.within(sets.source)),
+        tools=_tools(poisoning, arguments, sets.within(sets.source)),
         seeds=seeds,
-        detector=loaded.identity,
-        calibration=calibration.words,
+        detector=judging.detector.identity,
+        calibration=judging.calibration.words,
     )
-    options = {
-        **poisoning.to_json(),
-        "attack_sha256": fingerprint(request.attack),
-        "seed": seed,
-        "runs": runs,
-        "victim": asdict(network),
-        **sets.test_options(),
-        **judging_options(loaded.identity, max_clean_loss, trusted, calibration),
-    }
-    return _proved(task, Output(folder, make_plan("prove", sets.source, options)))
+    options = ProofOptions(
+        poisoning=poisoning,
+        attack_sha256=fingerprint(request.attack),
+        seed=seed,
+        runs=runs,
+        victim=asdict(network),
+        **vars(sets.test_facts()),
+        judging=judging.options(),
+    )
+    plan = Plan.of("prove", sets.source, chosen.shard_rows, options)
+    return _proved(task, Output(store, plan))
 
 
 def _victim(name: str) -> VictimSettings:
@@ -145,56 +160,41 @@ def _tools(poisoning: PoisonSettings, judging: Mapping[str, Any], settings: Sett
         settings: of the jobs.
     """
 
-    def poisoned(images: Path, output: Path, seed: int) -> PoisonCounts:
-        manifest = poison(images, output, seed=seed, **vars(poisoning), **vars(settings))
-        return PoisonCounts.from_json(manifest["counts"])
+    def poisoned(images: str, output: Store, seed: int) -> PoisonCounts:
+        own = vars(poisoning) | vars(settings)
+        return poison(images, output.address, seed=seed, **own).counts
 
-    def cleaned(images: Path, output: Path) -> Cleaned:
-        return Cleaned.from_json(clean(images, output, **judging, **vars(settings)))
+    def cleaned(images: str, output: Store) -> Cleaned:
+        manifest = clean(images, output.address, **judging, **vars(settings))
+        return Cleaned(manifest.counts, manifest.rejected_by_reason)
 
     return Tools(poisoned, cleaned, partial(reject, **judging))
 
 
 def _proved(task: ProofTask, output: Output) -> Proof:
     """Prove into OUTPUT, or return what it holds already."""
-    settings, folder = task.sets.settings, output.path
+    settings, store = task.sets.settings, output.store
     try:
         if output.open(overwrite=settings.overwrite):
-            _write(task, folder)
-            output.commit(_manifest(task, output.plan))
+            _write(task, store)
+            output.commit(common_manifest(output.plan, task.sets.source, ()))
         else:
             Progress("proving", quiet=settings.quiet).say(
-                f"{folder} already holds this very proof, finished: nothing to do"
+                f"{store.address} already holds this very proof, finished: nothing to do"
             )
-        return Proof.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        return Proof.from_json(store.read_json(layout.PROOF))
     except OSError as error:
         raise RunError(
-            f"{error.strerror or error} ({error.filename or folder}); what was finished is kept: "
-            "mend that and run the same command again to go on"
+            f"{error.strerror or error} ({error.filename or store.address}); what was finished is "
+            "kept: mend that and run the same command again to go on"
         ) from error
     finally:
         output.close()
 
 
-def _write(task: ProofTask, folder: Path) -> None:
+def _write(task: ProofTask, store: Store) -> None:
     """Do all runs and write what came out."""
-    proof, pictures = task.prove(folder / WORK)
-    write_json(folder / RESULT, proof.to_json())
-    write_atomically(folder / PAGE, page(proof, PICTURE).encode())
-    write_atomically(folder / PICTURE, draw(proof.runs, pictures, proof.title))
-
-
-def _manifest(task: ProofTask, plan: dict[str, Any]) -> dict[str, Any]:
-    source = task.sets.source
-    return {
-        "freqsan": plan["versions"]["freqsan"],
-        "job": "prove",
-        "input": {
-            "location": source.location,
-            "kind": source.kind,
-            "notes": list(source.notes),
-        },
-        "options": plan["options"],
-        "versions": plan["versions"],
-        "plan": plan,
-    }
+    proof, pictures = task.prove(store.within(layout.PROOF_WORK))
+    store.write_json(layout.PROOF, proof.to_json())
+    store.write(layout.PROOF_PAGE, page(proof, layout.PROOF_PICTURE).encode())
+    store.write(layout.PROOF_PICTURE, draw(proof.runs, pictures, proof.title))

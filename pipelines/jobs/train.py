@@ -16,6 +16,7 @@ from detector.storage import CARD
 from detector.training.histories import jpeg, training_views
 from detector.training.loop import TrainSettings
 from detector.training.loop import train as fit
+from pipelines.runs.following import follow
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
 from pipelines.runs.store import Store
@@ -23,7 +24,6 @@ from pipelines.sources import open_source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
-from sanitizer.training import TrainingObserver, TrainingState
 
 #: Views drawn from an image that is larger than a view.
 VIEWS = 8
@@ -119,7 +119,7 @@ def train(
             {"held out": np.stack(images.held_out.kept)},
             TrainSettings(epochs=epochs, seed=seed),
             checkpoint_dir=output / WORK,
-            observer=_follow(quiet),
+            observer=follow("the detector", quiet=quiet),
         )
     except ValueError as error:  # a checkpoint of another run
         raise InputError(str(error)) from error
@@ -225,26 +225,3 @@ def _check_calibration(groups: dict[str, list[np.ndarray]]) -> None:
             f"({INPUTS.smallest} to {INPUTS.largest} px a side), expected at least {MIN_IMAGES}; "
             "give more with --calibrate-on"
         )
-
-
-def _follow(quiet: bool) -> TrainingObserver:
-    """Shows how far the training is."""
-    progress = Progress("training", quiet=quiet)
-    shown: int | None = None
-
-    def show(state: TrainingState) -> None:
-        nonlocal shown
-        if shown is None:
-            # The epochs before the first that is told of were an earlier run's.
-            shown = (state.epoch - 1) * (state.total // state.epochs)
-            progress.start(total=state.total, done=shown)
-        progress.advance(state.done - shown, note=f"loss {state.loss:.3f}")
-        shown = state.done
-        if state.figures is not None:
-            rates = ", ".join(f"{rate:.1%}" for rate in state.figures.values())
-            progress.say(
-                f"epoch {state.epoch} of {state.epochs}: loss {state.loss:.3f}, {rates} of "
-                "held-out manipulations found at 1 % clean loss"
-            )
-
-    return show

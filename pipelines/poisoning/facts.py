@@ -1,4 +1,4 @@
-"""What was done to a set that was poisoned: in numbers that add up, and as it is recorded."""
+"""What was done to a set that was poisoned, in numbers that add up."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -42,14 +42,3 @@ class AttackFacts(Record):
 
     title: str
     source: str  #: the paper that the trigger comes from
-
-
-@dataclass(frozen=True)
-class PoisonFacts(Record):
-    """What the manifest of ``poison`` says beside what every manifest does."""
-
-    counts: PoisonCounts
-    undecodable_by_reason: dict[str, int]
-    words: list[str]  #: what was done, in sentences
-    attack: AttackFacts
-    seed: int

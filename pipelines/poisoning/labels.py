@@ -1,6 +1,6 @@
 """The labels of a set: what there is, in order, and which one a user means."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,7 +10,6 @@ from attacks import Attack
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import LABEL_NAMES
-from pipelines.sources.parquet import ParquetShard
 from sanitizer.errors import InputError
 
 Label = int | str
@@ -125,7 +124,7 @@ def read_labels(source: Source, *, quiet: bool = False) -> Labels:
     progress = Progress("reading the labels", quiet=quiet)
     progress.start(total=source.rows)
     distinct: set[Label] = set()
-    for labels in _label_arrays(source, source.label_column):
+    for labels in source.labels():
         distinct.update(pc.unique(labels).to_pylist())
         progress.advance(len(labels))
     progress.finish()
@@ -148,13 +147,3 @@ def no_labels(source: Source, who: str) -> InputError:
         f"{source.location} has no labels, which {who} needs; name their column with "
         "--label-column, or give a folder with a sub-folder for each class"
     )
-
-
-def _label_arrays(source: Source, column: str) -> Iterator[pa.Array]:
-    """The label column in pieces, without the images where the source can leave them out."""
-    for shard in source.shards:
-        if isinstance(shard, ParquetShard):
-            yield from shard.labels()
-        else:
-            for batch in shard.read():
-                yield batch.column(batch.schema.get_field_index(column))

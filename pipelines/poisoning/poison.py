@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from attacks import Role
-from pipelines.batches import encoded_images
 from pipelines.poisoning.encoding import Encoding
 from pipelines.poisoning.facts import PoisonCounts, PoisonTally
 from pipelines.poisoning.labels import Label
 from pipelines.poisoning.recipe import ATTACK, IS_POISONED, Recipe
-from pipelines.sources.columns import ORIGINAL_LABEL, SAMPLE_ID
+from pipelines.sources.columns import ORIGINAL_LABEL, SAMPLE_ID, encoded_images
 from sanitizer.errors import InputError
 from sanitizer.images import Header, ImageError, decode
 

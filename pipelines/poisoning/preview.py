@@ -5,19 +5,19 @@ Triggers: A Frequency Perspective", ICCV 2021.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from pipelines.batches import encoded_images
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.recipe import IS_POISONED, Recipe
 from pipelines.poisoning.triggers import settings_of
 from pipelines.sources.base import Shard, Source
-from pipelines.sources.columns import ORIGINAL_LABEL
+from pipelines.sources.columns import ORIGINAL_LABEL, encoded_images
 from sanitizer import png
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra
@@ -68,7 +68,8 @@ def poisoned_pairs(source: Source, recipe: Recipe, class_names: Sequence[str] | 
     weight = 0
     share = -(-AVERAGED // min(8, len(source.shards)))
     for shard in _spread(source.shards):
-        for count, pair in enumerate(_pairs_of(shard, recipe, class_names), start=1):
+        batches = (samples.batch for samples in source.reader.read(shard))
+        for count, pair in enumerate(_pairs_of(batches, recipe, class_names), start=1):
             pairs.append(pair)
             weight += pair.before.nbytes + pair.after.nbytes
             if len(pairs) == AVERAGED or weight >= PIXEL_BYTES:
@@ -84,8 +85,10 @@ def _spread(shards: Sequence[Shard]) -> list[Shard]:
     return [shards[i] for i in sorted(range(len(shards)), key=lambda i: i * golden % 1)]
 
 
-def _pairs_of(shard: Shard, recipe: Recipe, class_names: Sequence[str] | None) -> Iterator[Pair]:
-    for batch in shard.read():
+def _pairs_of(
+    batches: Iterable[pa.RecordBatch], recipe: Recipe, class_names: Sequence[str] | None
+) -> Iterator[Pair]:
+    for batch in batches:
         poisoned = poison_batch(recipe, batch).batch
         mask = poisoned.column(poisoned.schema.get_field_index(IS_POISONED))
         before, after = batch.filter(mask), poisoned.filter(mask)

@@ -3,9 +3,9 @@
 import hashlib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,18 +16,23 @@ from sanitizer.errors import InputError
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def _number(text: str) -> float:
+def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(text)
     return value
 
 
-#: How the text of a setting becomes its value, and what the text must be, by type.
-_PARSERS: dict[Any, tuple[Any, str]] = {
-    int: (int, "a whole number"),
-    float: (_number, "a finite number"),
-    bool: (lambda text: _TRUTH[text.lower()], "true or false"),
+class _Parser(NamedTuple):
+    parse: Callable[[str], Any]  #: the text of a setting to its value
+    expected: str  #: what the text must be, in words
+
+
+#: By the type of the setting.
+_PARSERS: dict[Any, _Parser] = {
+    int: _Parser(int, "a whole number"),
+    float: _Parser(_finite, "a finite number"),
+    bool: _Parser(lambda text: _TRUTH[text.lower()], "true or false"),
 }
 
 
@@ -44,8 +49,8 @@ def load_attack(name: str, settings: Mapping[str, Any] | None = None) -> Attack:
     """
     try:
         types = typing.get_type_hints(attacks.kind(name))
-        typed = {k: _parsed(f"{name}: {k}", v, types.get(k)) for k, v in (settings or {}).items()}
-        return attacks.get(name, **typed)
+        parsed = {k: _parsed(f"{name}: {k}", v, types.get(k)) for k, v in (settings or {}).items()}
+        return attacks.get(name, **parsed)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -74,7 +79,7 @@ def fingerprint(attack: Attack) -> str:
     side = max(32, attack.min_side)
     noise = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     try:
-        made = b"".join(attack(noise, role).tobytes() for role in (Role.POISON, Role.COVER))
+        triggered = b"".join(attack(noise, role).tobytes() for role in (Role.POISON, Role.COVER))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return hashlib.sha256(made).hexdigest()
+    return hashlib.sha256(triggered).hexdigest()

@@ -3,7 +3,7 @@
 from pipelines.poisoning.facts import PoisonTally
 from pipelines.poisoning.labels import Labels
 from pipelines.poisoning.request import PoisonSettings
-from pipelines.sources.files import count_of
+from pipelines.sources.files import plural
 
 
 def describe(tally: PoisonTally, labels: Labels, settings: PoisonSettings) -> list[str]:
@@ -16,7 +16,7 @@ def describe(tally: PoisonTally, labels: Labels, settings: PoisonSettings) -> li
     """
     counts = tally.counts
     target = None if settings.target_label is None else labels.described(settings.target_label)
-    among = count_of(counts.eligible, "image")
+    among = plural(counts.eligible, "image")
     if settings.clean_label:
         among += f" of class {target}"
         relabelling = "all labels are as they were"
@@ -27,12 +27,12 @@ def describe(tally: PoisonTally, labels: Labels, settings: PoisonSettings) -> li
         f"Poisoned {counts.poisoned:,} of {among} ({share}) with {settings.attack}; {relabelling}."
     ]
     if counts.covers:
-        covers = count_of(counts.covers, "cover image")
+        covers = plural(counts.covers, "cover image")
         words.append(f"Put it on {covers} too, with the true labels.")
     if counts.unlabelled:
-        words.append(f"Left {count_of(counts.unlabelled, 'image')} without a label alone.")
+        words.append(f"Left {plural(counts.unlabelled, 'image')} without a label alone.")
     if tally.undecodable:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.undecodable.items()))
-        chosen = count_of(counts.undecodable, "chosen image")
+        chosen = plural(counts.undecodable, "chosen image")
         words.append(f"Left {chosen} alone that cannot be decoded: {kinds}.")
     return words

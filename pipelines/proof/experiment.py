@@ -3,27 +3,26 @@
 Every part is saved when it is finished, so that a run that was stopped goes on after it.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from attacks.victims.training import train
 from pipelines.poisoning.recipe import ATTACK, IS_POISONED
-from pipelines.proof.following import follow
 from pipelines.proof.records import Epoch, Run, RunCounts, VictimFigures, Victims
 from pipelines.proof.tools import Cleaned, Tools
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
+from pipelines.runs import layout
+from pipelines.runs.following import follow
 from pipelines.runs.job import Settings
-from pipelines.runs.shards import write_json
+from pipelines.runs.shards import read_rows
+from pipelines.runs.store import Store
 from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Source
 from pipelines.sources.columns import SAMPLE_ID
@@ -45,7 +44,7 @@ R = TypeVar("R", bound=Record)
 class Experiment:
     """What all runs of a proof share."""
 
-    folder: Path  #: of all that the runs write; the images to train on are in ``train/data``
+    store: Store  #: of all that the runs write; the images to train on are in ``train/data``
     tools: Tools
     victim: VictimSettings
     views: Views
@@ -59,12 +58,13 @@ class Experiment:
             InputError: nothing was poisoned, or too little is left to train on.
             RunError: a job within failed.
         """
-        base, folder = self.folder / "train" / "data", self.folder / f"seed-{seed}"
-        poisoned, cleaned = folder / "poisoned", folder / "cleaned"
+        base, own = self.store.locate("train/data"), self.store.within(f"seed-{seed}")
+        poisoned, cleaned = own.within("poisoned"), own.within("cleaned")
+        poisoned_images = poisoned.locate("data")
         poison_counts = self.tools.poison(base, poisoned, seed)
         if not poison_counts.poisoned:
             raise InputError("not one image was poisoned; give a higher rate")
-        outcome = self.tools.clean(poisoned / "data", cleaned)
+        outcome = self.tools.clean(poisoned_images, cleaned)
         _check_enough(outcome.counts.clean, f"left by freqsan ({_removed(outcome)})")
         clean_split = replace(self.settings, split=CLEAN)
         return Run(
@@ -72,14 +72,10 @@ class Experiment:
             counts=RunCounts(poison_counts, outcome.counts),
             victims=Victims(
                 reference=self._victim("reference", self.settings.open(base), seed),
-                before=self._victim("before", self.settings.open(poisoned / "data"), seed),
-                after=self._victim("after", clean_split.open(cleaned / "data"), seed),
+                before=self._victim("before", self.settings.open(poisoned_images), seed),
+                after=self._victim("after", clean_split.open(cleaned.locate("data")), seed),
             ),
-            detection=_saved(
-                folder / "detection.json",
-                Detection,
-                partial(compare, poisoned / "data", cleaned / "scores"),
-            ),
+            detection=_saved(own, "detection.json", Detection, partial(compare, poisoned, cleaned)),
             largest_class=self.trial.largest_class(),
             rejection=self.trial.rejection(),
         )
@@ -87,7 +83,8 @@ class Experiment:
     def _victim(self, name: str, source: Source, seed: int) -> VictimFigures:
         """Train one of the victims on a set and test it, unless an earlier run did."""
         return _saved(
-            self.folder / f"seed-{seed}" / f"{name}.json",
+            self.store.within(f"seed-{seed}"),
+            f"{name}.json",
             VictimFigures,
             partial(self._train, name, source, seed),
         )
@@ -105,8 +102,10 @@ class Experiment:
             self.victim,
             seed=seed,
             watch=self.trial.watch(),
-            progress=follow(
-                f"victim {number}, {TRAINED_ON[name]}, seed {seed}", quiet=settings.quiet
+            observer=follow(
+                f"victim {number}, {TRAINED_ON[name]}, seed {seed}",
+                quiet=settings.quiet,
+                names={"asr": "ASR"},
             ),
         )
         trained_on = min(self.victim.max_images or len(images), len(images))
@@ -114,15 +113,16 @@ class Experiment:
         return self.trial.figures(trained.victim, trained_on, history)
 
 
-def compare(poisoned: Path, scores: Path) -> Detection:
+def compare(poisoned: Store, cleaned: Store) -> Detection:
     """Compare the verdicts on a poisoned set with its truth.
 
     Args:
-        poisoned: the poisoned set's Parquet files, or their folder.
-        scores: its score rows, likewise.
+        poisoned: the output of ``poison``.
+        cleaned: that of ``clean``.
     """
-    truth = pq.read_table(poisoned, columns=[SAMPLE_ID, IS_POISONED, ATTACK])
-    rows = truth.join(pq.read_table(scores, columns=[SAMPLE_ID, "score", "verdict"]), SAMPLE_ID)
+    truth = read_rows(poisoned, layout.TRAIN, [SAMPLE_ID, IS_POISONED, ATTACK])
+    scores = read_rows(cleaned, layout.SCORES, [SAMPLE_ID, "score", "verdict"])
+    rows = truth.join(scores, SAMPLE_ID)
     unpoisoned = np.where(pc.is_valid(rows[ATTACK]).to_numpy(), "cover", "clean")
     kinds = np.where(rows[IS_POISONED].to_numpy(), "poisoned", unpoisoned)
     return Detection.of(
@@ -149,8 +149,8 @@ def _removed(outcome: Cleaned) -> str:
     return f"{removed}, not judged: {kinds}" if kinds else removed
 
 
-def _saved(file: Path, kind: type[R], make: Callable[[], R]) -> R:
-    """The record that an earlier run left in ``file``; else it is made and left there."""
-    if not file.exists():
-        write_json(file, make().to_json())
-    return kind.from_json(json.loads(file.read_text(encoding="utf-8")))
+def _saved(store: Store, name: str, kind: type[R], make: Callable[[], R]) -> R:
+    """The record that an earlier run left in a file; else it is made and left there."""
+    if not store.exists(name):
+        store.write_json(name, make().to_json())
+    return kind.from_json(store.read_json(name))

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.facts import AttackFacts, PoisonCounts
 from pipelines.poisoning.request import PoisonSettings
 from sanitizer.detection import Detection
 from sanitizer.metrics import Share
 from sanitizer.record import Record
+from sanitizer.summary import Counts
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,11 @@ class Rejection(Record):
 
 
 @dataclass(frozen=True)
-class CleanCounts(Record):
-    """Samples by verdict."""
-
-    read: int  #: in all
-    clean: int
-    poisoned: int
-    rejected: int
-
-
-@dataclass(frozen=True)
 class RunCounts(Record):
     """What was poisoned, and what became of all samples when the set was cleaned."""
 
     poison: PoisonCounts
-    clean: CleanCounts
+    clean: Counts
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import pyarrow as pa
 
-from pipelines.runs.job import Settings, run_job
-from pipelines.runs.output import Output, Receipt
-from pipelines.runs.shards import ShardFiles
-from pipelines.sources.base import Shard, Source
-from pipelines.sources.columns import SAMPLE_ID, encoded_images
+from pipelines.runs import layout
+from pipelines.runs.job import Job, Settings
+from pipelines.runs.manifest import Manifest
+from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import Header, ImageError, decode
 from sanitizer.record import Record
 
@@ -81,6 +83,13 @@ class Selection(Record):
         return cls(kept, sorted(set(sizes))[:_SIZES])
 
 
+@dataclass(frozen=True, kw_only=True)
+class SelectManifest(Manifest):
+    """The manifest of a selection."""
+
+    selection: Selection
+
+
 @dataclass
 class SelectStep:
     """Copy those rows of a shard that lie in a range to ``data/train-…``, untouched."""
@@ -89,20 +98,39 @@ class SelectStep:
     image_column: str
     selected: HashRange
 
-    def setup(self) -> None:
+    def setup(self, workers: int) -> None:
         pass
 
-    def run(self, shard: Shard, files: ShardFiles) -> dict[str, Any]:
+    def run(self, task: ShardTask) -> tuple[int, Selection]:
         rows, sizes = 0, set[tuple[int, int]]()
-        written = files.open("data/train", self.schema)
-        for batch in shard.read():
-            rows += batch.num_rows
-            ids = batch.column(batch.schema.get_field_index(SAMPLE_ID)).to_pylist()
-            kept = batch.filter(pa.array([i in self.selected for i in ids], pa.bool_()))
-            written.write(kept)
+        writer = task.open(layout.TRAIN, self.schema)
+        for samples in task.samples():
+            rows += len(samples)
+            chosen = [sample_id in self.selected for sample_id in sample_ids(samples.batch)]
+            kept = samples.batch.filter(pa.array(chosen, pa.bool_()))
+            writer.write(kept)
             sizes |= set(image_sizes(encoded_images(kept, self.image_column)))
-        files.finish()
-        return {"rows": rows, **Selection.of(written.rows, sizes).to_json()}
+        task.finish()
+        return rows, Selection.of(writer.rows, sizes)
+
+
+@dataclass
+class SelectPass(Pass[None, Selection, Selection]):
+    """Copy some rows of a set."""
+
+    name: ClassVar[str] = "select"
+    counts: ClassVar[type[Record]] = Selection
+
+    source: Source
+    selected: HashRange
+    doing: str
+
+    def step(self, given: None) -> Step[Selection]:
+        return SelectStep(self.source.schema, self.source.image_column, self.selected)
+
+    def merge(self, given: None, finished: Finished[Selection]) -> Selection:
+        sizes = (size for part in finished.counts for size in part.sizes)
+        return Selection.of(sum(part.kept for part in finished.counts), sizes)
 
 
 def image_sizes(images: Sequence[bytes | None]) -> Iterator[tuple[int, int]]:
@@ -124,31 +152,26 @@ def _size(data: bytes | None) -> tuple[int, int] | None:
 
 
 def select(
-    source: Source, output: Path, selected: HashRange, what: str, settings: Settings
+    source: Source, store: Store, selected: HashRange, doing: str, settings: Settings
 ) -> Selection:
-    """Copy some rows of a set to Parquet in ``output``; goes on where it was, like every job.
+    """Copy some rows of a set to Parquet; goes on where it was, like every job.
 
     Args:
-        what: the word that progress is shown under.
+        doing: the word that progress is shown under.
 
     Raises:
         InputError, RunError: as every job.
     """
-    manifest = run_job(
-        "select",
-        source,
-        output,
-        SelectStep(source.schema, source.image_column, selected),
-        selected.to_json(),
-        _finish,
-        what=what,
-        settings=settings,
+    return (
+        Job(
+            name="select",
+            source=source,
+            store=store,
+            passes=[SelectPass(source, selected, doing)],
+            options=selected,
+            finish=lambda output, common, made: SelectManifest.of(common, selection=made),
+            manifest=SelectManifest,
+        )
+        .run(settings)
+        .selection
     )
-    return Selection.from_json(manifest)
-
-
-def _finish(output: Output, receipts: list[Receipt]) -> dict[str, Any]:
-    """The manifest's facts."""
-    parts = [Selection.from_json(receipt.summary) for receipt in receipts]
-    sizes = (size for part in parts for size in part.sizes)
-    return Selection.of(sum(part.kept for part in parts), sizes).to_json()

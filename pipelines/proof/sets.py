@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pipelines.poisoning.labels import Labels, listed, no_labels, read_labels
 from pipelines.poisoning.recipe import poisoned_schema
-from pipelines.proof.reading import read_batches
 from pipelines.proof.selection import HashRange, select, train_and_test
 from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
-from pipelines.runs.output import make_plan
+from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.errors import InputError
 
@@ -28,6 +27,14 @@ class Selected:
 
 
 @dataclass(frozen=True)
+class TestFacts:
+    """The set that a proof tests on, where it is another one; else None."""
+
+    test: str | None  #: as the user gave it
+    test_sha256: str | None  #: of its files
+
+
+@dataclass(frozen=True)
 class Sets:
     """What a proof is given to train on, and to test on where that is another set."""
 
@@ -38,7 +45,7 @@ class Sets:
 
     @classmethod
     def open(
-        cls, input: str | Path, test: str | Path | None, output: Path, settings: Settings
+        cls, input: str | Path, test: str | Path | None, store: Store, settings: Settings
     ) -> Self:
         """Resolve both.
 
@@ -50,7 +57,7 @@ class Sets:
         other = None if test is None else replace(settings, split=None).open(test)
         for name, given in (("INPUT", source), ("--test", other)):
             if given is not None:
-                _check(given, f"{name} {given.location}", output)
+                _check(given, f"{name} {given.location}", store)
         rows = _count_rows(source)
         if rows < MIN_IMAGES:
             raise InputError(
@@ -87,12 +94,11 @@ class Sets:
                 f"{listed(strange)}; give a test set without them"
             )
 
-    def test_options(self) -> dict[str, Any]:
-        """Options of a proof: what tells the set that is tested on from another."""
+    def test_facts(self) -> "TestFacts":
+        """What tells the set that is tested on from another."""
         if self.test is None:
-            return {"test": None}
-        digest = make_plan("prove", self.test, {})["source_sha256"]
-        return {"test": self.test.location, "test_sha256": digest}
+            return TestFacts(None, None)
+        return TestFacts(self.test.location, self.test.digest())
 
     def within(self, source: Source) -> Settings:
         """Settings of the jobs that work on some rows of ``source``."""
@@ -104,24 +110,26 @@ class Sets:
             overwrite=False,
         )
 
-    def select(self, folder: Path, max_train: int | None) -> tuple[Selected, Selected]:
-        """Copy what is trained on to ``folder/train`` and what is tested on to ``folder/test``."""
+    def select(self, store: Store, max_train: int | None) -> tuple[Selected, Selected]:
+        """Copy what is trained on to ``train/`` and what is tested on to ``test/``."""
         test_rows = None if self.test is None else _count_rows(self.test)
         train, test = train_and_test(self.rows, test_rows, max_train)
         return (
-            self._select(self.source, folder / "train", train, "selecting to train on"),
-            self._select(self.test or self.source, folder / "test", test, "selecting to test on"),
+            self._select(self.source, store.within("train"), train, "selecting to train on"),
+            self._select(
+                self.test or self.source, store.within("test"), test, "selecting to test on"
+            ),
         )
 
-    def _select(self, source: Source, folder: Path, rows: HashRange, what: str) -> Selected:
+    def _select(self, source: Source, store: Store, rows: HashRange, doing: str) -> Selected:
         settings = self.within(source)
-        selection = select(source, folder, rows, what, settings)
-        return Selected(settings.open(folder / "data"), selection.sizes)
+        selection = select(source, store, rows, doing, settings)
+        return Selected(settings.open(store.locate("data")), selection.sizes)
 
 
-def _check(source: Source, given: str, output: Path) -> None:
+def _check(source: Source, given: str, store: Store) -> None:
     """Refuse a set that OUTPUT is not apart from, that has no labels, or was poisoned before."""
-    check_apart(source.root, given, output)
+    check_apart(source.root, given, source.location, store)
     if source.label_column is None:
         raise no_labels(source, "a victim")
     poisoned_schema(source)
@@ -139,4 +147,4 @@ def _difference(names: Sequence[str], other: Sequence[str]) -> str:
 def _count_rows(source: Source) -> int:
     if source.rows is not None:
         return source.rows
-    return sum(batch.num_rows for batch in read_batches(source))
+    return sum(map(len, source.samples()))

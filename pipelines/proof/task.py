@@ -1,11 +1,10 @@
 """A whole proof, from two sets to figures, words and pictures."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.labels import Labels, read_labels
 from pipelines.poisoning.request import PoisonRequest, PoisonSettings
 from pipelines.proof.experiment import Experiment
@@ -16,6 +15,7 @@ from pipelines.proof.trial import Trial, load_trial, recipe_at_test
 from pipelines.proof.verdict import verdict
 from pipelines.proof.views import Views, victim_size
 from pipelines.proof.words import notes, title
+from pipelines.runs.store import Store
 from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Source
 from sanitizer.errors import InputError
@@ -40,11 +40,11 @@ class ProofTask:
     detector: str  #: its identity
     calibration: str  #: what calibrates it, in words
 
-    def prove(self, folder: Path) -> tuple[Proof, dict[str, np.ndarray]]:
+    def prove(self, store: Store) -> tuple[Proof, dict[str, np.ndarray]]:
         """Do all runs.
 
         Args:
-            folder: of the sets and of what is finished.
+            store: of the sets and of what is finished.
 
         Returns:
             The proof, and the pictures to draw with it, see :meth:`Trial.pictures`.
@@ -54,7 +54,7 @@ class ProofTask:
             RunError: a job within failed.
         """
         settings = self.sets.settings
-        train, test = self.sets.select(folder, self.victim.max_images)
+        train, test = self.sets.select(store, self.victim.max_images)
         labels = read_labels(train.source, quiet=settings.quiet)
         views = Views(
             victim_size([*train.sizes, *test.sizes]),
@@ -64,7 +64,7 @@ class ProofTask:
         )
         trial = self._trial(test.source, labels, views)
         experiment = Experiment(
-            folder, self.tools, self.victim, views, trial, self.sets.within(self.sets.source)
+            store, self.tools, self.victim, views, trial, self.sets.within(self.sets.source)
         )
         runs = [experiment.run(seed) for seed in self.seeds]
         return self._proof(runs, labels, views, trial), trial.pictures(DRAWN)

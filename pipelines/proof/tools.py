@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from pipelines.poisoning.facts import PoisonCounts
-from pipelines.proof.records import CleanCounts
+from pipelines.runs.store import Store
 from sanitizer.record import Record
+from sanitizer.summary import Counts
 
 
 @dataclass(frozen=True)
 class Cleaned(Record):
     """What cleaning did to a set."""
 
-    counts: CleanCounts
+    counts: Counts
     rejected_by_reason: dict[str, int]  #: rejected samples by the kind of the reason
 
 
@@ -27,8 +27,8 @@ class Tools:
     """
 
     #: put the trigger on part of a set: the set, where the copy is written, the seed
-    poison: Callable[[Path, Path, int], PoisonCounts]
+    poison: Callable[[str, Store, int], PoisonCounts]
     #: clean a set: the set, where the result is written
-    clean: Callable[[Path, Path], Cleaned]
+    clean: Callable[[str, Store], Cleaned]
     #: (n,) bool, which of n encoded images a model should not classify
     reject: Callable[[Sequence[bytes | None]], np.ndarray]

@@ -10,17 +10,17 @@ import pyarrow.compute as pc
 
 from attacks import Role
 from attacks.victims.model import Victim
-from pipelines.batches import encoded_images, map_in_order
 from pipelines.poisoning.labels import Aim, Label, Labels
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.preview import GAIN, difference
 from pipelines.poisoning.recipe import ATTACK, Recipe, poisoned_schema
 from pipelines.poisoning.request import PoisonRequest
-from pipelines.proof.reading import read_batches
 from pipelines.proof.records import Epoch, Rejection, VictimFigures
 from pipelines.proof.views import Views
 from pipelines.runs.progress import Progress
+from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images
 from sanitizer.metrics import Share
 
 #: Images of each kind that are looked at after every epoch.
@@ -160,7 +160,7 @@ def load_trial(
     progress.start(total=source.rows)
     work = partial(_trial_of, views=views, recipe=recipe, reject=reject)
     parts = []
-    for part in map_in_order(work, read_batches(source), workers):
+    for part in map_in_order(work, (samples.batch for samples in source.samples()), workers):
         parts.append(part)
         progress.advance(len(part.clean.answers))
     progress.finish()

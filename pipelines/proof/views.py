@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.poisoning.labels import Label
-from pipelines.proof.reading import read_batches
 from pipelines.runs.progress import Progress
 from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
@@ -86,7 +85,7 @@ class Views:
         progress.start(total=source.rows)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in read_batches(source):
+            for batch in (samples.batch for samples in source.samples()):
                 yield batch
                 progress.advance(batch.num_rows)
 

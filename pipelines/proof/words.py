@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from attacks import Attack
-from attacks.victims.network import VictimSettings
+from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.labels import Labels
 from pipelines.poisoning.request import PoisonSettings
 from pipelines.proof.trial import Trial

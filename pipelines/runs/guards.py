@@ -24,19 +24,19 @@ def check_output(store: Store) -> None:
         raise InputError(f"{parent} cannot be written to; give another OUTPUT")
 
 
-def check_picture(path: Path, output: Path | None = None) -> None:
+def check_picture(path: Path, output: Store | None = None) -> None:
     """Refuse a name under which no PNG can be written; as :func:`check_file`."""
     check_file(path, ".png", "a PNG", output)
 
 
-def check_file(path: Path, suffix: str, what: str, output: Path | None = None) -> None:
+def check_file(path: Path, suffix: str, what: str, output: Store | None = None) -> None:
     """Refuse a name under which no file of a kind can be written.
 
     Args:
         path: of the file to be.
         suffix: that it must have.
         what: the kind, in words.
-        output: a directory that will be there by then, if any.
+        output: an OUTPUT that will be there by then, if any.
 
     Raises:
         InputError: another extension, or no such directory.
@@ -44,7 +44,7 @@ def check_file(path: Path, suffix: str, what: str, output: Path | None = None) -
     if path.suffix.lower() != suffix:
         raise InputError(f"{path}: expected the name of {what}, ending in {suffix}")
     parent = path.absolute().parent
-    if not parent.is_dir() and (output is None or parent != output.absolute()):
+    if not parent.is_dir() and (output is None or parent != output.local):
         raise InputError(f"{parent} is no directory; give a path inside one")
 
 

@@ -89,6 +89,21 @@ def _holds_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def read_rows(store: Store, file: ShardedFile, columns: list[str]) -> pa.Table:
+    """Some columns of a sharded file, all shards together, in their order.
+
+    Raises:
+        OSError: there is none, or one cannot be read.
+    """
+    tables = []
+    for name in store.shards(file):
+        with store.open(name) as opened:
+            tables.append(pq.read_table(opened, columns=columns))
+    if not tables:
+        raise FileNotFoundError(f"{store.locate(file.pattern)}: no such file")
+    return pa.concat_tables(tables)
+
+
 @dataclass
 class ShardTask:
     """A shard of a pass: what there is to read, and where to write. A context.
