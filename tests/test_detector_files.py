@@ -1,4 +1,4 @@
-"""A detector's directory: found, written, and read with suspicion."""
+"""A detector's directory: how it is looked up, written, and read with suspicion."""
 
 import json
 import os
