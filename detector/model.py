@@ -3,7 +3,6 @@
 import copy
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,7 +151,7 @@ class Detector:
             temperature=round(trained.temperature, 6),
             inputs=Tiles(),  # as the views that it was trained on are cut
             features={"transform": "DCT-II, orthonormal, per channel"},
-            training=asdict(trained.settings),
+            training=trained.settings.to_json(),
             held_out_detection_at_1_percent_clean_loss=trained.figures,
             versions=_versions(),
             training_data=tuple(training_data),

@@ -100,5 +100,5 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _too_many_pixels(found: str, limit: int) -> ImageError:
-    return ImageError("too many pixels", f"{found}, the limit is {limit:,}")
+def _too_many_pixels(size: str, limit: int) -> ImageError:
+    return ImageError("too many pixels", f"{size}, the limit is {limit:,}")

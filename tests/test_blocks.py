@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sanitizer.blocks import blocks
-from sanitizer.spectrum import BLOCK, MOST_BLOCKS, spectrum_blocks
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -32,9 +31,8 @@ def test_an_image_of_the_size_of_a_block_is_its_one_block() -> None:
     [((9, 32), 4), ((1, 1), 1), ((1, 5_000_000), 8), ((3000, 1), 8), ((2000, 3000), 64)],
 )
 def test_an_image_of_any_size_has_few_blocks(size: tuple[int, int], count: int) -> None:
-    cut = spectrum_blocks(np.zeros((*size, 3), np.uint8))
-    assert cut.shape == (count, BLOCK, BLOCK, 3)
-    assert count <= MOST_BLOCKS**2
+    cut = blocks(np.zeros((*size, 3), np.uint8), 32, most=8)
+    assert cut.shape == (count, 32, 32, 3)
 
 
 def test_few_blocks_are_spread_from_border_to_border() -> None:

@@ -206,7 +206,7 @@ def test_a_score_that_is_not_finite_is_an_error(detector, pool):
 
 @pytest.fixture(name="small", scope="module")
 def _small():
-    return Detector.load(bundled.DEFAULT)
+    return Detector.load(bundled.DEFAULT_DETECTOR)
 
 
 def test_the_bundled_detector_is_whole(small):

@@ -1,4 +1,4 @@
-"""A detector's directory: found, written, and read with suspicion."""
+"""A detector's directory: how it is looked up, written, and read with suspicion."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(name="directory")
 def _directory(tmp_path: Path) -> Path:
     """A copy of the bundled detector under another name."""
-    shutil.copytree(bundled.find(bundled.DEFAULT), tmp_path / "mine")
+    shutil.copytree(bundled.find(bundled.DEFAULT_DETECTOR), tmp_path / "mine")
     return tmp_path / "mine"
 
 
@@ -97,12 +97,12 @@ BROKEN = {
     "huge card": (sparse("detector.json", 20 << 30), "at most 16,777,216 are read"),
     "no temperature": (
         edit(lambda c: c.pop("temperature")),
-        "missing required field `temperature`",
+        "required field `temperature`",
     ),
     "NaN temperature": (edit(lambda c: c.update(temperature=float("nan"))), "not valid JSON"),
     "negative temperature": (
         edit(lambda c: c.update(temperature=-1)),
-        "> 0.* at `\\$.temperature`",
+        "at `\\$.temperature`",
     ),
     "infinite temperature": (edit(lambda c: c.update(temperature=1e300)), "at `\\$.temperature`"),
     "no inputs": (edit(lambda c: c.pop("inputs")), "missing required field `inputs`"),
@@ -116,7 +116,7 @@ BROKEN = {
     "unknown setting": (network(depth=1), "unknown settings of the network: 'depth'"),
     "other width": (network(hidden=17), r"head.0.bias is F32 \[96\], expected F32 \[17\]"),
     "huge width": (network(hidden=10**9), "Expected `int` <= 4096"),
-    "huge number": (network(hidden=10**30), "not valid JSON"),
+    "huge number": (network(hidden=10**30), "Expected `int` <= 4096"),
     "negative width": (network(hidden=-1), "Expected `int` >= 1"),
     "no width": (network(plane=[0, 8, 8]), "Expected `int` >= 1"),
     "huge channels": (network(space=[10**6] * 3), "Expected `int` <= 512"),
@@ -188,7 +188,7 @@ def test_what_is_no_regular_file_is_not_opened(directory: Path) -> None:
 
 def test_a_hostile_directory_takes_no_memory(tmp_path: Path) -> None:
     """Every broken directory in one process: its peak hardly grows."""
-    source = bundled.find(bundled.DEFAULT)
+    source = bundled.find(bundled.DEFAULT_DETECTOR)
     for index, (damage, _) in enumerate(BROKEN.values()):
         shutil.copytree(source, tmp_path / str(index))
         damage(tmp_path / str(index))
@@ -223,7 +223,7 @@ print(peak() - before)
 
 def test_save_and_load_give_the_same_detector(directory: Path, tmp_path: Path) -> None:
     detector = Detector.load(directory)
-    assert detector.identity == Detector.load(bundled.DEFAULT).identity
+    assert detector.identity == Detector.load(bundled.DEFAULT_DETECTOR).identity
     detector.save(tmp_path / "again")
     for name in ("detector.json", "weights.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (directory / name).read_bytes()
@@ -289,5 +289,5 @@ def test_a_detector_is_loaded_once_and_anew_when_it_changes(directory: Path) -> 
     assert load_detector(str(directory)) is first
     edit(lambda card: card["calibration"].pop())(directory)
     assert load_detector(directory).identity != first.identity
-    with pytest.raises(DetectorError, match="is no detector"):
+    with pytest.raises(InputError, match="is no detector"):
         load_detector(directory.parent)

@@ -44,8 +44,8 @@ def png_header(width: int, height: int) -> bytes:
 def test_lossless_formats_give_the_pixels_back(fmt: str) -> None:
     pixels = noise(20, 30, 3)
     headers: list[Header] = []
-    found = decode(encoded(Image.fromarray(pixels), fmt), headers.append)
-    assert (found == pixels).all()
+    decoded = decode(encoded(Image.fromarray(pixels), fmt), headers.append)
+    assert (decoded == pixels).all()
     assert headers == [Header(30, 20, fmt)]
 
 
@@ -59,9 +59,9 @@ def test_a_header_can_refuse_before_a_pixel_is_decoded() -> None:
 
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_every_allowed_format_decodes_to_rgb(fmt: str) -> None:
-    found = decode(encoded(Image.fromarray(noise(16, 16, 3)), fmt))
-    assert found.shape == (16, 16, 3)
-    assert found.dtype == np.uint8
+    decoded = decode(encoded(Image.fromarray(noise(16, 16, 3)), fmt))
+    assert decoded.shape == (16, 16, 3)
+    assert decoded.dtype == np.uint8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
@@ -83,8 +83,8 @@ def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
 def test_exif_orientation_is_not_applied_as_training_code_does_not() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = decode(encoded(Image.fromarray(noise(20, 40, 3)), "JPEG", exif=exif.tobytes()))
-    assert found.shape == (20, 40, 3)
+    decoded = decode(encoded(Image.fromarray(noise(20, 40, 3)), "JPEG", exif=exif.tobytes()))
+    assert decoded.shape == (20, 40, 3)
 
 
 @pytest.mark.parametrize(

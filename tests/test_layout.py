@@ -86,6 +86,8 @@ def test_no_arrow_runs_back_up() -> None:
         ("sanitizer.summary", "torch apache_beam great_expectations pandas scipy.stats"),
         ("detector.bundled", "torch apache_beam scipy pandas"),
         ("detector.inputs", "torch apache_beam pandas"),
+        ("sanitizer.policy", "torch apache_beam pandas scipy"),
+        ("pipelines.jobs.detectors", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.page", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.validation", "torch apache_beam great_expectations pandas"),
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),

@@ -115,7 +115,7 @@ def test_what_is_no_row_of_images_is_an_error_of_the_caller(images: Any) -> None
         reject(images)
 
 
-def test_images_may_come_one_by_one_and_in_other_clothes(sample: list[bytes]) -> None:
+def test_images_may_come_one_by_one_and_in_other_types(sample: list[bytes]) -> None:
     some = sample[15:25]
     pixels = [decode(data) for data in some]
     expected = judge(some)
@@ -129,9 +129,9 @@ def test_images_may_come_one_by_one_and_in_other_clothes(sample: list[bytes]) ->
         map(torch.tensor, pixels),
         torch.from_numpy(np.stack(pixels)),
     ):
-        found = judge(other)
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-        assert found.rejected.tolist() == expected.rejected.tolist()
+        judged = judge(other)
+        np.testing.assert_allclose(judged.scores, expected.scores, atol=1e-5)
+        assert judged.rejected.tolist() == expected.rejected.tolist()
 
 
 def test_settings_are_checked() -> None:

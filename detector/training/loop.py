@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from detector.inputs import Tiles
 from detector.network import Network, logits
 from detector.training import checkpoints
 from detector.training.pairs import batches, pairs
+from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
 
 #: Logits are scaled so that nearly all lie within this: beyond it scores would collide.
@@ -22,7 +23,7 @@ LOGIT_RANGE = 8.0
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(Record):
     """What a training run depends on, besides its pool."""
 
     epochs: int = 30
@@ -84,7 +85,7 @@ def train(
     steps = -(-settings.pairs // settings.batch)
     checks = _held_out_pairs(held_out, settings.seed)
     figures: dict[str, float] = {}
-    done = checkpoints.resume(checkpoint_dir, network, optimizer, asdict(settings), pool)
+    done = checkpoints.resume(checkpoint_dir, network, optimizer, settings.to_json(), pool)
     if done == 0:
         _fit_normalisation(network, pool, settings, device)
     total = settings.epochs * steps
@@ -105,7 +106,7 @@ def train(
             )
             observer(state)
         figures = measure(network, checks)
-        checkpoints.store(checkpoint_dir, network, optimizer, asdict(settings), pool, epoch + 1)
+        checkpoints.store(checkpoint_dir, network, optimizer, settings.to_json(), pool, epoch + 1)
         observer(replace(state, figures=figures))
     return Trained(
         network, settings, _temperature(network, checks), figures or measure(network, checks)
