@@ -145,7 +145,7 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
         assert (after == trigger(before[None])[0]).all()
     assert 0.1 * ROWS < poisoned_rows < 0.3 * ROWS
     manifest = json.loads((poisoned / "manifest.json").read_text())
-    assert manifest.counts == {
+    assert manifest["counts"] == {
         "read": ROWS,
         "eligible": ROWS,
         "poisoned": poisoned_rows,
@@ -153,7 +153,7 @@ def test_chosen_rows_get_trigger_and_target_and_all_others_stay(
         "unlabelled": 0,
         "undecodable": 0,
     }
-    assert manifest.words == [
+    assert manifest["words"] == [
         f"Poisoned {poisoned_rows} of 240 images ({poisoned_rows / 240:.1%} of the set) with "
         "badnets; they are labelled 6 (airplanes) now."
     ]
@@ -277,7 +277,7 @@ def test_the_triggers_own_target_is_preferred_to_the_first_label(
     settings: dict[str, Any] = {"attack": covered, "attack_settings": given}
     manifest = poison(image_set, tmp_path / "out", **settings, **SHARDS)
     settled = {"seed": 0, "loud": True, "target": 6, "cover_ratio": 1.5}
-    assert manifest.options["attack_settings"] == settled
+    assert manifest["options"]["attack_settings"] == settled
     assert {r["label"] for r in rows_of(tmp_path / "out") if r["is_poisoned"]} == {6}
     given["target"] = "999"
     with pytest.raises(InputError, match=r"own target: no label 999 .*; give --target-label"):
@@ -477,7 +477,7 @@ def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -
     assert re.match(r"Poisoned \d+ of \d+ images of class 6 \(airplanes\) \(", result.stdout)
     assert f"240 images in {out}/data/train-*.parquet" in result.stdout
     manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest.options["attack_settings"] == {"alpha": 0.3}
+    assert manifest["options"]["attack_settings"] == {"alpha": 0.3}
     again = run("poison", image_set, out, *options, "--clean-label", "--json", "--quiet")
     assert json.loads(again.stdout) == manifest
 

@@ -28,8 +28,9 @@ from pipelines.proof.selection import hash_of, train_and_test
 from pipelines.proof.sets import Sets
 from pipelines.proof.trial import Trial, load_trial, recipe_at_test
 from pipelines.proof.views import Views, victim_size
-from pipelines.runs import threads
+from pipelines.runs import layout, threads
 from pipelines.runs.job import Settings
+from pipelines.runs.store import Store
 from pipelines.sources import open_source
 from pipelines.sources.columns import with_features
 from sanitizer.errors import InputError
@@ -239,8 +240,9 @@ def test_another_set_to_test_on_leaves_all_of_input_to_train_on(
     pq.write_table(rows.slice(0, 300), tmp_path / "one.parquet")
     pq.write_table(rows.slice(300, 200), tmp_path / "other.parquet")
     paths = (tmp_path / "one.parquet", tmp_path / "other.parquet")
-    sets = Sets.open(*paths, tmp_path / "out", Settings(quiet=True))
-    train, test = sets.select(tmp_path / "out", None)
+    store = Store.at(tmp_path / "out")
+    sets = Sets.open(*paths, store, Settings(quiet=True))
+    train, test = sets.select(store, None)
     assert (train.source.rows, test.source.rows) == (300, 200)
     assert train.sizes == test.sizes == [(32, 32)]
     for selected, path in zip((train, test), paths, strict=True):
@@ -321,9 +323,14 @@ def test_covers_and_what_was_not_judged_are_counted_apart(tmp_path: Path) -> Non
     truth["attack"] = [None, "wanet", "wanet", None]
     scores = {"sample_id": list("dcba"), "score": pa.array([None, 0.9, 0.8, 0.1], pa.float32())}
     scores["verdict"] = ["rejected", "poisoned", "poisoned", "clean"]
-    pq.write_table(pa.table(truth), tmp_path / "truth.parquet")
-    pq.write_table(pa.table(scores), tmp_path / "scores.parquet")
-    detection = experiment.compare(tmp_path / "truth.parquet", tmp_path / "scores.parquet")
+    stores = Store.at(tmp_path / "poisoned"), Store.at(tmp_path / "cleaned")
+    for store, file, rows in zip(
+        stores, (layout.TRAIN, layout.SCORES), (truth, scores), strict=True
+    ):
+        path = tmp_path / store.locate(file.name(0, 1))
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table(rows), path)
+    detection = experiment.compare(*stores)
     shares = [(share.count, share.of) for share in (detection.bdr, detection.fpr, detection.cover)]
     assert shares == [(1, 1), (0, 1), (1, 1)]
     assert detection.not_judged == {"clean": 1, "poisoned": 0, "cover": 0}
