@@ -19,7 +19,8 @@ import torch
 
 import attacks
 from attacks import Attack, Role
-from attacks.victims.training import VICTIMS, shares, train
+from attacks.victims.settings import VICTIMS
+from attacks.victims.training import shares, train
 from benchmarks.attack_rows import NONE, Planted, Row, RowSpec, row_specs
 from benchmarks.victim_data import DATA, VictimData
 from pipelines.runs.following import follow

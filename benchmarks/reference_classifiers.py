@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from attacks.victims.settings import VictimProvenance
-from attacks.victims.training import VICTIMS, train
+from attacks.victims.settings import VICTIMS, VictimProvenance
+from attacks.victims.training import train
 from benchmarks.victim_data import DATA
 from pipelines.runs.following import follow
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy import special
 
 from sanitizer.record import Record
 
@@ -79,6 +78,8 @@ def pooled(figures: Sequence[Estimate | None]) -> Estimate:
     if len(values) < len(figures):
         return Estimate(None, None)
     mean = float(np.mean(values))
+    from scipy import special  # takes a while to load
+
     t = float(special.stdtrit(len(values) - 1, 0.975))
     half = t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return Estimate(mean, (max(0.0, mean - half), min(1.0, mean + half)))

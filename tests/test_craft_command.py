@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from attacks.crafting import l2_inv
-from attacks.victims.training import VICTIMS
+from attacks.victims.settings import VICTIMS
 from freqsan import craft, poison
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE

@@ -15,8 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import attacks
-from attacks.victims.settings import VictimSettings
-from attacks.victims.training import VICTIMS
+from attacks.victims.settings import VICTIMS, VictimSettings
 from freqsan import prove, reject
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from detector.storage import load_card
+from detector.training import loop
 from detector.training.loop import TrainSettings
 from freqsan import clean, train
 from pipelines.jobs import train as job
@@ -18,7 +19,7 @@ def small_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of 128 pairs instead of 40,000, and a few held-out views are enough."""
     monkeypatch.setattr(job, "MIN_HELD_OUT", 10)
     monkeypatch.setattr(
-        job, "TrainSettings", lambda epochs, seed: TrainSettings(epochs, pairs=128, seed=seed)
+        loop, "TrainSettings", lambda epochs, seed: TrainSettings(epochs, pairs=128, seed=seed)
     )
 
 

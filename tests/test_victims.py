@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 
 from attacks.victims.model import bundled, load
-from attacks.victims.training import OBSERVED_STEPS, VICTIMS, shares, train
+from attacks.victims.settings import VICTIMS
+from attacks.victims.training import OBSERVED_STEPS, shares, train
 from sanitizer.training import TrainingState
 
 TINY = replace(VICTIMS["quick"], widths=(8, 8, 8, 8), epochs=8, min_steps=0, batch=16)

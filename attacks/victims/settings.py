@@ -37,6 +37,16 @@ class VictimSettings(Record):
         return max(self.epochs, -(-self.min_steps // self.steps(images)))
 
 
+#: By name: a quick one for many runs, and a standard one.
+VICTIMS = {
+    settings.name: settings
+    for settings in (
+        VictimSettings("quick", (16, 32, 64, 96), epochs=5, min_steps=400, max_images=20_000),
+        VictimSettings("standard", (24, 48, 96, 128), epochs=6, min_steps=800),
+    )
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class VictimProvenance(Record):
     """What a victim was trained on and how well it does; what is not set is not written."""

@@ -16,15 +16,6 @@ from attacks.victims.network import VictimNetwork
 from attacks.victims.settings import VictimProvenance, VictimSettings
 from sanitizer.training import TrainingObserver, TrainingState
 
-#: By name: a quick one for many runs, and a standard one.
-VICTIMS = {
-    settings.name: settings
-    for settings in (
-        VictimSettings("quick", (16, 32, 64, 96), epochs=5, min_steps=400, max_images=20_000),
-        VictimSettings("standard", (24, 48, 96, 128), epochs=6, min_steps=800),
-    )
-}
-
 #: Steps between two calls of an observer within an epoch.
 OBSERVED_STEPS = 20
 

@@ -13,7 +13,7 @@ from detector.architectures import NetworkSettings, TwoBranchSettings, build
 from detector.dct import dct2_on
 from detector.inputs import Tiles
 from detector.network import Network, logits
-from detector.training import checkpoints
+from detector.training import EPOCHS, checkpoints
 from detector.training.pairs import batches, pairs
 from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
@@ -26,7 +26,7 @@ LOGIT_RANGE = 8.0
 class TrainSettings(Record):
     """What a training run depends on, besides its pool."""
 
-    epochs: int = 30
+    epochs: int = EPOCHS
     pairs: int = 40_000  #: clean and manipulated views of an epoch, each
     batch: int = 64  #: pairs of a step
     learning_rate: float = 2e-3  #: the highest; it warms up, then falls as a cosine to 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.bundled import DEFAULT_DETECTOR
-from pipelines.judging.policies import choose_policy, find_detector
+from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
 from pipelines.runs.job import Job, Settings
@@ -75,11 +75,12 @@ def clean(
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
     source = chosen.open(input)
+    known_good = open_trusted(trusted, store, chosen)
     # Seconds to load, after all that can be refused without them.
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
 
-    judging = Judging.begin(address, decides, trusted, store, chosen)
+    judging = Judging.begin(address, decides, known_good, chosen)
     with Validator() as validator:
         return Job(
             name="clean",

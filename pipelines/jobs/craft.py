@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from attacks import crafting
 from attacks.tools.artefacts import SUFFIX
 from attacks.tools.provenance import Provenance
-from attacks.victims.model import Victim, load
-from attacks.victims.training import VICTIMS, train
+from attacks.victims.settings import VICTIMS
 from pipelines.poisoning.labels import read_labels
 from pipelines.proof.selection import HashRange, image_sizes
 from pipelines.proof.views import Views, victim_size
@@ -22,6 +20,10 @@ from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
+
+if TYPE_CHECKING:
+    from attacks.crafting import Progress as CraftingProgress
+    from attacks.victims.model import Victim
 
 #: About so many images are used at most, chosen by a hash of their ids.
 MAX_IMAGES = 20_000
@@ -58,9 +60,13 @@ def craft(
     """
     reading, path = Settings(**settings), Path(output)
     check_file(path, SUFFIX, "a trigger")
-    victim = _load_classifier(attack, classifier)
     source = reading.open(input)
     check_outside(path, source.root)
+    # A second to load, after all that can be refused without them.
+    from attacks import crafting
+    from attacks.victims.training import train
+
+    victim = _load_classifier(attack, classifier)
     labels = read_labels(source, quiet=reading.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(
@@ -98,8 +104,11 @@ def craft(
         raise InputError(f"{attack}: {error}") from error
 
 
-def _load_classifier(attack: str, classifier: str | None) -> Victim | None:
+def _load_classifier(attack: str, classifier: str | None) -> "Victim | None":
     """The classifier, if one is named; unknown names are refused before anything is read."""
+    from attacks import crafting
+    from attacks.victims.model import load
+
     try:
         crafting.check(attack)
         return None if classifier is None else load(classifier)
@@ -125,7 +134,7 @@ def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
     progress.finish()
 
 
-def _show_steps(attack: str, quiet: bool) -> crafting.Progress:
+def _show_steps(attack: str, quiet: bool) -> "CraftingProgress":
     """Shows how far crafting is, anew for each thing that it does."""
     progress = Progress(f"crafting {attack}", unit="steps", quiet=quiet)
     shown, current = 0, ""

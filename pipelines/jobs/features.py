@@ -22,7 +22,6 @@ from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
-from sanitizer.dct import dct2
 from sanitizer.record import Record
 from sanitizer.records import REJECT_SCHEMA
 
@@ -104,6 +103,8 @@ class FeatureStep:
         return self._features(ids, prepared), rejects, [kind for _, kind in rejected], len(ids)
 
     def _features(self, ids: list[str], prepared: list[Prepared]) -> pa.RecordBatch:
+        from sanitizer.dct import dct2  # scipy takes half a second to load
+
         def tiles() -> Iterator[tuple[str, int, np.ndarray]]:
             for sample_id, image in zip(ids, prepared, strict=True):
                 for number, tile in enumerate(image.parts if image.parts is not None else ()):

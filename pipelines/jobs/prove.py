@@ -4,25 +4,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attacks.victims.settings import VictimSettings
-from attacks.victims.training import VICTIMS
+from attacks.victims.settings import VICTIMS, VictimSettings
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.jobs.clean import clean
 from pipelines.jobs.poison import poison
-from pipelines.judging.judging import Judging, JudgingOptions
-from pipelines.judging.policies import choose_policy, find_detector
-from pipelines.judging.serving import reject
+from pipelines.judging.options import JudgingOptions
+from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.poisoning.facts import PoisonCounts
 from pipelines.poisoning.labels import Label
 from pipelines.poisoning.request import PoisonRequest, PoisonSettings
 from pipelines.poisoning.triggers import fingerprint
-from pipelines.proof.drawing import draw
 from pipelines.proof.records import Proof
 from pipelines.proof.sets import Sets
-from pipelines.proof.tables import page
-from pipelines.proof.task import ProofTask
 from pipelines.proof.tools import Cleaned, Tools
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output
@@ -33,6 +28,9 @@ from pipelines.runs.progress import Progress
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
 from sanitizer.record import Record
+
+if TYPE_CHECKING:
+    from pipelines.proof.task import ProofTask
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def prove(
         attack, rate, target_label, clean_label, all_to_all, encode, attack_settings: as for
             ``poison``.
         seed: of the first run; the next has the next.
-        victim: name of a classifier in ``attacks.victims.training.VICTIMS``.
+        victim: name of a classifier in ``attacks.victims.settings.VICTIMS``.
         runs: each chooses other images to poison and starts from another victim.
         test: a set of the same classes to test on; None: a fifth of ``input``.
         flip: whether victims are trained on mirrored images too; not where left and right
@@ -112,7 +110,12 @@ def prove(
     check_output(store)
     sets = Sets.open(input, test, store, chosen)
     poisoning = request.settled(sets.labels())
-    judging = Judging.begin(address, policy, trusted, store, chosen)
+    known_good = open_trusted(trusted, store, chosen)
+    # Seconds to load, after all that can be refused without them.
+    from pipelines.judging.judging import Judging
+    from pipelines.proof.task import ProofTask
+
+    judging = Judging.begin(address, policy, known_good, chosen)
     arguments = {"detector": address, "max_clean_loss": max_clean_loss, "trusted": trusted}
     task = ProofTask(
         sets=sets,
@@ -160,6 +163,8 @@ def _tools(poisoning: PoisonSettings, judging: Mapping[str, Any], settings: Sett
         settings: of the jobs.
     """
 
+    from pipelines.judging.serving import reject
+
     def poisoned(images: str, output: Store, seed: int) -> PoisonCounts:
         own = vars(poisoning) | vars(settings)
         return poison(images, output.address, seed=seed, **own).counts
@@ -171,7 +176,7 @@ def _tools(poisoning: PoisonSettings, judging: Mapping[str, Any], settings: Sett
     return Tools(poisoned, cleaned, partial(reject, **judging))
 
 
-def _proved(task: ProofTask, output: Output) -> Proof:
+def _proved(task: "ProofTask", output: Output) -> Proof:
     """Prove into OUTPUT, or return what it holds already."""
     settings, store = task.sets.settings, output.store
     try:
@@ -192,8 +197,11 @@ def _proved(task: ProofTask, output: Output) -> Proof:
         output.close()
 
 
-def _write(task: ProofTask, store: Store) -> None:
+def _write(task: "ProofTask", store: Store) -> None:
     """Do all runs and write what came out."""
+    from pipelines.proof.drawing import draw
+    from pipelines.proof.tables import page
+
     proof, pictures = task.prove(store.within(layout.PROOF_WORK))
     store.write_json(layout.PROOF, proof.to_json())
     store.write(layout.PROOF_PAGE, page(proof, layout.PROOF_PICTURE).encode())

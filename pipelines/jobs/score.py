@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.bundled import DEFAULT_DETECTOR
-from pipelines.judging.policies import choose_policy, find_detector
+from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
@@ -57,10 +57,11 @@ def score(
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
     source = chosen.open(input)
+    known_good = open_trusted(trusted, store, chosen)
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 
-    judging = Judging.begin(address, decides, trusted, store, chosen)
+    judging = Judging.begin(address, decides, known_good, chosen)
 
     def finish(written: Output, common: Manifest, made: "Judged") -> ScoreManifest:
         tally = made.tally

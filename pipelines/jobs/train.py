@@ -11,11 +11,9 @@ import numpy as np
 from detector.calibration import MIN_IMAGES, PART_RANGES, calibrate
 from detector.card import LONGEST_NAME, Card, TrainingSet
 from detector.inputs import Tiles
-from detector.model import Detector
 from detector.storage import CARD
+from detector.training import EPOCHS
 from detector.training.histories import jpeg, training_views
-from detector.training.loop import TrainSettings
-from detector.training.loop import train as fit
 from pipelines.runs.following import follow
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
@@ -76,7 +74,7 @@ def train(
     output: str | Path,
     *,
     calibrate_on: Sequence[str] = (),
-    epochs: int = TrainSettings.epochs,
+    epochs: int = EPOCHS,
     seed: int = 0,
     licence: str = "not stated",
     quiet: bool = False,
@@ -113,6 +111,11 @@ def train(
         )
     groups = _calibration_groups(images.calibration)
     _check_calibration(groups)
+    # A second to load, after all that can be refused without them.
+    from detector.model import Detector
+    from detector.training.loop import TrainSettings
+    from detector.training.loop import train as fit
+
     try:
         trained = fit(
             np.stack(images.pool.kept),

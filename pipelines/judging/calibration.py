@@ -13,7 +13,7 @@ from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS, DetectorError
 from pipelines.runs.progress import Progress
 from pipelines.runs.threads import map_in_order
-from pipelines.sources import open_source
+from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, Policy
@@ -56,7 +56,6 @@ class ChosenCalibration:
     calibration: Calibration
     origin: str  #: "stored" or "trusted"
     words: str  #: what decides and what is promised, for people
-    root: str | None = None  #: local folder or file of trusted images
 
     def facts(self, limit: float) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned."""
@@ -76,9 +75,8 @@ def _group_facts(group: CalibrationGroup, limit: float) -> CalibrationGroupFacts
 def calibrate(
     detector: "Detector",
     policy: Policy,
-    trusted: str | Path | None,
+    trusted: Source | None,
     *,
-    image_column: str | None = None,
     workers: int = 1,
     quiet: bool = False,
 ) -> ChosenCalibration:
@@ -91,7 +89,7 @@ def calibrate(
     if trusted is None:
         chosen = _stored(detector, policy)
     else:
-        chosen = _trusted(detector, policy, trusted, image_column, workers, quiet)
+        chosen = _trusted(detector, policy, trusted, workers, quiet)
     try:
         # Only a budget promises what a small calibration cannot keep; others need an image.
         chosen.calibration.check(policy.max_clean_loss if isinstance(policy, Budget) else 0.5)
@@ -119,14 +117,8 @@ def _names(groups: Sequence[CalibrationGroup]) -> str:
 
 
 def _trusted(
-    detector: "Detector",
-    policy: Policy,
-    trusted: str | Path,
-    image_column: str | None,
-    workers: int,
-    quiet: bool,
+    detector: "Detector", policy: Policy, source: Source, workers: int, quiet: bool
 ) -> ChosenCalibration:
-    source = open_source(trusted, image_column=image_column)
     progress = Progress("scoring the trusted images", quiet=quiet)
     progress.start(total=source.rows)
 
@@ -144,7 +136,7 @@ def _trusted(
     unjudged = read - len(scores)
     left_out = f" ({unjudged:,} more could not be judged)" if unjudged else ""
     words = (
-        f"Calibrated on {len(scores):,} trusted clean images from {trusted}{left_out}. "
+        f"Calibrated on {len(scores):,} trusted clean images from {source.location}{left_out}. "
         f"{policy.promise('from the same source')}."
     )
-    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, source.root)
+    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words)

@@ -2,33 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from detector.model import Detector
 from pipelines.judging.calibration import ChosenCalibration, calibrate, load_detector
+from pipelines.judging.options import JudgingOptions
 from pipelines.judging.score import ScorePass
 from pipelines.judging.split import VerdictPass
-from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
 from pipelines.runs.passes import Pass
-from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.policy import Policy
-from sanitizer.record import Record
 from sanitizer.summary import PolicyFacts
-
-
-@dataclass(frozen=True)
-class JudgingOptions(Record):
-    """What decides scores and verdicts."""
-
-    detector: str  #: identity
-    policy: str  #: its name
-    max_clean_loss: float | None  #: of policy budget
-    fdr: float | None  #: of policy fdr
-    trusted: str | None  #: clean images to calibrate on
-    calibration_sha256: str
 
 
 @dataclass(frozen=True)
@@ -46,36 +31,24 @@ class Judging:
         cls,
         address: str,
         policy: Policy,
-        trusted: str | Path | None,
-        store: Store,
+        trusted: Source | None,
         settings: Settings,
     ) -> Self:
         """Load the detector and calibrate.
 
         Args:
             address: of the detector, from :func:`detector.bundled.address`.
-            trusted: clean images, which OUTPUT must neither hold nor lie in; None: the
-                detector's own calibration.
-            store: OUTPUT.
+            trusted: clean images; None: the detector's own calibration.
 
         Raises:
-            InputError: no working detector, unreadable trusted images or too few of them, or
-                trusted images that ``overwrite`` would delete.
+            InputError: no working detector, or trusted images that are unreadable or too few.
         """
         detector = load_detector(address)
         calibration = calibrate(
-            detector,
-            policy,
-            trusted,
-            image_column=settings.image_column,
-            workers=settings.workers,
-            quiet=settings.quiet,
+            detector, policy, trusted, workers=settings.workers, quiet=settings.quiet
         )
-        if trusted is not None:
-            check_apart(calibration.root, f"--trusted {trusted}", str(trusted), store)
-        return cls(
-            detector, address, calibration, policy, None if trusted is None else str(trusted)
-        )
+        location = None if trusted is None else trusted.location
+        return cls(detector, address, calibration, policy, location)
 
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
         """Score all samples, then write the verdicts and, with ``split``, the samples."""

@@ -1,8 +1,15 @@
 """What a user can choose for judging, checked without loading what judges."""
 
+from pathlib import Path
+
 from detector import bundled
 from detector.inputs import Tiles
 from detector.storage import DetectorError, load_card
+from pipelines.runs.guards import check_apart
+from pipelines.runs.job import Settings
+from pipelines.runs.store import Store
+from pipelines.sources import open_source
+from pipelines.sources.base import Source
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
@@ -34,6 +41,19 @@ def detector_inputs(name: str) -> Tiles:
     except DetectorError as error:
         raise InputError(str(error)) from error
     return card.inputs
+
+
+def open_trusted(location: str | Path | None, store: Store, settings: Settings) -> Source | None:
+    """Clean images to calibrate on, which OUTPUT must neither hold nor lie in.
+
+    Raises:
+        InputError: they are unreadable, or ``overwrite`` would delete them.
+    """
+    if location is None:
+        return None
+    source = open_source(location, image_column=settings.image_column)
+    check_apart(source.root, f"--trusted {location}", str(location), store)
+    return source
 
 
 def find_detector(name: str) -> str:

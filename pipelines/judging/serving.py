@@ -19,6 +19,7 @@ from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
 from pipelines.judging.score import assess
 from pipelines.judging.split import reason
+from pipelines.sources import open_source
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
@@ -101,7 +102,8 @@ def _judge(
 ) -> tuple["Detector", Calibration, Policy]:
     policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
     loaded = load_detector(detector)
-    return loaded, calibrate(loaded, policy, trusted, quiet=True).calibration, policy
+    images = None if trusted is None else open_source(trusted)
+    return loaded, calibrate(loaded, policy, images, quiet=True).calibration, policy
 
 
 def _checked(images: Images) -> list[np.ndarray | bytes | None]:

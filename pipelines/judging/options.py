@@ -1,0 +1,17 @@
+"""What a user chose for judging, as a run knows it again."""
+
+from dataclasses import dataclass
+
+from sanitizer.record import Record
+
+
+@dataclass(frozen=True)
+class JudgingOptions(Record):
+    """What decides scores and verdicts."""
+
+    detector: str  #: identity
+    policy: str  #: its name
+    max_clean_loss: float | None  #: of policy budget
+    fdr: float | None  #: of policy fdr
+    trusted: str | None  #: clean images to calibrate on
+    calibration_sha256: str
