@@ -31,6 +31,15 @@ SMALL = TrainSettings(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """So small a network is slower on several threads, and far slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(name="pool", scope="module")
 def _pool():
     rng = np.random.default_rng(0)
