@@ -256,20 +256,24 @@ def test_elements_are_small_and_the_list_of_files_travels_once(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("workers", "shards", "options", "expected"),
+    ("workers", "shards", "threads_a_shard", "options", "expected"),
     [
-        (1, 10, (), 1),
-        (64, 1000, (), 64),
-        (64, 3, (), 3),
-        (64, 10, ("--direct_num_workers=2",), 1),
+        (1, 10, 1, (), 1),
+        (2, 10, 1, (), 2),
+        (2, 10, 4, (), 1),
+        (64, 1000, 4, (), 16),
+        (64, 1000, 1, (), 64),
+        (64, 3, 1, (), 3),
+        (64, 10, 1, ("--direct_num_workers=2",), 1),
     ],
 )
-def test_several_shards_are_under_way_in_one_process(
-    workers: int, shards: int, options: tuple[str, ...], expected: int
+def test_as_many_shards_are_under_way_as_keep_all_threads_busy(
+    workers: int, shards: int, threads_a_shard: int, options: tuple[str, ...], expected: int
 ) -> None:
     machines = Machines("FnApiRunner", workers, options)
-    assert machines.shards_at_once(shards) == expected
-    assert Machines("PortableRunner", workers, options).shards_at_once(shards) == 1
+    assert machines.shards_at_once(shards, threads_a_shard) == expected
+    elsewhere = Machines("PortableRunner", workers, options)
+    assert elsewhere.shards_at_once(shards, threads_a_shard) == 1
 
 
 def test_a_worker_pool_in_another_directory_writes_to_the_same_place(

@@ -130,6 +130,7 @@ class FeaturePass(Pass[None, FeatureTally, tuple[int, FeatureTally]]):
 
     name: ClassVar[str] = "features"
     counts: ClassVar[type[Record]] = FeatureTally
+    threads_a_shard: ClassVar[int] = 4
 
     source: Source
     inputs: Tiles

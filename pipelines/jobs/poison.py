@@ -75,6 +75,7 @@ class PoisonPass(Pass[None, PoisonTally, PoisonTally]):
 
     name: ClassVar[str] = "poison"
     counts: ClassVar[type[Record]] = PoisonTally
+    threads_a_shard: ClassVar[int] = 4
 
     recipe: Recipe
     doing: str = "poisoning"

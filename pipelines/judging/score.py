@@ -146,6 +146,7 @@ class ScorePass(Pass[None, Scored, Decision]):
 
     name: ClassVar[str] = "score"
     counts: ClassVar[type[Record]] = Scored
+    threads_a_shard: ClassVar[int] = 4
 
     source: Source
     detector: str  #: bundled name, or absolute directory

@@ -31,6 +31,9 @@ from sanitizer.records import (
 )
 from sanitizer.summary import Tally
 
+#: Rows of a batch that is copied; nothing is decoded, so it may be large.
+COPIED_ROWS = 2048
+
 
 def verdict_rows(
     samples: Sequence[ScoredSample], decision: Decision, detector: str
@@ -129,7 +132,7 @@ class SplitStep(VerdictStep):
         }
         rejects = task.open(layout.REJECTED, REJECT_SCHEMA)
         ids: list[str] = []
-        for batch in task.samples():
+        for batch in task.samples(COPIED_ROWS):
             own = rows[len(ids) : len(ids) + len(batch)]
             ids += sample_ids(batch.batch)
             verdicts = np.array([row.verdict for row in own])

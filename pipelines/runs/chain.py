@@ -40,16 +40,15 @@ class Machines:
     workers: int  #: threads in each Beam worker
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
 
-    def shards_at_once(self, shards: int) -> int:
+    def shards_at_once(self, shards: int, threads_a_shard: int) -> int:
         """Shards under way at a time in one process, so that all its threads have work."""
         local = self.runner == "FnApiRunner"
         chosen = any(option.startswith("--direct_") for option in self.beam_options)
-        return min(self.workers, shards) if local and not chosen else 1
+        return min(-(-self.workers // threads_a_shard), shards) if local and not chosen else 1
 
-    def arguments(self, shards: int) -> list[str]:
-        """Beam's command line."""
-        threads = self.shards_at_once(shards)
-        spread = [_THREADS, f"--direct_num_workers={threads}"] if threads > 1 else []
+    def arguments(self, at_once: int) -> list[str]:
+        """Beam's command line, for so many shards at once."""
+        spread = [_THREADS, f"--direct_num_workers={at_once}"] if at_once > 1 else []
         return [f"--runner={self.runner}", *spread, *self.beam_options]
 
 
@@ -120,7 +119,7 @@ def run_pass(
     ]
     progress.start(total=source.rows, done=sum(r.rows for r in done.values()), shards=len(elements))
     if elements:
-        at_once = machines.shards_at_once(len(elements))
+        at_once = machines.shards_at_once(len(elements), one.threads_a_shard)
         do_fn = RunStep(
             one.name,
             one.step(given),
@@ -131,7 +130,7 @@ def run_pass(
             ahead=1 + -(-machines.workers // at_once),
         )
         with watch(progress, output, one.name, known=set(done)):
-            _run(do_fn, elements, machines)
+            _run(do_fn, elements, machines.arguments(at_once))
     receipts = output.receipts(one.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
@@ -144,13 +143,11 @@ def run_pass(
     return Finished(output.store, one.name, in_order, counts)
 
 
-def _run(
-    do_fn: RunStep, elements: list[tuple[int, tuple[int | None, ...]]], machines: Machines
-) -> None:
+def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:
     # What a worker raises is told once, by whoever asked for the run.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        pipeline = beam.Pipeline(options=PipelineOptions(machines.arguments(len(elements))))
+        pipeline = beam.Pipeline(options=PipelineOptions(arguments))
     except ValueError as error:
         raise InputError(f"Beam refuses these options: {error}".partition("\n")[0]) from error
     try:

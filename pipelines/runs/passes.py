@@ -71,6 +71,9 @@ class Pass(ABC, Generic[Given, Counted, Made]):
     """One pass of a job; a new one is a subclass, and an entry in the job's list."""
 
     name: ClassVar[str]  #: of its folder below ``.freqsan``
+    #: Threads that one shard keeps busy: several where its step works by ``task.map``, 1 where
+    #: it reads and writes all by itself.
+    threads_a_shard: ClassVar[int] = 1
     doing: str  #: the word that progress is shown under, such as "scoring"
     counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
 

@@ -19,7 +19,7 @@ from pipelines.runs.layout import ShardedFile
 from pipelines.runs.manifest import FileFacts
 from pipelines.runs.store import Store
 from pipelines.runs.threads import map_in_order
-from pipelines.sources.base import Reader, Samples, Shard
+from pipelines.sources.base import BATCH_ROWS, Reader, Samples, Shard
 
 Result = TypeVar("Result")
 
@@ -134,9 +134,9 @@ class ShardTask:
         for writer in self._writers.values():
             writer.discard()
 
-    def samples(self) -> Iterator[Samples]:
-        """The shard's rows of the input."""
-        return self.reader.read(self.shard)
+    def samples(self, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
+        """The shard's rows of the input, in batches of at most so many."""
+        return self.reader.read(self.shard, batch_rows)
 
     def map(self, function: Callable[[Samples], Result]) -> Iterator[Result]:
         """``function`` of each batch of the input, in order, computed by all threads."""
