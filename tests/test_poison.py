@@ -277,7 +277,7 @@ def test_the_triggers_own_target_is_preferred_to_the_first_label(
     settings: dict[str, Any] = {"attack": covered, "attack_settings": given}
     manifest = poison(image_set, tmp_path / "out", **settings, **SHARDS)
     settled = {"seed": 0, "loud": True, "target": 6, "cover_ratio": 1.5}
-    assert manifest["options"]["attack_settings"] == settled
+    assert manifest.options["attack_settings"] == settled
     assert {r["label"] for r in rows_of(tmp_path / "out") if r["is_poisoned"]} == {6}
     given["target"] = "999"
     with pytest.raises(InputError, match=r"own target: no label 999 .*; give --target-label"):
