@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -179,14 +178,12 @@ def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_pa
     arguments = ("--max-clean-loss", str(LOSS), "--shard-rows", "4", "--quiet")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start("clean", str(image_set), str(whole), *arguments).wait() == 0
-    draw, kills = random.Random(0), 0
-    while kills < 3:
+    kills = 0
+    # Of 60 shards in each of two passes: in the first, in the second, and near its end.
+    for finished in (10, 75, 115):
         process = start("clean", str(image_set), str(broken), *arguments)
-        # Wait until the run has done something new, then for a random moment.
-        before = finished_shards(broken)
-        while process.poll() is None and finished_shards(broken) <= before:
-            time.sleep(0.002)
-        time.sleep(draw.uniform(0, 0.1))
+        while process.poll() is None and finished_shards(broken) < finished:
+            time.sleep(0.001)
         if process.poll() is not None:
             break
         os.killpg(process.pid, signal.SIGKILL)
@@ -195,7 +192,7 @@ def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_pa
         assert not (broken / "manifest.json").exists()
         for file in broken.rglob("[!.]*.parquet"):
             pq.ParquetFile(file)  # no half file under a final name
-    assert kills >= 1
+    assert kills >= 2
     assert start("clean", str(image_set), str(broken), *arguments).wait() == 0
     assert data_files(broken) == data_files(whole)
     assert (broken / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
@@ -400,41 +397,3 @@ def test_duplicate_ids_fail_the_run(image_set: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="'a' occurs twice"):
         clean(str(tmp_path / "twice.parquet"), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out" / "manifest.json").exists()
-
-
-def test_the_same_job_runs_on_a_portable_runner(
-    image_set: Path, cleaned: Path, tmp_path: Path
-) -> None:
-    """Beam's own job service, workers over gRPC: catches what cannot be pickled or imported."""
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "apache_beam.runners.portability.local_job_service_main",
-            "-p",
-            "0",
-            "--port_file",
-            str(tmp_path / "port"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "port").exists() and time.monotonic() < deadline:
-            assert server.poll() is None, "the job service did not start"
-            time.sleep(0.1)
-        port = (tmp_path / "port").read_text().strip()
-        clean(
-            str(image_set),
-            tmp_path / "out",
-            max_clean_loss=LOSS,
-            shard_rows=60,
-            quiet=True,
-            runner="PortableRunner",
-            beam_options=(f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
-        )
-    finally:
-        server.kill()
-        server.wait()
-    assert data_files(tmp_path / "out") == data_files(cleaned)

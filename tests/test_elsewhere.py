@@ -1,0 +1,120 @@
+"""``clean`` where the files or the workers are somewhere else: object stores, other processes."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from workers import beam_workers, job_service
+
+from detector.bundled import BUNDLED, DEFAULT_DETECTOR
+from freqsan import clean, ingest, report
+from pipelines.jobs.demo import SAMPLE
+from pipelines.runs import layout
+from pipelines.runs.store import Store
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("set") / "set.parquet"
+    pq.write_table(pq.read_table(str(SAMPLE)).slice(0, ROWS), path, row_group_size=ROWS // 4)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cleaned(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store.at(tmp_path_factory.mktemp("out") / "cleaned")
+    clean(image_set, store.address, shard_rows=ROWS // 4, quiet=True)
+    return store
+
+
+def parquet_files(store: Store) -> dict[str, bytes]:
+    folders = {file.folder for file in (layout.CLEAN, layout.REJECTED, layout.SCORES)}
+    names = [name for folder in folders for name in store.names(folder, "*.parquet")]
+    return {name: store.read(name) for name in names}
+
+
+def test_input_and_output_may_lie_on_an_object_store(
+    image_set: Path, cleaned: Store, s3_bucket: str
+) -> None:
+    Store.at(s3_bucket).write("given/set.parquet", image_set.read_bytes())
+    there = Store.at(f"{s3_bucket}/cleaned")
+    settings = {"shard_rows": ROWS // 4, "quiet": True}
+    manifest = clean(f"{s3_bucket}/given/set.parquet", there.address, **settings)
+    assert manifest.counts.read == ROWS
+    assert parquet_files(there) == parquet_files(cleaned)
+    assert there.names("", ".*") == []
+    page = there.read(layout.PAGE)
+    assert b"</html>" in page
+    assert clean(f"{s3_bucket}/given/set.parquet", there.address, **settings) == manifest
+    there.remove(layout.PAGE)
+    assert report(there.address) == there.locate(layout.PAGE)
+    assert there.read(layout.PAGE) == page
+
+
+def test_a_folder_on_an_object_store_is_read(
+    image_set: Path, s3_bucket: str, tmp_path: Path
+) -> None:
+    store = Store.at(f"{s3_bucket}/photos")
+    images = pq.read_table(image_set)["image"].to_pylist()[:5]
+    for i, image in enumerate(images):
+        store.write(f"cat/{i}.png", image["bytes"])
+    ingest(store.address, tmp_path / "out", quiet=True)
+    rows = pq.read_table(tmp_path / "out" / "data").to_pylist()
+    assert [row["image"]["bytes"] for row in rows] == [image["bytes"] for image in images]
+    assert [row["sample_id"] for row in rows] == [f"cat/{i}.png" for i in range(5)]
+
+
+def test_workers_in_another_directory_find_everything_by_relative_paths(
+    image_set: Path, cleaned: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INPUT, OUTPUT and --detector are relative; the workers are processes started elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(BUNDLED / DEFAULT_DETECTOR, tmp_path / "mine")
+    shutil.copy(image_set, tmp_path / "set.parquet")
+    with beam_workers(tmp_path, elsewhere) as options:
+        monkeypatch.chdir(tmp_path)
+        clean(
+            "set.parquet",
+            "out",
+            detector="mine",
+            shard_rows=ROWS // 4,
+            quiet=True,
+            **options,
+        )
+    assert list(elsewhere.iterdir()) == []
+    assert parquet_files(Store.at(tmp_path / "out")) == parquet_files(cleaned)
+
+
+def test_beams_own_job_service_leaves_the_same_files(
+    image_set: Path, cleaned: Store, tmp_path: Path
+) -> None:
+    """Workers over gRPC: catches what cannot be pickled or imported."""
+    with job_service(tmp_path) as endpoint:
+        clean(
+            image_set,
+            tmp_path / "out",
+            shard_rows=ROWS // 4,
+            quiet=True,
+            runner="PortableRunner",
+            beam_options=(endpoint, "--environment_type=LOOPBACK"),
+        )
+    assert parquet_files(Store.at(tmp_path / "out")) == parquet_files(cleaned)
+
+
+def test_many_tiny_files_share_few_shards(image_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    table = pq.read_table(image_set)
+    for i in range(ROWS):
+        pq.write_table(table.slice(i, 1), folder / f"{i:03d}.parquet")
+    manifest = clean(folder, tmp_path / "out", quiet=True)
+    assert manifest.counts.read == ROWS
+    assert len(manifest.shards) == 1
+    (scores,) = (tmp_path / "out" / "scores").glob("*.parquet")
+    rows = pq.read_table(scores).to_pylist()
+    assert [row["source"] for row in rows] == [f"{i:03d}.parquet" for i in range(ROWS)]
+    assert [row["sample_id"] for row in rows] == [f"{i:03d}.parquet#0" for i in range(ROWS)]
