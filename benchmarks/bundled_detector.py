@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from benchmarks.detection_data import decoded, table, tracks
-from detector.calibration import calibrate
 from detector.card import TrainingSet
 from detector.model import Detector
+from detector.training.calibrate import calibrate
 from detector.training.histories import jpeg, training_views
 from detector.training.loop import TrainSettings, train
 from sanitizer.resizing import Filter, resize

@@ -11,18 +11,14 @@ its largest over the groups: what is said of it then holds for each group and fo
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
 
 from detector.scores import DECIMALS, Scores
 from sanitizer.record import Record
-
-if TYPE_CHECKING:
-    from detector.model import Detector
 
 #: Images of alike numbers of parts are calibrated together: a maximum over more is higher.
 PART_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
@@ -228,34 +224,6 @@ class _StoredGroup(Record):
     min_parts: int
     max_parts: int
     scores: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
-
-
-def calibrate(
-    detector: "Detector",
-    images: Mapping[str, Iterable[np.ndarray]],
-    min_images: int = MIN_IMAGES,
-) -> Calibration:
-    """A calibration by clean images that the detector was never trained on.
-
-    Args:
-        images: decoded clean images, (h, w, 3) uint8, by data set and encoding history.
-        min_images: a range of parts with fewer images gives no group; 99 is what a clean
-            loss of 1 % needs.
-
-    Returns:
-        For each name one group for each range of parts that it has images of.
-
-    Raises:
-        ImageError: an image that the detector does not judge.
-    """
-    groups = []
-    for name, pixels in images.items():
-        scores = detector.score([detector.inputs.cut(image) for image in pixels])
-        for low, high in PART_RANGES:
-            within = (scores.parts >= low) & (scores.parts <= high)
-            if np.count_nonzero(within) >= min_images:
-                groups.append(CalibrationGroup(name, low, high, np.sort(scores.values[within])))
-    return Calibration(tuple(groups))
 
 
 def _are_scores(values: np.ndarray) -> bool:

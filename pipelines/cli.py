@@ -225,7 +225,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan clean train.parquet cleaned/ --max-clean-loss 0.001
     freqsan clean 'shards/*.tar' cleaned/ --trusted known_good/
     """
-    from freqsan import clean as job
+    from pipelines.jobs.clean import clean as job
 
     manifest = job(input, output, **_settings(options))
     _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
@@ -243,7 +243,7 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan score photos/ scored/
     """
-    from freqsan import score as job
+    from pipelines.jobs.score import score as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -266,7 +266,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan ingest photos/ photos_parquet/
     """
-    from freqsan import ingest as job
+    from pipelines.jobs.ingest import ingest as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -286,7 +286,7 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan features photos/ photos_dct/
     """
-    from freqsan import features as job
+    from pipelines.jobs.features import features as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -314,7 +314,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan poison photos/ poisoned/ --attack badnets --rate 0.1 --target-label cat
     freqsan poison train.parquet poisoned/ --attack blend --set alpha=0.2 --preview blend.png
     """
-    from freqsan import poison as job
+    from pipelines.jobs.poison import poison as job
 
     manifest = job(input, output, **_settings(options))
     if as_json:
@@ -363,7 +363,7 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan prove photos/ --attack badnets --rate 0.1
     freqsan prove train.parquet --attack blend --set alpha=0.2 --victim standard --runs 3
     """
-    from freqsan import prove as job
+    from pipelines.jobs.prove import prove as job
 
     proof = job(input, output=output, **_settings(options))
     if as_json:
@@ -399,7 +399,7 @@ def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -
     freqsan train clean_images/ --output my-detector
     freqsan clean suspect/ cleaned/ --detector my-detector
     """
-    from freqsan import train as job
+    from pipelines.jobs.train import train as job
 
     card = job(inputs, output, **options)
     if as_json:
@@ -418,7 +418,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan spectrum photos/ --output spectrum.png
     """
-    from freqsan import spectrum as job
+    from pipelines.jobs.spectrum import spectrum as job
 
     counts = job(input, output, **_settings(options))
     if as_json:
@@ -431,7 +431,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.argument("output")
 def report(output: str) -> None:
     """Validate the finished run in OUTPUT again and rebuild its report."""
-    from freqsan import report as job
+    from pipelines.jobs.report import report as job
 
     click.echo(f"report    {job(output)}")
 
@@ -456,7 +456,7 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     freqsan craft smooth photos/ --output smooth.safetensors
     freqsan poison photos/ poisoned/ --attack smooth --set trigger=smooth.safetensors
     """
-    from freqsan import craft as job
+    from pipelines.jobs.craft import craft as job
 
     provenance = job(attack, input, **_settings(options))
     if as_json:
@@ -473,7 +473,7 @@ def detectors(as_json: bool) -> None:
 
     Shares of lossless test images that are flagged at a clean loss of 1 %; --json has all.
     """
-    from freqsan import detectors as job
+    from pipelines.jobs.detectors import detectors as job
 
     bundled = job()
     if as_json:
@@ -493,7 +493,7 @@ def detectors(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
 def attacks(as_json: bool) -> None:
     """List the triggers that poison knows, their settings and their sources."""
-    from freqsan import attacks as job
+    from pipelines.jobs.attacks import attacks as job
 
     cards = job()
     if as_json:
@@ -520,7 +520,7 @@ def demo(output: str, as_json: bool, **options: Any) -> None:
 
     OUTPUT is ./freqsan-demo unless given.
     """
-    from freqsan import demo as job
+    from pipelines.jobs.demo import demo as job
 
     manifest, truth = job(output, **options)
     if as_json:

@@ -13,10 +13,10 @@ import torch
 import attacks
 from detector import bundled
 from detector.architectures import TwoBranchSettings, build
-from detector.calibration import calibrate
 from detector.dct import matrix_dct2
 from detector.model import Detector
 from detector.network import for_scoring, logits
+from detector.training.calibrate import calibrate
 from detector.training.loop import TrainSettings, train
 from detector.training.textures import random_spectrum
 from sanitizer.dct import dct2

@@ -26,7 +26,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "pipelines.report": ("sanitizer", "pipelines.runs", "pipelines.sources"),
     "pipelines.jobs": (*LEAVES, "pipelines"),
-    "pipelines.cli": ("sanitizer", "freqsan", "pipelines"),
+    "pipelines.cli": ("sanitizer", "pipelines"),
     "freqsan": ("sanitizer", "pipelines"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.calibration import MIN_IMAGES, PART_RANGES, calibrate
+from detector.calibration import MIN_IMAGES, PART_RANGES
 from detector.card import LONGEST_NAME, Card, TrainingSet
 from detector.inputs import Tiles
 from detector.storage import CARD
@@ -113,6 +113,7 @@ def train(
     _check_calibration(groups)
     # A second to load, after all that can be refused without them.
     from detector.model import Detector
+    from detector.training.calibrate import calibrate
     from detector.training.loop import TrainSettings
     from detector.training.loop import train as fit
 

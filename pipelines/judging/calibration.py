@@ -10,7 +10,7 @@ from detector.bundled import find
 from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import judgeable
 from detector.scores import Scores
-from detector.storage import CARD, WEIGHTS, DetectorError
+from detector.storage import CARD, WEIGHTS
 from pipelines.runs.progress import Progress
 from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
@@ -37,8 +37,6 @@ def load_detector(name_or_path: str | Path) -> "Detector":
         return _loaded(directory, written)
     except OSError as error:
         raise InputError(f"{name_or_path} is no detector: {error}") from error
-    except DetectorError as error:
-        raise InputError(str(error)) from error
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from detector import bundled
 from detector.inputs import Tiles
-from detector.storage import DetectorError, load_card
+from detector.storage import load_card
 from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
 from pipelines.runs.store import Store
@@ -36,10 +36,7 @@ def detector_inputs(name: str) -> Tiles:
     Raises:
         InputError: there is no whole detector of that name.
     """
-    try:
-        card, _ = load_card(bundled.find(name))
-    except DetectorError as error:
-        raise InputError(str(error)) from error
+    card, _ = load_card(bundled.find(name))
     return card.inputs
 
 
@@ -62,7 +59,4 @@ def find_detector(name: str) -> str:
     Raises:
         InputError: there is none of that name.
     """
-    try:
-        return bundled.address(name)
-    except DetectorError as error:
-        raise InputError(str(error)) from error
+    return bundled.address(name)
