@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-import fsspec
 import pyarrow as pa
+
+from pipelines.sources.files import open_file
 
 #: Rows of a shard where the source leaves the choice.
 SHARD_ROWS = 2000
@@ -61,7 +62,8 @@ class Units:
         if self.table is not None:
             return self.table.slice(first, count).to_pylist()
         start = first // _UNIT_ROWS
-        with fsspec.open(self.address, "rb") as file:
+        root, _, name = str(self.address).rpartition("/")
+        with open_file(root, name) as file:
             stored = pa.ipc.open_file(file)
             stop = min(stored.num_record_batches, -(-part.stop // _UNIT_ROWS))
             batches = [stored.get_batch(i) for i in range(start, stop)]
