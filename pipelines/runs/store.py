@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import fsspec
+import pyarrow as pa
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
@@ -62,7 +63,11 @@ class Store:
         Raises:
             OSError: it is missing or cannot be read.
         """
-        handle: IO[bytes] = self._files.open(name, "rb")
+        handle: IO[bytes]
+        if self.local is not None:  # Arrow reads its own handles without Python in between
+            handle = pa.OSFile(str(self.local / name))
+        else:
+            handle = self._files.open(name, "rb")
         return handle
 
     def read(self, name: str) -> bytes:
