@@ -11,7 +11,6 @@ own, so that a busy machine slows all alike; medians count.
 
 import argparse
 import io
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.throughput import COPIES, MIB, measure
+from benchmarks.throughput import COPIES, MIB, freqsan, measure, median_ratio
 
 #: Shares of the images that are poisoned: the usual one, and one where only they cost.
 RATES = (0.1, 1.0)
@@ -51,9 +50,8 @@ def bare_loop(source: str, output: str, rate: float) -> None:
 
 
 def poison_command(source: str, output: str, rate: float, workers: int) -> list[str]:
-    freqsan = str(Path(sys.executable).with_name("freqsan"))
     options = ("--attack", "badnets", "--rate", str(rate), "--workers", str(workers), "--quiet")
-    return [freqsan, "poison", source, output, *options]
+    return freqsan("poison", source, output, *options)
 
 
 def speed(source: str, rounds: int, rate: float) -> None:
@@ -65,15 +63,15 @@ def speed(source: str, rounds: int, rate: float) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
-        for name, measured in times.items():
+        for name, walls in times.items():
             with tempfile.TemporaryDirectory() as folder:
-                seconds, _ = measure(variants[name](folder))
-            measured.append(seconds)
-            print(f"round {number + 1}: {name} {seconds:.1f} s", file=sys.stderr, flush=True)
-    for name, measured in times.items():
-        ratios = [a / b for a, b in zip(measured, times["bare loop"], strict=True)]
-        listed = ", ".join(f"{seconds:.1f}" for seconds in measured)
-        print(f"| {rate:.0%} | {name} | {listed} | {statistics.median(ratios):.2f} |", flush=True)
+                wall = measure(variants[name](folder)).wall
+            walls.append(wall)
+            print(f"round {number + 1}: {name} {wall:.1f} s", file=sys.stderr, flush=True)
+    for name, walls in times.items():
+        ratio = median_ratio(walls, times["bare loop"])
+        listed = ", ".join(f"{wall:.1f}" for wall in walls)
+        print(f"| {rate:.0%} | {name} | {listed} | {ratio:.2f} |", flush=True)
 
 
 def memory(source: str, rate: float) -> None:
@@ -84,9 +82,9 @@ def memory(source: str, rate: float) -> None:
             inputs.mkdir()
             for copy in range(copies):
                 Path(inputs, f"copy{copy}.parquet").symlink_to(Path(source).resolve())
-            seconds, peak = measure(poison_command(str(inputs), f"{folder}/out", rate, 2))
-        print(f"| poison, set x{copies} | {peak:.0f} |", flush=True)
-        print(f"set x{copies}: {seconds:.0f} s", file=sys.stderr)
+            usage = measure(poison_command(str(inputs), f"{folder}/out", rate, 2))
+        print(f"| poison, set x{copies} | {usage.peak:.0f} |", flush=True)
+        print(f"set x{copies}: {usage.wall:.0f} s", file=sys.stderr)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from attacks.victims.model import Victim, placed
 from attacks.victims.network import VictimNetwork
 from attacks.victims.settings import VICTIMS, VictimProvenance
-from pipelines.judging.serving import reject
+from freqsan import reject
 from sanitizer.images import decode
 
 BATCHES = (1, 256)

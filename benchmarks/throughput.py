@@ -1,12 +1,14 @@
 """Speed and memory of ``freqsan clean`` against a bare loop, ratios in one run.
 
-    python benchmarks/throughput.py cifar10_train.parquet            # speed
-    python benchmarks/throughput.py cifar10_train.parquet --memory   # 50,000 against 500,000
+    python benchmarks/throughput.py cifar10_train.parquet                 # speed
+    python benchmarks/throughput.py cifar10_train.parquet --against DIR   # another checkout
+    python benchmarks/throughput.py cifar10_train.parquet --memory        # 50,000 against 500,000
 
 The bare loop is one process that does the unavoidable: read, decode, DCT, score, write two
 Parquet files; no ids, hashes, report or validation. It runs on one thread, and once more with
-torch's own two. All variants run in turn, several rounds, each as a process of its own, so that
-a busy machine slows them alike; medians count.
+torch's own two. ``--against`` compares ``freqsan clean`` as it stands here with another
+checkout, such as that of the commit before. All variants run in turn, several rounds, each as a
+process of its own, so that a busy machine slows them alike; medians count.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,18 @@ COPIES = 10
 MIB = 1 << 20
 
 BARE = "bare loop, one thread"
+
+#: The checkout that this file is in.
+HERE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command and its children took."""
+
+    wall: float  #: seconds
+    cpu: float  #: seconds on all cores together
+    peak: float  #: resident MiB of the largest of the processes
 
 
 def bare_loop(source: str, output: str, threads: int) -> None:
@@ -48,26 +63,44 @@ def bare_loop(source: str, output: str, threads: int) -> None:
     for batch in file.iter_batches(256):
         encoded = batch.column("image").field("bytes").to_pylist()
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
-        flagged = detector.score(pixels[:, None]).values > 0.5
+        flagged = detector.score(list(pixels[:, None])).values > 0.5
         for writer, mask in zip(writers, (~flagged, flagged), strict=True):
             writer.write_batch(batch.filter(pa.array(mask)))
     for writer in writers:
         writer.close()
 
 
-def measure(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident MiB of a command and its children."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+def measure(command: list[str], checkout: Path = HERE, *, exit_code: int = 0) -> Usage:
+    """Run a command with the freqsan of a checkout, whatever is installed.
+
+    Raises:
+        SystemExit: it ends with another exit code.
+    """
+    # Else the current directory would come before the checkout.
+    places = {"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
+    with tempfile.TemporaryFile() as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env=os.environ | places
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != exit_code:
+            errors.seek(0)
+            words = errors.read().decode(errors="replace")
+            raise SystemExit(f"exit code {process.returncode}: {' '.join(command)}\n{words}")
+    return Usage(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def freqsan(*arguments: str) -> list[str]:
+    """A freqsan command; by its module, as commits before ``freqsan.py`` have no other way."""
+    return [sys.executable, "-m", "pipelines.cli", *arguments]
 
 
 def clean_command(source: str, output: str, workers: int) -> list[str]:
-    freqsan = str(Path(sys.executable).with_name("freqsan"))
-    return [freqsan, "clean", source, output, "--workers", str(workers), "--quiet"]
+    """``freqsan clean``, without progress."""
+    return freqsan("clean", source, output, "--workers", str(workers), "--quiet")
 
 
 def speed(source: str, rounds: int) -> None:
@@ -80,19 +113,49 @@ def speed(source: str, rounds: int) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
-        for name, seen in times.items():
+        for name, walls in times.items():
             with tempfile.TemporaryDirectory() as folder:
-                seconds, _ = measure(variants[name](folder))
-            seen.append(seconds)
-            print(f"round {number + 1}: {name} {seconds:.1f} s", file=sys.stderr, flush=True)
+                wall = measure(variants[name](folder)).wall
+            walls.append(wall)
+            print(f"round {number + 1}: {name} {wall:.1f} s", file=sys.stderr, flush=True)
     print("| variant | seconds, each round | median ratio to the bare loop |\n|---|---|---|")
-    for name, seen in times.items():
-        ratio = statistics.median(a / b for a, b in zip(seen, times[BARE], strict=True))
-        print(f"| {name} | {', '.join(f'{s:.1f}' for s in seen)} | {ratio:.2f} |")
+    for name, walls in times.items():
+        ratio = median_ratio(walls, times[BARE])
+        print(f"| {name} | {', '.join(f'{s:.1f}' for s in walls)} | {ratio:.2f} |")
+
+
+def median_ratio(values: list[float], others: list[float]) -> float:
+    """The median of the ratios of the pairs, one pair a round."""
+    return statistics.median(a / b for a, b in zip(values, others, strict=True))
+
+
+def against(source: str, other: Path, rounds: int, workers: int) -> None:
+    """``freqsan clean`` of this checkout and of another, in turn; who begins takes turns too."""
+    checkouts = {"here": HERE, "there": other.resolve()}
+    usages: dict[str, list[Usage]] = {name: [] for name in checkouts}
+    for number in range(-1, rounds):  # one to warm up
+        order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))
+        for name in order:
+            with tempfile.TemporaryDirectory() as folder:
+                usage = measure(clean_command(source, folder, workers), checkouts[name])
+            if number >= 0:
+                usages[name].append(usage)
+                words = f"round {number + 1}: {name} {usage.wall:.1f} s, CPU {usage.cpu:.1f} s"
+                print(words, file=sys.stderr, flush=True)
+    print("| checkout | seconds, each round | median | CPU seconds, median | peak MiB, median |")
+    print("|---|---|---|---|---|")
+    for name, taken in usages.items():
+        wall, cpu, peak = (statistics.median(v) for v in zip(*map(astuple, taken), strict=True))
+        walls = ", ".join(f"{usage.wall:.1f}" for usage in taken)
+        print(f"| {name} | {walls} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |")
+    for field, words in (("wall", "seconds"), ("cpu", "CPU seconds")):
+        pairs = [[getattr(usage, field) for usage in usages[name]] for name in ("here", "there")]
+        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(*pairs, strict=True))
+        print(f"here / there, {words}: {ratios}; median {median_ratio(*pairs):.2f}")
 
 
 def memory(source: str) -> None:
-    _, torch_alone = measure([sys.executable, "-c", "import torch"])
+    torch_alone = measure([sys.executable, "-c", "import torch"]).peak
     print("| what | peak MiB | above import torch |\n|---|---|---|")
     print(f"| import torch | {torch_alone:.0f} | |")
     for copies in (1, COPIES):
@@ -101,9 +164,10 @@ def memory(source: str) -> None:
             inputs.mkdir()
             for copy in range(copies):
                 Path(inputs, f"copy{copy}.parquet").symlink_to(Path(source).resolve())
-            seconds, peak = measure(clean_command(str(inputs), f"{folder}/out", 2))
-        print(f"| clean, set x{copies} | {peak:.0f} | {peak - torch_alone:.0f} |", flush=True)
-        print(f"set x{copies}: {seconds:.0f} s", file=sys.stderr)
+            usage = measure(clean_command(str(inputs), f"{folder}/out", 2))
+        above = usage.peak - torch_alone
+        print(f"| clean, set x{copies} | {usage.peak:.0f} | {above:.0f} |", flush=True)
+        print(f"set x{copies}: {usage.wall:.0f} s", file=sys.stderr)
 
 
 def main() -> None:
@@ -111,6 +175,8 @@ def main() -> None:
     parser.add_argument("source", help="a Parquet file of images with a column 'image'")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="memory instead of speed")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="compare with this checkout")
+    parser.add_argument("--workers", type=int, default=2, help="of the comparison")
     parser.add_argument("--bare", metavar="DIR", help="run the bare loop once, into DIR")
     parser.add_argument("--threads", type=int, default=1, help="of torch in the bare loop")
     options = parser.parse_args()
@@ -118,6 +184,10 @@ def main() -> None:
         bare_loop(options.source, options.bare, options.threads)
     elif options.memory:
         memory(options.source)
+    elif options.against:
+        if not (options.against / "pipelines" / "cli.py").is_file():
+            parser.error(f"{options.against} is no checkout of freqsan")
+        against(options.source, options.against, options.rounds, options.workers)
     else:
         speed(options.source, options.rounds)
 
