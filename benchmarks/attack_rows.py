@@ -139,7 +139,7 @@ SMOOTH_IMAGES = 20_000
 
 def smooth_specs() -> Iterator[RowSpec]:
     """The smooth trigger against the naive ones, all with its own target."""
-    common = {"victim": "standard", "images": SMOOTH_IMAGES}
+    common: dict[str, Any] = {"victim": "standard", "images": SMOOTH_IMAGES}
     yield RowSpec("cifar10", NONE, 0, **common)
     yield RowSpec("cifar10", "smooth", 0.1, **common)
     for pattern in PATTERNS:

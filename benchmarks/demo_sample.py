@@ -2,12 +2,12 @@
 
     python -m benchmarks.demo_sample caltech101_32.parquet
 
-Writes ``pipelines/sample/caltech101_random_patch.parquet``. The bundled detector never saw these
-images, nor this trigger.
+Writes ``pipelines/sample/caltech101_random_patch.parquet``, or the file that ``--output``
+names. The bundled detector never saw these images, nor this trigger.
 """
 
+import argparse
 import hashlib
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +28,17 @@ def stamp(png: bytes) -> bytes:
     return encode(attacks.get(ATTACK)(pixels[None])[0])
 
 
-def main(source: str) -> None:
+def main() -> None:
+    """Read the arguments, build the sample."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("source", type=Path, help="Caltech 101 at 32x32, as Parquet")
+    parser.add_argument("--output", type=Path, default=TARGET_FILE)
+    arguments = parser.parse_args()
+    build(arguments.source, arguments.output)
+
+
+def build(source: Path, output: Path) -> None:
+    """Write the sample to ``output``."""
     table = pq.read_table(source).slice(0, ROWS)
     features = Features.from_arrow_schema(table.schema)
     assert isinstance(features["label"], ClassLabel)
@@ -49,9 +59,9 @@ def main(source: str) -> None:
         "attack": Value("string"),
     }
     schema = Features(features).arrow_schema
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), TARGET_FILE, compression="zstd")
-    print(f"{TARGET_FILE}: {TARGET_FILE.stat().st_size / 1e6:.1f} MB, {len(chosen)} poisoned")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), output, compression="zstd")
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(chosen)} poisoned")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
