@@ -20,7 +20,7 @@ from pipelines.runs import threads
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
-from pipelines.sources.columns import column, encoded_images, sample_ids
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import ImageError
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
@@ -111,7 +111,7 @@ class ScoreStep:
         labels = (
             [None] * len(samples)
             if self.label_column is None
-            else column(batch, self.label_column).to_pylist()
+            else batch.column(self.label_column).to_pylist()
         )
         return [
             ScoredSample(
