@@ -14,7 +14,7 @@ know are passed over, so that a later version may add some.
 {'count': 3, 'of': 4}
 >>> Share.from_json({"count": 3, "of": "four"})
 Traceback (most recent call last):
-ValueError: Expected `int`, got `str` - at `$.of`
+msgspec.ValidationError: Expected `int`, got `str` - at `$.of`
 """
 
 import json
