@@ -1,4 +1,4 @@
-"""freqsan for people: ``from freqsan import clean, score, reject``.
+"""The public functions: ``from freqsan import clean, score, reject``.
 
 The functions live in four packages beside this module. They are looked up when first asked
 for, so that the import and ``freqsan --help`` answer at once.
@@ -53,7 +53,7 @@ __all__ = [
     "train",
 ]
 
-#: Where those names live that are not a job of their own.
+#: The modules of those names that are not a job each.
 _ELSEWHERE = {
     "FreqsanError": "sanitizer.errors",
     "InputError": "sanitizer.errors",

@@ -17,12 +17,13 @@ from sanitizer.errors import FreqsanError, InputError
 
 if TYPE_CHECKING:
     from pipelines.jobs.clean import CleanManifest
+    from pipelines.runs.manifest import Manifest
 
 Command = Callable[..., None]
 
 
 class FreqsanGroup(click.Group):
-    """Turns expected failures into one line and their exit code."""
+    """Turns every failure into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
@@ -180,13 +181,19 @@ def main(debug: bool) -> None:
     """
 
 
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as arguments of the jobs; what was not given is left out."""
     beam_options = options.pop("beam_options", ())
     if beam_options and not beam_options[0].startswith("-"):
         raise click.UsageError(f"unexpected argument {beam_options[0]!r}; Beam options follow --")
     given = {k: v for k, v in options.items() if v is not None}
     return given | ({"beam_options": beam_options} if beam_options else {})
+
+
+def _print_notes(manifest: "Manifest") -> None:
+    """What the user should know of the input."""
+    for note in manifest.input.notes:
+        click.echo(f"note: {note}")
 
 
 def _print_json(value: Any) -> None:
@@ -196,8 +203,7 @@ def _print_json(value: Any) -> None:
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
     counts = manifest.counts
     click.echo(f"\n{manifest.calibration.words}\n\n{manifest.decision.words}\n")
-    for note in manifest.input.notes:
-        click.echo(f"note: {note}")
+    _print_notes(manifest)
     click.echo(f"read      {counts.read:>9,}")
     click.echo(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
     click.echo(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
@@ -227,7 +233,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.clean import clean as job
 
-    manifest = job(input, output, **_settings(options))
+    manifest = job(input, output, **_arguments(options))
     _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
 
 
@@ -245,7 +251,7 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.score import score as job
 
-    manifest = job(input, output, **_settings(options))
+    manifest = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(manifest.to_json())
     counts = manifest.counts
@@ -268,11 +274,10 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.ingest import ingest as job
 
-    manifest = job(input, output, **_settings(options))
+    manifest = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(manifest.to_json())
-    for note in manifest.input.notes:
-        click.echo(f"note: {note}")
+    _print_notes(manifest)
     click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
 
 
@@ -288,7 +293,7 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.features import features as job
 
-    manifest = job(input, output, **_settings(options))
+    manifest = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(manifest.to_json())
     counts = manifest.counts
@@ -316,11 +321,10 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.poison import poison as job
 
-    manifest = job(input, output, **_settings(options))
+    manifest = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(manifest.to_json())
-    for note in manifest.input.notes:
-        click.echo(f"note: {note}")
+    _print_notes(manifest)
     click.echo("\n".join(manifest.words))
     click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
     if not manifest.counts.poisoned:
@@ -365,7 +369,7 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.prove import prove as job
 
-    proof = job(input, output=output, **_settings(options))
+    proof = job(input, output=output, **_arguments(options))
     if as_json:
         return _print_json(proof.to_json())
     from pipelines.proof.tables import tables
@@ -420,7 +424,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.spectrum import spectrum as job
 
-    counts = job(input, output, **_settings(options))
+    counts = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(counts.to_json())
     left_out = f" ({counts.left_out:,} left out)" if counts.left_out else ""
@@ -458,7 +462,7 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.craft import craft as job
 
-    provenance = job(attack, input, **_settings(options))
+    provenance = job(attack, input, **_arguments(options))
     if as_json:
         return _print_json(provenance.to_json())
     rate = getattr(provenance, "fooling_rate", None)  # of triggers that are searched for

@@ -81,6 +81,9 @@ class Policy(Protocol):
 class Budget(Record):
     """Removes what few clean images are like: of innocent images a share at most is lost.
 
+    >>> Budget(0.01).fit(np.array([0.004, 0.02, 0.5])).removed
+    1
+
     Raises:
         ValueError: a share out of range.
     """
@@ -115,6 +118,9 @@ class FalseDiscovery(Record):
     with ``p_k <= fdr * k / n``. Then the share of innocent images among the removed is at most
     ``fdr`` on average, for conformal p-values too, although they share their calibration
     images (Bates, Candès, Lei, Romano, Sesia, Annals of Statistics 51, 2023).
+
+    >>> FalseDiscovery(0.05).fit(np.array([0.004, 0.02, 0.5])).removed
+    2
 
     Raises:
         ValueError: a share out of range.

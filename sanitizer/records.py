@@ -1,5 +1,6 @@
 """The rows that freqsan writes beside the user's own columns, and their Arrow schemas."""
 
+import builtins
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,17 @@ def _sample_fields(label_type: pa.DataType) -> list[pa.Field]:
     ]
 
 
-#: The schema of ``rejected/``: the original bytes, kept, and why they could not be judged.
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A sample that could not be judged, as it came."""
+
+    sample_id: str  #: as in :class:`ScoredSample`, like ``source``
+    source: str
+    bytes: builtins.bytes | None  #: the encoded image; None where there was none
+    reason: str  #: in words
+
+
+#: The schema of ``rejected/``, of :class:`Reject`.
 REJECT_SCHEMA = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -104,6 +115,15 @@ REJECT_SCHEMA = pa.schema(
 
 
 def to_batch(rows: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
-    """Records that have the schema's fields as attributes, as one Arrow batch."""
+    """Records as one Arrow batch.
+
+    Args:
+        rows: records that have the fields of the schema as attributes.
+        schema: of the batch.
+
+    >>> row = Reject("a.png", ".", b"GIF", "truncated or corrupt")
+    >>> to_batch([row], REJECT_SCHEMA).to_pylist()[0]["reason"]
+    'truncated or corrupt'
+    """
     columns = [pa.array([getattr(r, f.name) for r in rows], type=f.type) for f in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

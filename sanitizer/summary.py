@@ -43,7 +43,12 @@ class Counts(Record):
 
 @dataclass(frozen=True)
 class Tally(Record):
-    """How many samples there are of each kind; adds up without regard to order."""
+    """How many samples there are of each kind; adds up without regard to order.
+
+    >>> tally = Tally(verdicts={"clean": 3, "rejected": 1}, reject_kinds={"no bytes": 1})
+    >>> Tally.total([tally, tally]).counts()
+    Counts(read=8, clean=6, poisoned=0, rejected=2)
+    """
 
     verdicts: dict[str, int] = field(default_factory=dict)  #: samples by verdict
     reject_kinds: dict[str, int] = field(default_factory=dict)  #: by :class:`ImageError` kind
@@ -80,17 +85,17 @@ class Tally(Record):
         return cls(_value_counts(verdicts), dict(Counter(reject_kinds)), by_label, histogram)
 
     @classmethod
-    def total(cls, parts: Iterable["Tally"]) -> "Tally":
-        """The tally of the samples of all parts; in time linear in what they hold."""
+    def total(cls, tallies: Iterable["Tally"]) -> "Tally":
+        """The tally of the samples of all tallies; in time linear in what they hold."""
         verdicts, kinds = Counter[str](), Counter[str]()
         labels: dict[str, Counter[str]] = {}
         histogram: dict[str, np.ndarray] = {}
-        for part in parts:
-            verdicts.update(part.verdicts)
-            kinds.update(part.reject_kinds)
-            for label, counts in part.labels.items():
+        for tally in tallies:
+            verdicts.update(tally.verdicts)
+            kinds.update(tally.reject_kinds)
+            for label, counts in tally.labels.items():
                 labels.setdefault(label, Counter()).update(counts)
-            for verdict, bins in part.histogram.items():
+            for verdict, bins in tally.histogram.items():
                 histogram[verdict] = histogram.get(verdict, 0) + np.asarray(bins)
         return cls(
             dict(verdicts),
@@ -100,6 +105,7 @@ class Tally(Record):
         )
 
     def counts(self) -> Counts:
+        """Samples by verdict."""
         return Counts.of(self.verdicts)
 
     def rejected_by_reason(self) -> dict[str, int]:
@@ -118,6 +124,7 @@ class Tally(Record):
         )
 
     def score_histogram(self) -> "Histogram":
+        """Judged samples by their score."""
         clean, poisoned = (self.histogram.get(verdict, [0] * BINS) for verdict in JUDGED)
         return Histogram([i / BINS for i in range(BINS + 1)], clean, poisoned)
 

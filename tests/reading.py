@@ -25,18 +25,18 @@ def rows_of(
         listing.write_bytes(reader.units.to_bytes())
         reader = dataclasses.replace(reader, units=reader.units.stored(str(listing)))
     reader = pickle.loads(pickle.dumps(reader))
-    parts: list[Samples] = []
+    pieces: list[Samples] = []
     for shard in source.shards:
-        travelling = pickle.dumps(shard)
-        assert len(travelling) <= MAX_ELEMENT
-        parts += reader.read(pickle.loads(travelling), batch_rows)
-    for part in parts:
-        assert part.batch.schema.equals(source.schema, check_metadata=True)
-        assert 0 < len(part) <= batch_rows
-        assert len(part.files) == len(part)
-    return [row for part in parts for row in part.batch.to_pylist()]
+        pickled = pickle.dumps(shard)
+        assert len(pickled) <= MAX_ELEMENT
+        pieces += reader.read(pickle.loads(pickled), batch_rows)
+    for piece in pieces:
+        assert piece.batch.schema.equals(source.schema, check_metadata=True)
+        assert 0 < len(piece) <= batch_rows
+        assert len(piece.files) == len(piece)
+    return [row for piece in pieces for row in piece.batch.to_pylist()]
 
 
 def files_of(source: Source) -> list[str]:
     """The file that each row comes from."""
-    return [file for part in source.samples() for file in part.files]
+    return [file for samples in source.samples() for file in samples.files]

@@ -41,15 +41,12 @@ class Options(Record):
 
 
 @dataclass
-class AddStep:
+class AddStep(Step[Total]):
     """Leave the numbers of a shard, times a scale."""
 
     scale: int
     log: str  #: a file that a line is added to for every shard that is done
     fail_at: int | None  #: shard that raises
-
-    def setup(self, workers: int) -> None:
-        pass
 
     def run(self, task: ShardTask) -> tuple[int, Total]:
         if task.index == self.fail_at:
@@ -83,15 +80,12 @@ class AddPass(Pass[None, Total, int]):
 
 
 @dataclass
-class ShareStep:
+class ShareStep(Step[Total]):
     """Write each number of the earlier pass as a share of the total."""
 
     total: int
     log: str
     fail_at: int | None
-
-    def setup(self, workers: int) -> None:
-        pass
 
     def run(self, task: ShardTask) -> tuple[int, Total]:
         if task.index == self.fail_at:
@@ -248,7 +242,7 @@ def test_elements_are_small_and_the_list_of_files_travels_once(tmp_path: Path) -
     assert max(len(pickle.dumps((i, tuple(s)))) for i, s in enumerate(source.shards)) < 100
     output = Output(Store.at(tmp_path / "out"), plan=None)  # type: ignore[arg-type]
     step = AddStep(1, "", None)
-    do_fn = RunStep("add", step, output.travelling(source.reader), output.store, 3, 1, 1)
+    do_fn = RunStep("add", step, output.with_stored_units(source.reader), output.store, 3, 1, 1)
     assert len(pickle.dumps(do_fn)) < 5_000
     reader = pickle.loads(pickle.dumps(do_fn)).reader
     ids = [i for shard in source.shards for s in reader.read(shard) for i in sample_ids(s.batch)]

@@ -19,7 +19,7 @@ from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, SourceFacts
 
 if TYPE_CHECKING:
     from pipelines.judging.judging import Judging
-    from pipelines.judging.split import Judged
+    from pipelines.judging.split import Outcome
     from pipelines.report.validation import Validator
 
 
@@ -102,7 +102,7 @@ class _Finish:
     judging: "Judging"
     validator: "Validator"
 
-    def __call__(self, output: Output, common: Manifest, made: "Judged") -> CleanManifest:
+    def __call__(self, output: Output, common: Manifest, made: "Outcome") -> CleanManifest:
         from pipelines.report.page import write_page
         from pipelines.report.validation import check_valid
 
@@ -140,7 +140,7 @@ class _Finish:
             calibration=summary.calibration,
         )
 
-    def _summary(self, common: Manifest, made: "Judged") -> Summary:
+    def _summary(self, common: Manifest, made: "Outcome") -> Summary:
         source, judging, tally = self.source, self.judging, made.tally
         return Summary(
             counts=tally.counts(),

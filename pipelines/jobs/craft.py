@@ -58,22 +58,22 @@ def craft(
     Raises:
         InputError: bad usage or input.
     """
-    reading, path = Settings(**settings), Path(output)
+    chosen, path = Settings(**settings), Path(output)
     check_file(path, SUFFIX, "a trigger")
-    source = reading.open(input)
+    source = chosen.open(input)
     check_outside(path, source.root)
     # A second to load, after all that can be refused without them.
     from attacks import crafting
     from attacks.victims.training import train
 
     victim = _load_classifier(attack, classifier)
-    labels = read_labels(source, quiet=reading.quiet)
+    labels = read_labels(source, quiet=chosen.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(
             f"the classifier {classifier} tells {victim.classes} classes apart, {input} has "
             f"{len(labels.values)}; give another one, or none to have one trained"
         )
-    batches = list(_some_rows(source, reading.quiet))
+    batches = list(_some_rows(source, chosen.quiet))
     input_sizes = {
         size
         for batch in batches
@@ -81,10 +81,10 @@ def craft(
     }
     size = victim_size(sorted(input_sizes))
     views = Views(size, labels.values, source.image_column, str(source.label_column))
-    images, classes = views.gather(batches, workers=reading.workers)
+    images, classes = views.gather(batches, workers=chosen.workers)
     if victim is None:
         quick = replace(VICTIMS["quick"], flip=flip)
-        observer = follow("the quick victim", quiet=reading.quiet)
+        observer = follow("the quick victim", quiet=chosen.quiet)
         victim = train(
             images, classes, len(labels.values), quick, seed=seed, observer=observer
         ).victim
@@ -98,7 +98,7 @@ def craft(
             seed=seed,
             data=str(input),
             command=f"freqsan craft {attack} INPUT --output FILE",
-            progress=_show_steps(attack, reading.quiet),
+            progress=_show_steps(attack, chosen.quiet),
         )
     except ValueError as error:
         raise InputError(f"{attack}: {error}") from error
@@ -123,8 +123,8 @@ def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
     progress.start(total=source.rows)
     taken = 0
     for samples in source.samples():
-        chosen = [sample_id in selected for sample_id in sample_ids(samples.batch)]
-        kept = samples.batch.filter(pa.array(chosen, pa.bool_()))
+        picked = [sample_id in selected for sample_id in sample_ids(samples.batch)]
+        kept = samples.batch.filter(pa.array(picked, pa.bool_()))
         progress.advance(len(samples))
         taken += kept.num_rows
         yield kept

@@ -26,7 +26,18 @@ class Truth(Record):
 
 
 def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanManifest, Truth]:
-    """Clean the bundled sample; returns the manifest and the comparison with the truth."""
+    """Clean the bundled sample.
+
+    Args:
+        output: as for ``clean``.
+        settings: as in :class:`pipelines.runs.job.Settings`.
+
+    Returns:
+        The manifest of ``clean``, and how its verdicts compare with the truth.
+
+    Raises:
+        InputError, RunError: as ``clean``.
+    """
     manifest = clean(str(SAMPLE), output, **settings)
     store = Store.at(output)
     removed, kept = (

@@ -1,20 +1,19 @@
 """``features``: the DCT features that the detector sees, to Parquet, in batches."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from detector.bundled import DEFAULT_DETECTOR
 from detector.inputs import Prepared, Tiles
-from pipelines.jobs.ingest import NoOptions
 from pipelines.judging.policies import detector_inputs
 from pipelines.runs import layout
-from pipelines.runs.job import Job, Settings
+from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, Pass, Step
@@ -23,7 +22,7 @@ from pipelines.runs.store import Store
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.record import Record
-from sanitizer.records import REJECT_SCHEMA
+from sanitizer.records import REJECT_SCHEMA, Reject, to_batch
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,33 @@ class FeatureCounts(Record):
 
 @dataclass(frozen=True)
 class FeatureTally(Record):
-    """What a shard of ``features`` counts."""
+    """How many samples and rows of features there are; adds up without regard to order."""
 
-    tiles: int
-    reject_kinds: dict[str, int]
+    read: int  #: samples
+    tiles: int  #: rows of features
+    reject_kinds: dict[str, int]  #: samples that cannot be judged, by kind
+
+    @classmethod
+    def total(cls, tallies: Iterable["FeatureTally"]) -> "FeatureTally":
+        """The tally of the samples of all tallies."""
+        read, tiles, kinds = 0, 0, Counter[str]()
+        for tally in tallies:
+            read += tally.read
+            tiles += tally.tiles
+            kinds.update(tally.reject_kinds)
+        return cls(read, tiles, dict(sorted(kinds.items())))
+
+    def counts(self) -> FeatureCounts:
+        """What a run with this tally amounts to."""
+        return FeatureCounts(self.read, self.tiles, sum(self.reject_kinds.values()))
+
+
+class Transformed(NamedTuple):
+    """What a batch of samples becomes."""
+
+    features: pa.RecordBatch  #: of :func:`feature_schema`, a row for each tile
+    rejects: pa.RecordBatch  #: of :data:`sanitizer.records.REJECT_SCHEMA`
+    tally: FeatureTally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,44 +85,40 @@ def feature_schema(inputs: Tiles) -> pa.Schema:
 
 
 @dataclass
-class FeatureStep:
+class FeatureStep(Step[FeatureTally]):
     """Write a shard's features, and its rejects."""
 
     image_column: str
     inputs: Tiles
 
-    def setup(self, workers: int) -> None:
-        pass
-
     def run(self, task: ShardTask) -> tuple[int, FeatureTally]:
         features = task.open(layout.FEATURES, feature_schema(self.inputs))
         rejects = task.open(layout.REJECTED, REJECT_SCHEMA)
-        rows, kinds = 0, Counter[str]()
-        for batch, rejected, reject_kinds, count in task.map(self.transform):
-            features.write(batch)
-            rejects.write(rejected)
-            kinds.update(reject_kinds)
-            rows += count
+        tallies = []
+        for batch in task.map(self.transform):
+            features.write(batch.features)
+            rejects.write(batch.rejects)
+            tallies.append(batch.tally)
         task.finish()
-        return rows, FeatureTally(features.rows, dict(sorted(kinds.items())))
+        tally = FeatureTally.total(tallies)
+        return tally.read, tally
 
-    def transform(self, samples: Samples) -> tuple[pa.RecordBatch, pa.RecordBatch, list[str], int]:
-        """Features of a batch of images, rejects, the rejects' kinds, and the number of rows."""
+    def transform(self, samples: Samples) -> Transformed:
+        """Transform a batch of images."""
         encoded = encoded_images(samples.batch, self.image_column)
         prepared = [self.inputs.prepare(data) for data in encoded]
         ids = sample_ids(samples.batch)
-        rejected = [
-            (
-                {"sample_id": sample_id, "source": file, "bytes": data, "reason": str(image.error)},
-                image.error.kind,
-            )
+        rejects = [
+            Reject(sample_id, file, data, str(image.error))
             for sample_id, file, data, image in zip(
                 ids, samples.files, encoded, prepared, strict=True
             )
             if image.error is not None
         ]
-        rejects = pa.RecordBatch.from_pylist([row for row, _ in rejected], schema=REJECT_SCHEMA)
-        return self._features(ids, prepared), rejects, [kind for _, kind in rejected], len(ids)
+        kinds = Counter(image.error.kind for image in prepared if image.error is not None)
+        features = self._features(ids, prepared)
+        tally = FeatureTally(len(ids), features.num_rows, dict(kinds))
+        return Transformed(features, to_batch(rejects, REJECT_SCHEMA), tally)
 
     def _features(self, ids: list[str], prepared: list[Prepared]) -> pa.RecordBatch:
         from sanitizer.dct import dct2  # scipy takes half a second to load
@@ -125,7 +143,7 @@ class FeatureStep:
 
 
 @dataclass
-class FeaturePass(Pass[None, FeatureTally, tuple[int, FeatureTally]]):
+class FeaturePass(Pass[None, FeatureTally, FeatureTally]):
     """Transform all images."""
 
     name: ClassVar[str] = "features"
@@ -139,25 +157,32 @@ class FeaturePass(Pass[None, FeatureTally, tuple[int, FeatureTally]]):
     def step(self, given: None) -> Step[FeatureTally]:
         return FeatureStep(self.source.image_column, self.inputs)
 
-    def merge(self, given: None, finished: Finished[FeatureTally]) -> tuple[int, FeatureTally]:
-        kinds = Counter[str]()
-        for tally in finished.counts:
-            kinds.update(tally.reject_kinds)
-        tiles = sum(tally.tiles for tally in finished.counts)
-        return finished.rows, FeatureTally(tiles, dict(sorted(kinds.items())))
+    def merge(self, given: None, finished: Finished[FeatureTally]) -> FeatureTally:
+        return FeatureTally.total(finished.counts)
 
 
 def features(input: str | Path, output: str | Path, **settings: Any) -> FeatureManifest:
-    """Write the DCT coefficients of every image's tiles; arguments and errors as for ``ingest``."""
+    """Write the DCT coefficients of every image's tiles to Parquet.
+
+    Args:
+        input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
+        output: a new or empty directory, or one that holds an unfinished run of the same.
+        settings: as in :class:`pipelines.runs.job.Settings`.
+
+    Returns:
+        The manifest, as written to ``output/manifest.json``.
+
+    Raises:
+        InputError: bad usage or input.
+        RunError: the run failed; what was finished is kept for the next run.
+    """
     chosen = Settings(**settings)
     source = chosen.open(input)
 
-    def finish(
-        written: Output, common: Manifest, made: tuple[int, FeatureTally]
-    ) -> FeatureManifest:
-        rows, tally = made
-        counts = FeatureCounts(rows, tally.tiles, sum(tally.reject_kinds.values()))
-        return FeatureManifest.of(common, counts=counts, rejected_by_reason=tally.reject_kinds)
+    def finish(written: Output, common: Manifest, tally: FeatureTally) -> FeatureManifest:
+        return FeatureManifest.of(
+            common, counts=tally.counts(), rejected_by_reason=tally.reject_kinds
+        )
 
     return Job(
         name="features",

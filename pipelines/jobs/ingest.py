@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
-from pipelines.runs.job import Job, Settings
+from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
-from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
@@ -32,42 +32,34 @@ class IngestManifest(Manifest):
     counts: IngestCounts
 
 
-@dataclass(frozen=True)
-class NoOptions(Record):
-    """Nothing that a user chooses changes the result."""
-
-
 @dataclass
-class CopyStep:
+class CopyStep(Step[NoCounts]):
     """Copy a shard's rows to ``data/train-…``."""
 
     schema: pa.Schema
 
-    def setup(self, workers: int) -> None:
-        pass
-
-    def run(self, task: ShardTask) -> tuple[int, IngestCounts]:
+    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         writer = task.open(layout.TRAIN, self.schema)
         for samples in task.samples():
             writer.write(samples.batch)
         task.finish()
-        return writer.rows, IngestCounts(writer.rows)
+        return writer.rows, NoCounts()
 
 
 @dataclass
-class CopyPass(Pass[None, IngestCounts, int]):
+class CopyPass(Pass[None, NoCounts, int]):
     """Copy all rows; makes their number."""
 
     name: ClassVar[str] = "copy"
-    counts: ClassVar[type[Record]] = IngestCounts
+    counts: ClassVar[type[Record]] = NoCounts
 
     source: Source
     doing: str = "reading"
 
-    def step(self, given: None) -> Step[IngestCounts]:
+    def step(self, given: None) -> Step[NoCounts]:
         return CopyStep(self.source.schema)
 
-    def merge(self, given: None, finished: Finished[IngestCounts]) -> int:
+    def merge(self, given: None, finished: Finished[NoCounts]) -> int:
         return finished.rows
 
 

@@ -48,13 +48,10 @@ class PoisonOptions(PoisonSettings):
 
 
 @dataclass
-class PoisonStep:
+class PoisonStep(Step[PoisonTally]):
     """Write a shard's rows to ``data/train-…``, the chosen ones with the trigger."""
 
     recipe: Recipe
-
-    def setup(self, workers: int) -> None:
-        pass
 
     def run(self, task: ShardTask) -> tuple[int, PoisonTally]:
         writer = task.open(layout.TRAIN, self.recipe.schema)

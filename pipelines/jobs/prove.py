@@ -1,7 +1,7 @@
 """``prove``: show that an attack which worked before cleaning fails after, or that it does not."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class ProofOptions(Record):
     attack_sha256: str  #: of what the attack does, as its artefacts may be other files
     seed: int
     runs: int
-    victim: dict[str, Any]
+    victim: VictimSettings
     test: str | None  #: the set that is tested on, where it is another one
     test_sha256: str | None
     judging: JudgingOptions
@@ -132,7 +132,7 @@ def prove(
         attack_sha256=fingerprint(request.attack),
         seed=seed,
         runs=runs,
-        victim=asdict(network),
+        victim=network,
         **vars(sets.test_facts()),
         judging=judging.options(),
     )
@@ -162,7 +162,6 @@ def _tools(poisoning: PoisonSettings, judging: Mapping[str, Any], settings: Sett
         judging: arguments of ``clean`` and of ``reject``.
         settings: of the jobs.
     """
-
     from pipelines.judging.serving import reject
 
     def poisoned(images: str, output: Store, seed: int) -> PoisonCounts:

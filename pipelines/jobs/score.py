@@ -16,7 +16,7 @@ from sanitizer.record import Record
 from sanitizer.summary import CalibrationFacts, ClassCounts, Counts, Histogram, PolicyFacts
 
 if TYPE_CHECKING:
-    from pipelines.judging.split import Judged
+    from pipelines.judging.split import Outcome
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,22 @@ def score(
     trusted: str | Path | None = None,
     **settings: Any,
 ) -> ScoreManifest:
-    """Score an image set into ``output/scores/``; arguments and errors as for ``clean``."""
+    """Write a score row for every image of a set; nothing is split.
+
+    Args:
+        input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
+        output: a new or empty directory, or one that holds an unfinished run of the same; a
+            path, or a URL such as ``s3://bucket/folder``. The rows go to ``output/scores/``.
+        detector, policy, max_clean_loss, fdr, trusted: as for ``clean``.
+        settings: as in :class:`pipelines.runs.job.Settings`.
+
+    Returns:
+        The manifest, as written to ``output/manifest.json``.
+
+    Raises:
+        InputError: bad usage or input.
+        RunError: the run failed; what was finished is kept for the next run.
+    """
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
@@ -63,7 +78,7 @@ def score(
 
     judging = Judging.begin(address, decides, known_good, chosen)
 
-    def finish(written: Output, common: Manifest, made: "Judged") -> ScoreManifest:
+    def finish(written: Output, common: Manifest, made: "Outcome") -> ScoreManifest:
         tally = made.tally
         summary = ScoreSummary(
             tally.counts(),

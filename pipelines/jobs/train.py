@@ -35,9 +35,9 @@ MAX_HELD_OUT, MAX_CALIBRATION = 2_000, 1_500
 #: Views that figures can be measured on at all.
 MIN_HELD_OUT = 100
 
-#: Of 20 parts by a hash of the sample id, the first is held out to measure on; two more
+#: Of 20 buckets by a hash of the sample id, the first is held out to measure on; two more
 #: calibrate, unless there are images for that.
-PARTS, CALIBRATION_PARTS = 20, (1, 2)
+BUCKETS, CALIBRATION_BUCKETS = 20, (1, 2)
 
 #: Encodings that calibration images are scored in; as JPEG, of this quality.
 ENCODINGS = {"as given": None, "jpeg q95": 95, "jpeg q75": 75}
@@ -62,6 +62,7 @@ class Reservoir:
         self._rng = np.random.default_rng(self.seed)
 
     def offer(self, item: np.ndarray) -> None:
+        """Keep the item, perhaps in place of another, or pass it over."""
         self.offered += 1
         if len(self.kept) < self.size:
             self.kept.append(item)
@@ -91,7 +92,9 @@ def train(
             ``inputs``. Near-duplicates of training images, such as other frames of a video,
             make the promise of a clean loss too optimistic.
         epochs: passes, each over 40,000 pairs of a clean and a manipulated view.
+        seed: of all that is drawn at random, 0 or more.
         licence: of the training images; goes into the detector's card.
+        quiet: show no progress.
 
     Returns:
         The detector's card, as in ``detector.json`` without the calibration scores.
@@ -160,12 +163,12 @@ def _read(inputs: Sequence[str], calibrate_on: Sequence[str], seed: int, quiet: 
     rng = np.random.default_rng(seed)
     for location in inputs:
         for sample_id, pixels in _decoded(location, quiet):
-            part = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % PARTS
-            if part in CALIBRATION_PARTS and not calibrate_on:
+            bucket = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % BUCKETS
+            if bucket in CALIBRATION_BUCKETS and not calibrate_on:
                 keep_to_calibrate(location, pixels)
                 continue
             for view in training_views(pixels, rng, VIEWS):
-                (pool if part else held_out).offer(view)
+                (pool if bucket else held_out).offer(view)
     for location in calibrate_on:
         for _, pixels in _decoded(location, quiet):
             keep_to_calibrate(location, pixels)
@@ -181,7 +184,7 @@ def _check_output(output: Path) -> None:
 
 
 def _decoded(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Ids and pixels of the images that decode; the others are counted, aloud."""
+    """Ids and pixels of the images that decode; how many do not is shown."""
     source = open_source(location)
     progress = Progress(f"reading {location}", quiet=quiet)
     progress.start(total=source.rows)

@@ -17,10 +17,10 @@ from detector.inputs import Prepared
 from detector.model import Detector
 from pipelines.judging.calibration import load_detector
 from pipelines.runs import threads
-from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
-from pipelines.sources.columns import column, encoded_images, sample_ids
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import ImageError
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
@@ -72,15 +72,8 @@ def _uncovered(image: Prepared, calibration: Calibration) -> ImageError | None:
     )
 
 
-@dataclass(frozen=True)
-class Scored(Record):
-    """What a shard counts while it is scored."""
-
-    rejected: int  #: samples that could not be judged
-
-
 @dataclass
-class ScoreStep:
+class ScoreStep(Step[NoCounts]):
     """Score a shard, and leave a row for each of its samples."""
 
     image_column: str
@@ -93,14 +86,12 @@ class ScoreStep:
         threads.share_cores(workers)
         load_detector(self.detector)
 
-    def run(self, task: ShardTask) -> tuple[int, Scored]:
+    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         artefact = task.open_artefact(self.schema)
-        rejected = 0
         for rows in task.map(self.score):
             artefact.write(to_batch(rows, self.schema))
-            rejected += sum(row.reject_kind is not None for row in rows)
         task.finish()
-        return artefact.rows, Scored(rejected)
+        return artefact.rows, NoCounts()
 
     def score(self, samples: Samples) -> list[ScoredSample]:
         """Score a batch."""
@@ -111,7 +102,7 @@ class ScoreStep:
         labels = (
             [None] * len(samples)
             if self.label_column is None
-            else column(batch, self.label_column).to_pylist()
+            else batch.column(self.label_column).to_pylist()
         )
         return [
             ScoredSample(
@@ -141,11 +132,11 @@ class ScoreStep:
 
 
 @dataclass
-class ScorePass(Pass[None, Scored, Decision]):
+class ScorePass(Pass[None, NoCounts, Decision]):
     """Score all samples; then the policy decides over all their p-values."""
 
     name: ClassVar[str] = "score"
-    counts: ClassVar[type[Record]] = Scored
+    counts: ClassVar[type[Record]] = NoCounts
     threads_a_shard: ClassVar[int] = 4
 
     source: Source
@@ -154,7 +145,7 @@ class ScorePass(Pass[None, Scored, Decision]):
     policy: Policy
     doing: str = "scoring"
 
-    def step(self, given: None) -> Step[Scored]:
+    def step(self, given: None) -> Step[NoCounts]:
         return ScoreStep(
             image_column=self.source.image_column,
             label_column=self.source.label_column,
@@ -163,7 +154,7 @@ class ScorePass(Pass[None, Scored, Decision]):
             calibration=self.calibration,
         )
 
-    def merge(self, given: None, finished: Finished[Scored]) -> Decision:
+    def merge(self, given: None, finished: Finished[NoCounts]) -> Decision:
         p_values = [
             table["p_value"].drop_null().to_numpy() for table in finished.artefacts(["p_value"])
         ]

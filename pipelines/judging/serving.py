@@ -76,7 +76,17 @@ def judge(
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
 ) -> Judged:
-    """As :func:`reject`, with p-values, scores and reasons."""
+    """As :func:`reject`, with p-values, scores and reasons.
+
+    Args:
+        images, detector, max_clean_loss, trusted: as for :func:`reject`.
+
+    Returns:
+        What is known of each image, in the order of ``images``.
+
+    Raises:
+        InputError: as :func:`reject`.
+    """
     if not isinstance(max_clean_loss, Real):
         raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
     loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))

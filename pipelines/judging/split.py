@@ -24,6 +24,7 @@ from sanitizer.records import (
     POISONED,
     REJECT_SCHEMA,
     REJECTED,
+    Reject,
     ScoredSample,
     ScoreRow,
     score_schema,
@@ -41,19 +42,22 @@ def verdict_rows(
     """The score rows of samples, with their verdicts.
 
     Args:
-        detector: its identity.
+        samples: of a shard, in order.
+        decision: on the whole set.
+        detector: identity of the detector that scored them.
     """
     p_values = np.array([s.p_value for s in samples if s.p_value is not None], np.float64)
     poisoned = iter(decision.poisoned(p_values).tolist())
     return [
         _row(s, REJECTED, s.reject_reason, detector)
         if s.p_value is None
-        else _row(s, *_judged(s.p_value, next(poisoned), str(s.group)), detector)
+        else _row(s, *_verdict(s.p_value, next(poisoned), str(s.group)), detector)
         for s in samples
     ]
 
 
-def _judged(p_value: float, poisoned: bool, group: str) -> tuple[str, str]:
+def _verdict(p_value: float, poisoned: bool, group: str) -> tuple[str, str]:
+    """The verdict of a judged sample, and its reason."""
     return POISONED if poisoned else CLEAN, reason(p_value, poisoned, group)
 
 
@@ -83,15 +87,12 @@ def _row(sample: ScoredSample, verdict: str, reason: str | None, detector: str) 
 
 
 @dataclass
-class VerdictStep:
+class VerdictStep(Step[Tally]):
     """Write a shard's score rows."""
 
     label_type: pa.DataType
     decision: Decision
     detector: str  #: identity
-
-    def setup(self, workers: int) -> None:
-        pass
 
     def run(self, task: ShardTask) -> tuple[int, Tally]:
         samples, rows = self.write_scores(task)
@@ -145,14 +146,14 @@ class SplitStep(VerdictStep):
 
     def _rejects(self, samples: Samples, rows: Sequence[ScoreRow]) -> pa.RecordBatch:
         if all(row.verdict != REJECTED for row in rows):
-            return pa.RecordBatch.from_pylist([], schema=REJECT_SCHEMA)
+            return to_batch([], REJECT_SCHEMA)
         images = encoded_images(samples.batch, self.image_column)
         rejected = [
-            {"sample_id": row.sample_id, "source": row.source, "bytes": data, "reason": row.reason}
+            Reject(row.sample_id, row.source, data, row.reason)
             for row, data in zip(rows, images, strict=True)
             if row.verdict == REJECTED
         ]
-        return pa.RecordBatch.from_pylist(rejected, schema=REJECT_SCHEMA)
+        return to_batch(rejected, REJECT_SCHEMA)
 
     def _check_conserved(
         self, task: ShardTask, read: list[str], rows: list[ScoreRow], writers: Sequence[RowWriter]
@@ -182,15 +183,15 @@ class SplitStep(VerdictStep):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What all samples together amount to."""
+class Outcome:
+    """What was decided, and how many samples there are of each kind."""
 
     decision: Decision
     tally: Tally
 
 
 @dataclass
-class VerdictPass(Pass[Decision, Tally, Judged]):
+class VerdictPass(Pass[Decision, Tally, Outcome]):
     """Write what was decided of each sample; with ``split`` also the samples themselves."""
 
     name: ClassVar[str] = "split"
@@ -207,5 +208,5 @@ class VerdictPass(Pass[Decision, Tally, Judged]):
             return VerdictStep(kind, given, self.detector)
         return SplitStep(kind, given, self.detector, self.source.schema, self.source.image_column)
 
-    def merge(self, given: Decision, finished: Finished[Tally]) -> Judged:
-        return Judged(given, Tally.total(finished.counts))
+    def merge(self, given: Decision, finished: Finished[Tally]) -> Outcome:
+        return Outcome(given, Tally.total(finished.counts))

@@ -91,15 +91,12 @@ class SelectManifest(Manifest):
 
 
 @dataclass
-class SelectStep:
+class SelectStep(Step[Selection]):
     """Copy those rows of a shard that lie in a range to ``data/train-…``, untouched."""
 
     schema: pa.Schema
     image_column: str
     selected: HashRange
-
-    def setup(self, workers: int) -> None:
-        pass
 
     def run(self, task: ShardTask) -> tuple[int, Selection]:
         rows, sizes = 0, set[tuple[int, int]]()
@@ -129,8 +126,8 @@ class SelectPass(Pass[None, Selection, Selection]):
         return SelectStep(self.source.schema, self.source.image_column, self.selected)
 
     def merge(self, given: None, finished: Finished[Selection]) -> Selection:
-        sizes = (size for part in finished.counts for size in part.sizes)
-        return Selection.of(sum(part.kept for part in finished.counts), sizes)
+        sizes = (size for shard in finished.counts for size in shard.sizes)
+        return Selection.of(sum(shard.kept for shard in finished.counts), sizes)
 
 
 def image_sizes(images: Sequence[bytes | None]) -> Iterator[tuple[int, int]]:

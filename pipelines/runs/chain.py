@@ -96,7 +96,7 @@ class RunStep(beam.DoFn):
 
 
 def run_pass(
-    one: Pass[Any, Any, Any],
+    this: Pass[Any, Any, Any],
     given: Any,
     source: Source,
     output: Output,
@@ -106,32 +106,38 @@ def run_pass(
     """Do a pass over the shards that have no receipt of it yet.
 
     Args:
+        this: the pass.
         given: what the pass before has made.
+        source: the input.
+        output: where its files and receipts go.
+        machines: where and how wide to run.
+        progress: not yet started.
 
     Raises:
         InputError: a shard turned out to be unreadable.
         RunError: no space left, or a worker failed in an expected way.
     """
     total = len(source.shards)
-    done = output.receipts(one.name)
+    done = output.receipts(this.name)
     elements: list[Element] = [
         (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
     ]
-    progress.start(total=source.rows, done=sum(r.rows for r in done.values()), shards=len(elements))
+    rows_done = sum(receipt.rows for receipt in done.values())
+    progress.start(total=source.rows if elements else rows_done, done=rows_done)
     if elements:
-        at_once = machines.shards_at_once(len(elements), one.threads_a_shard)
+        at_once = machines.shards_at_once(len(elements), this.threads_a_shard)
         do_fn = RunStep(
-            one.name,
-            one.step(given),
-            output.travelling(source.reader),
+            this.name,
+            this.step(given),
+            output.with_stored_units(source.reader),
             output.store,
             total,
             machines.workers,
             ahead=1 + -(-machines.workers // at_once),
         )
-        with watch(progress, output, one.name, known=set(done)):
+        with watch(progress, output, this.name, known=set(done)):
             _run(do_fn, elements, machines.arguments(at_once))
-    receipts = output.receipts(one.name)
+    receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
         raise RunError(
@@ -139,8 +145,8 @@ def run_pass(
             f"number {missing[0]}; run the same command again to go on"
         )
     in_order = [receipts[i] for i in range(total)]
-    counts = [one.counts.from_json(receipt.counts) for receipt in in_order]
-    return Finished(output.store, one.name, in_order, counts)
+    counts = [this.counts.from_json(receipt.counts) for receipt in in_order]
+    return Finished(output.store, this.name, in_order, counts)
 
 
 def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:

@@ -64,6 +64,11 @@ class Settings:
         )
 
 
+@dataclass(frozen=True)
+class NoOptions(Record):
+    """The options of a job of which nothing that a user chooses changes the result."""
+
+
 #: The end of a job, in the driver: writes what belongs to the whole set, such as a card or a
 #: report, and returns the manifest. It is given the output, what the manifests of all jobs
 #: say, and what the last pass has made.
@@ -124,10 +129,10 @@ class Job(Generic[AnyManifest]):
         machines = Machines(settings.runner, settings.workers, settings.beam_options)
         shards = [ShardFacts(i, {}) for i in range(len(self.source.shards))]
         made: Any = None
-        for one in self.passes:
-            progress = Progress(one.doing, quiet=settings.quiet)
-            finished = run_pass(one, made, self.source, output, machines, progress)
-            made = one.merge(made, finished)
+        for each in self.passes:
+            progress = Progress(each.doing, quiet=settings.quiet)
+            finished = run_pass(each, made, self.source, output, machines, progress)
+            made = each.merge(made, finished)
             for facts, receipt in zip(shards, finished.receipts, strict=True):
                 kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
                 facts.files.update(kept)

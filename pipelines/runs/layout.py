@@ -28,6 +28,7 @@ class ShardedFile:
 
     @property
     def folder(self) -> str:
+        """The folder of the files of all shards, relative to OUTPUT."""
         return self.prefix.rpartition("/")[0]
 
     @property

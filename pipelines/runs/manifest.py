@@ -40,7 +40,6 @@ class Plan(Record):
 
     def differences(self, other: Mapping[str, Any]) -> str:
         """In what another plan, read from JSON, differs; in words."""
-
         before, after = _flat(other), _flat(self.to_json())
         names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
         return ", ".join(_WORDS.get(name, name) for name in names)

@@ -124,8 +124,8 @@ class Output:
             if entry not in kept:
                 self.store.remove(entry)
 
-    def travelling(self, reader: Reader) -> Reader:
-        """The reader with its units in a file of this output, so that it is small."""
+    def with_stored_units(self, reader: Reader) -> Reader:
+        """The reader, with its units in a file of this output: small enough to be sent around."""
         if not self.store.exists(layout.LISTING):
             self.store.write(layout.LISTING, reader.units.to_bytes())
         units = reader.units.stored(self.store.locate(layout.LISTING))

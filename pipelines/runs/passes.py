@@ -10,7 +10,7 @@ the first shard without a receipt.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,6 @@ from sanitizer.record import Record
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 Counted = TypeVar("Counted", bound=Record)
-Counted_co = TypeVar("Counted_co", bound=Record, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,22 @@ class Receipt(Record):
     files: dict[str, FileFacts]  #: by name
 
 
-class Step(Protocol[Counted_co]):
+@dataclass(frozen=True)
+class NoCounts(Record):
+    """The counts of a pass that counts nothing but its rows."""
+
+
+class Step(ABC, Generic[Counted]):
     """What a pass does with one shard. Picklable: it is sent to the workers."""
 
     def setup(self, workers: int) -> None:
-        """Load what is too big to travel, once a worker that has so many threads."""
+        """Load what is too big to travel, once a worker that has so many threads.
 
-    def run(self, task: ShardTask) -> tuple[int, Counted_co]:
+        Most steps travel whole, and have nothing to load.
+        """
+
+    @abstractmethod
+    def run(self, task: ShardTask) -> tuple[int, Counted]:
         """Read the shard, write and finish its files; returns its rows and its counts."""
 
 
@@ -54,10 +62,11 @@ class Finished(Generic[Counted]):
     store: Store
     pass_name: str
     receipts: list[Receipt]  #: of all shards, in order
-    counts: list[Counted]  #: the same
+    counts: list[Counted]  #: of all shards, in order
 
     @property
     def rows(self) -> int:
+        """Samples in all shards."""
         return sum(receipt.rows for receipt in self.receipts)
 
     def artefacts(self, columns: list[str]) -> Iterator[pa.Table]:

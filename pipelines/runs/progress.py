@@ -32,19 +32,26 @@ class Progress:
         self.quiet = quiet
         self._bar: tqdm | None = None
 
-    def start(self, *, total: int | None, done: int = 0, shards: int | None = None) -> None:
-        """Begin; ``done`` of ``total`` were finished by an earlier run."""
+    def start(self, *, total: int | None, done: int = 0) -> None:
+        """Begin.
+
+        Args:
+            total: what there is to count; None where that is not known.
+            done: of it, what an earlier run has finished.
+        """
         self._total, self._done, self._first = total, done, done
-        self._began = self._said = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         if self.quiet:
             return
         if done:
             self.say(f"{self.what}: {done:,} {self.unit} were done by an earlier run, going on")
+            if done == total:
+                return
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
             )
-        elif shards is None or shards:
+        else:
             size = "" if total is None else f" {total:,} {self.unit}"
             self.say(f"{self.what}:{size} to do" if not done else f"{self.what}:{size} in all")
 
@@ -54,11 +61,12 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif not self.quiet and time.monotonic() - self._said >= LINE_SECONDS:
-            self._said = time.monotonic()
+        elif not self.quiet and time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
             self.say(f"{self._status()}{', ' + note if note else ''}")
 
     def finish(self) -> None:
+        """End; tells how long it took."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -49,6 +49,7 @@ class RowWriter:
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows, a batch of the writer's schema."""
         if batch.num_rows == 0:
             return
         self.rows += batch.num_rows
@@ -80,6 +81,7 @@ class RowWriter:
         return FileFacts(self.rows, size, digest)
 
     def discard(self) -> None:
+        """Remove what was written and not published."""
         self._staged.unlink(missing_ok=True)
 
 

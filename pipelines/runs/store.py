@@ -28,7 +28,13 @@ from sanitizer.files import TEMPORARY_PREFIX, publish, write_atomically
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of files, local or behind any address that fsspec knows."""
+    """A folder of files, local or behind any address that fsspec knows.
+
+    >>> store = Store("memory://cleaned")
+    >>> store.write_json("scores/summary.json", {"read": 3})
+    >>> store.names("scores"), store.read_json("scores/summary.json")
+    (['scores/summary.json'], {'read': 3})
+    """
 
     address: str  #: absolute: a local path, or a URL such as ``s3://bucket/folder``
 

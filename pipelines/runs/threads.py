@@ -38,8 +38,16 @@ def map_in_order(
     the end, whichever shard is the last.
 
     Args:
-        workers: threads in all.
+        function: may be called by several threads at once.
+        items: taken one by one, in the calling thread, only as fast as they are needed.
+        workers: threads in all; with 1 everything happens in the calling thread.
         ahead: items of this call that are under way at most; by default one more than threads.
+
+    Raises:
+        Exception: what ``function`` raises, when its result is due.
+
+    >>> list(map_in_order(str.upper, ["a", "b", "c"], workers=2))
+    ['A', 'B', 'C']
     """
     if workers == 1:
         yield from map(function, items)

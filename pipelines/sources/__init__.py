@@ -3,19 +3,28 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from pipelines.sources import files, folder, hub, parquet, saved, webdataset
-from pipelines.sources.base import SHARD_ROWS, Source
+from pipelines.sources.base import SHARD_ROWS, Reading, Source
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
 __all__ = ["open_source"]
 
-#: The kinds of file that images come in.
+
+class _Kind(NamedTuple):
+    """A kind of file that images come in."""
+
+    name: str  #: for messages
+    includes: Callable[[str], bool]  #: whether a file is of this kind, by its name
+    resolve: Callable[[Listing, Reading], Source]
+
+
 _KINDS = (
-    ("Parquet files", parquet.is_parquet, parquet.resolve),
-    ("tars", webdataset.is_tar, webdataset.resolve),
-    ("images", folder.is_image, folder.resolve),
+    _Kind("Parquet files", parquet.is_parquet, parquet.resolve),
+    _Kind("tars", webdataset.is_tar, webdataset.resolve),
+    _Kind("images", folder.is_image, folder.resolve),
 )
 
 
@@ -43,16 +52,10 @@ def open_source(
     location = os.fspath(location)
     if location in ("", *files.LOCAL_SCHEMES):
         raise InputError("INPUT is empty; name a file, a folder or a set")
-    resolve = _resolver(location)
-    return resolve(
-        split=split,
-        image_column=image_column,
-        label_column=label_column,
-        shard_rows=shard_rows,
-    )
+    return _resolver(location)(Reading(split, image_column, label_column, shard_rows))
 
 
-def _resolver(location: str) -> Callable[..., Source]:
+def _resolver(location: str) -> Callable[[Reading], Source]:
     """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location)
@@ -63,13 +66,13 @@ def _resolver(location: str) -> Callable[..., Source]:
         return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
-    kinds = [kind for kind in _KINDS if any(map(kind[1], listing.names))]
+    kinds = [kind for kind in _KINDS if any(map(kind.includes, listing.names))]
     if not kinds:
         raise InputError(f"{location}: found no images, Parquet files or tars{_examples(listing)}")
     if len(kinds) > 1:
-        names = " and ".join(kind[0] for kind in kinds)
+        names = " and ".join(kind.name for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
-    return partial(kinds[0][2], listing)
+    return partial(kinds[0].resolve, listing)
 
 
 def _examples(listing: Listing) -> str:

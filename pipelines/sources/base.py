@@ -7,9 +7,9 @@ Pixels never travel: a worker reads its shards itself.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
@@ -25,8 +25,18 @@ BATCH_ROWS = 256
 _UNIT_ROWS = 1024
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How an input is to be read, as far as its user said."""
+
+    split: str | None  #: which split to read; None where there is only one
+    image_column: str | None  #: None to find it
+    label_column: str | None  #: None to find it, where there is one
+    shard_rows: int  #: rows of a shard, about; at least 1
+
+
 class Shard(NamedTuple):
-    """A part of a source that one worker reads in one go: consecutive units, or rows of one."""
+    """What one worker reads in one go: consecutive units of a source, or rows of one unit."""
 
     first: int  #: index of its first unit
     last: int  #: index behind its last unit
@@ -47,25 +57,40 @@ class Samples:
 
 @dataclass(frozen=True)
 class Units:
-    """What a source consists of, a row for each unit: a table in memory, or in an Arrow file."""
+    """What a source consists of, a row for each unit: a table in memory, or in an Arrow file.
+
+    >>> units = Units.of([{"name": "a.tar"}, {"name": "b.tar"}], pa.schema([("name", pa.string())]))
+    >>> units[1:2]
+    [{'name': 'b.tar'}]
+    """
 
     table: pa.Table | None = field(repr=False)
     address: str | None = None  #: absolute path or URL of the file, where there is no table
 
     @classmethod
-    def of(cls, rows: Sequence[dict[str, object]], schema: pa.Schema) -> Self:
+    def of(cls, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Self:
+        """Units in memory.
+
+        Args:
+            rows: the columns of each unit, in the order that shards count units in.
+            schema: of the columns.
+        """
         return cls(pa.Table.from_pylist(list(rows), schema=schema))
 
-    def __getitem__(self, part: slice) -> list[dict[str, object]]:
-        """The units of a slice without a step, as dictionaries."""
-        first, count = part.start, part.stop - part.start
+    def __getitem__(self, run: slice) -> list[dict[str, Any]]:
+        """Consecutive units, as dictionaries by column.
+
+        Args:
+            run: with a start and a stop, without a step.
+        """
+        first, count = run.start, run.stop - run.start
         if self.table is not None:
             return self.table.slice(first, count).to_pylist()
         start = first // _UNIT_ROWS
         root, _, name = str(self.address).rpartition("/")
         with open_file(root, name) as file:
             stored = pa.ipc.open_file(file)
-            stop = min(stored.num_record_batches, -(-part.stop // _UNIT_ROWS))
+            stop = min(stored.num_record_batches, -(-run.stop // _UNIT_ROWS))
             batches = [stored.get_batch(i) for i in range(start, stop)]
         table = pa.Table.from_batches(batches)
         return table.slice(first - start * _UNIT_ROWS, count).to_pylist()
@@ -159,7 +184,7 @@ class Source:
 def label_column_of(reader: Reader, shard: Shard, column: str) -> Iterator[pa.Array]:
     """:meth:`Reader.labels` of a source that cannot leave the images out."""
     for samples in reader.read(shard):
-        yield samples.batch.column(samples.batch.schema.get_field_index(column))
+        yield samples.batch.column(column)
 
 
 def cut(unit_rows: Sequence[int], shard_rows: int, max_cuts: int | None = None) -> list[Shard]:
@@ -167,6 +192,7 @@ def cut(unit_rows: Sequence[int], shard_rows: int, max_cuts: int | None = None) 
 
     Args:
         unit_rows: rows of each unit, at least 1.
+        shard_rows: rows of a shard, about; at least 1.
         max_cuts: into so many shards a unit is cut at most; None: into any number.
 
     >>> cut([1, 1, 1, 5], shard_rows=2)[:3]
@@ -174,7 +200,7 @@ def cut(unit_rows: Sequence[int], shard_rows: int, max_cuts: int | None = None) 
 Shard(first=3, last=4, skip=0, rows=1)]
     """
     shards = []
-    for first, last in joined(unit_rows, shard_rows):
+    for first, last in runs_up_to(shard_rows, unit_rows):
         total = sum(unit_rows[first:last])
         cuts = -(-total // shard_rows) if last == first + 1 else 1
         cuts = cuts if max_cuts is None else min(max_cuts, cuts)
@@ -184,8 +210,18 @@ Shard(first=3, last=4, skip=0, rows=1)]
     return shards
 
 
-def joined(weights: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive units that weigh at most ``limit`` together, or a single heavier one."""
+def runs_up_to(limit: int, weights: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive units that weigh at most ``limit`` together, or a single heavier one.
+
+    Args:
+        weights: of each unit, rows or bytes.
+
+    Yields:
+        The index of the first unit of a run, and the index behind its last.
+
+    >>> list(runs_up_to(4, [1, 2, 3, 9]))
+    [(0, 2), (2, 3), (3, 4)]
+    """
     first, weight = 0, 0
     for i, own in enumerate(weights):
         if i > first and weight + own > limit:

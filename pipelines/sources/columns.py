@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.sources.base import Samples
+from pipelines.sources.base import Reading, Samples
 from pipelines.sources.files import BATCH_BYTES
 from sanitizer.errors import InputError
 
@@ -56,8 +56,7 @@ def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
 def roles(
     where: str,
     schema: pa.Schema,
-    image_column: str | None,
-    label_column: str | None,
+    reading: Reading,
     guess: Callable[[list[str]], list[str]] = lambda names: [],
 ) -> tuple[pa.Schema, str, str | None]:
     """What the columns of an input are for.
@@ -65,8 +64,7 @@ def roles(
     Args:
         where: the input, for messages.
         schema: of the input.
-        image_column: the user's choice, None to find it.
-        label_column: the user's choice, None to find it.
+        reading: what the user chose.
         guess: picks those columns of plain bytes that hold images, where the schema does
             not tell which.
 
@@ -81,8 +79,8 @@ def roles(
         twice = [name for name, count in Counter(schema.names).items() if count > 1]
         if twice:
             raise InputError(f"several columns are called {twice[0]!r}; rename them")
-        image = find_image_column(schema, image_column, guess)
-        label = find_label_column(schema, label_column)
+        image = _find_image_column(schema, reading.image_column, guess)
+        label = _find_label_column(schema, reading.label_column)
         return output_schema(schema, image), image, label
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -117,7 +115,7 @@ def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator
         yield batch()
 
 
-def joined(parts: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
+def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
     """Small batches put together, up to ``batch_rows`` rows and ``BATCH_BYTES``.
 
     Without this a shard of many tiny files would be that many batches.
@@ -128,33 +126,29 @@ def joined(parts: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
     def batch() -> Samples:
         if len(waiting) == 1:
             return waiting[0]
-        table = pa.Table.from_batches([part.batch for part in waiting]).combine_chunks()
-        return Samples(table.to_batches()[0], [file for part in waiting for file in part.files])
+        table = pa.Table.from_batches([piece.batch for piece in waiting]).combine_chunks()
+        return Samples(table.to_batches()[0], [file for piece in waiting for file in piece.files])
 
-    for part in parts:
-        if waiting and (rows + len(part) > batch_rows or weight + part.batch.nbytes > BATCH_BYTES):
+    for piece in pieces:
+        full = rows + len(piece) > batch_rows or weight + piece.batch.nbytes > BATCH_BYTES
+        if waiting and full:
             yield batch()
             waiting, rows, weight = [], 0, 0
-        waiting.append(part)
-        rows += len(part)
-        weight += part.batch.nbytes
+        waiting.append(piece)
+        rows += len(piece)
+        weight += piece.batch.nbytes
     if waiting:
         yield batch()
 
 
-def column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column by its name."""
-    return batch.column(batch.schema.get_field_index(name))
-
-
 def sample_ids(batch: pa.RecordBatch) -> list[str]:
     """The ``sample_id`` of each row."""
-    return list(column(batch, SAMPLE_ID).to_pylist())
+    return list(batch.column(SAMPLE_ID).to_pylist())
 
 
 def encoded_images(batch: pa.RecordBatch, image_column: str) -> list[bytes | None]:
     """The encoded bytes of each row, None where the row holds none."""
-    images = column(batch, image_column)
+    images = batch.column(image_column)
     if pa.types.is_struct(images.type):
         images = pc.struct_field(images, "bytes")
     return list(images.to_pylist())
@@ -196,7 +190,7 @@ def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
     return generated
 
 
-def find_image_column(
+def _find_image_column(
     schema: pa.Schema, wanted: str | None, guess: Callable[[list[str]], list[str]]
 ) -> str:
     """The column of encoded images.
@@ -225,7 +219,7 @@ def find_image_column(
     return candidates[0]
 
 
-def find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
+def _find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
     """The column of labels; None where nothing looks like one.
 
     A column of class labels by the features goes before one that is merely called ``label``;
@@ -282,9 +276,16 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 
 def with_ids(
-    batch: pa.RecordBatch, schema: pa.Schema, label_column: str | None, source: str, first_row: int
+    batch: pa.RecordBatch, schema: pa.Schema, label_column: str | None, file: str, first_row: int
 ) -> pa.RecordBatch:
-    """The batch under ``schema``, with ids ``<source>#<row>`` unless it brings its own.
+    """A batch of a file under ``schema``, with ids ``<file>#<row>`` unless it brings its own.
+
+    Args:
+        batch: of the input's own columns, which are the first of ``schema``.
+        schema: of the result.
+        label_column: of the input, None where it has none.
+        file: that the batch comes from, as text.
+        first_row: index of the batch's first row in the file.
 
     Raises:
         InputError: a ``sample_id`` of the input is null; a ``sample_id`` or a label is text
@@ -295,16 +296,14 @@ def with_ids(
             batch.column(name).validate(full=True)
         except pa.ArrowInvalid as error:
             raise InputError(
-                f"{source}: the column {name} is damaged or not UTF-8 ({error})"
+                f"{file}: the column {name} is damaged or not UTF-8 ({error})"
             ) from error
     columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
     if SAMPLE_ID not in batch.schema.names:
         rows = range(first_row, first_row + batch.num_rows)
-        columns.append(pa.array([f"{source}#{row}" for row in rows], pa.string()))
+        columns.append(pa.array([f"{file}#{row}" for row in rows], pa.string()))
     elif batch.column(SAMPLE_ID).null_count:
-        raise InputError(
-            f"{source}: the column {SAMPLE_ID} holds nulls, expected an id in each row"
-        )
+        raise InputError(f"{file}: the column {SAMPLE_ID} holds nulls, expected an id in each row")
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Samples, Shard, Source, Units, cut
+from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
@@ -105,20 +105,17 @@ class FolderReader:
             ) from error
 
 
-def resolve(
-    listing: Listing,
-    *,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    shard_rows: int,
-) -> Source:
+def resolve(listing: Listing, reading: Reading) -> Source:
     """An image folder as a source.
 
     The first folder level gives the labels, in sorted order. Where its folders all are
     called like splits, the level below does, over all splits, so that labels mean the same
     in each. An image beside class folders has a null label; without folders there is no
     ``label``.
+
+    Args:
+        listing: the files; others than images are left out, with a note.
+        reading: what the user chose.
 
     Raises:
         InputError: a split must be chosen or does not exist, or there is no such column.
@@ -129,7 +126,7 @@ def resolve(
         depth, splits = 1, top
     else:
         depth, splits = 0, dict.fromkeys(top)
-    chosen = files.choose_split(listing.location, splits.values(), split)
+    chosen = files.choose_split(listing.location, splits.values(), reading.split)
     names = [n for n in listing.names if splits[n] == chosen]
 
     folders = {_class_of(n, depth) for n in listing.names}
@@ -140,9 +137,7 @@ def resolve(
         | {"label": index.get(files.text(_class_of(name, depth) or ""))}
         for name in names
     ]
-    schema, image, label = columns.roles(
-        listing.location, _schema(classes), image_column, label_column
-    )
+    schema, image, label = columns.roles(listing.location, _schema(classes), reading)
     return Source(
         location=listing.location,
         kind="image folder",
@@ -150,7 +145,7 @@ def resolve(
         image_column=image,
         label_column=label,
         class_names=tuple(classes) or None,
-        shards=tuple(cut([1] * len(names), shard_rows)),
+        shards=tuple(cut([1] * len(names), reading.shard_rows)),
         rows=len(names),
         root=listing.local,
         nbytes=files.total_size(listing.stamps[name] for name in names),

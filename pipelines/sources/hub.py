@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from pipelines.sources import files, parquet
-from pipelines.sources.base import Source
+from pipelines.sources.base import Reading, Source
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
@@ -26,14 +26,7 @@ def is_hub(location: str) -> bool:
     return match is not None and bool(match[1] or not match["path"])
 
 
-def resolve(
-    location: str,
-    *,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    shard_rows: int,
-) -> Source:
+def resolve(location: str, reading: Reading) -> Source:
     """The Parquet files of a set on the Hub, or of the Hub's conversion of it, as a source.
 
     The revision is looked up once, so that all workers, and a run that is taken up again,
@@ -42,10 +35,7 @@ def resolve(
     Args:
         location: ``org/name``, or ``hf://datasets/org/name[@revision][/path]`` with a path
             that is a file, a folder or a glob.
-        split: as for Parquet, like the others.
-        image_column: see there.
-        label_column: see there.
-        shard_rows: see there.
+        reading: as for Parquet.
 
     Raises:
         InputError: no such set, or no access to it; the Hub cannot be reached; no Parquet
@@ -67,14 +57,7 @@ def resolve(
     if not any(map(parquet.is_parquet, listing.names)):
         raise InputError(f"{location}: found no Parquet files in the set on the Hub")
     _check_one_configuration(location, listing)
-    source = parquet.resolve(
-        replace(listing, location=location),
-        split=split,
-        image_column=image_column,
-        label_column=label_column,
-        shard_rows=shard_rows,
-    )
-    return replace(source, kind="hub")
+    return replace(parquet.resolve(replace(listing, location=location), reading), kind="hub")
 
 
 def _pinned(set_id: str, revision: str | None, path: str) -> Listing:

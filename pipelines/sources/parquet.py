@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import columns, files
-from pipelines.sources.base import BATCH_ROWS, Samples, Shard, Source, Units, cut
+from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
 
@@ -55,7 +55,7 @@ class ParquetReader:
         Raises:
             InputError: a file is gone, has changed or is corrupt.
         """
-        return columns.joined(self._parts(shard, batch_rows), batch_rows)
+        return columns.joined(self._pieces(shard, batch_rows), batch_rows)
 
     def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
         """The column alone, without reading the images.
@@ -67,7 +67,7 @@ class ParquetReader:
             for batch, _ in run.batches(self.root, LABEL_ROWS, [column]):
                 yield batch.column(0)
 
-    def _parts(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
+    def _pieces(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
         for run in self._runs(shard):
             file = files.text(run.name)
             for batch, first_row in run.batches(self.root, batch_rows):
@@ -79,7 +79,7 @@ class ParquetReader:
         skip, left = shard.skip, shard.rows or 0
         units = self.units[shard.first : shard.last]
         for (name, stamp), group in itertools.groupby(units, files.file_of):
-            row_groups: list[Any] = list(group)
+            row_groups = list(group)
             rows = min(left, sum(unit["rows"] for unit in row_groups) - skip)
             numbers = [unit["row_group"] for unit in row_groups]
             yield _Run(name, stamp, numbers, skip, rows, row_groups[0]["first_row"] + skip)
@@ -125,30 +125,21 @@ class _Run:
         raise InputError(f"{files.text(self.name)}: ends before the rows that it says it holds")
 
 
-def resolve(
-    listing: Listing,
-    *,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    shard_rows: int,
-) -> Source:
+def resolve(listing: Listing, reading: Reading) -> Source:
     """Parquet files as a source.
 
     Args:
         listing: the files; others than Parquet are left out, with a note.
-        split: the one to read; None where there is only one.
-        image_column: None to take the image column of the features, else a struct with a
-            ``bytes`` field, else bytes that start like an image.
-        label_column: None to look for class labels, or a column with a usual name.
-        shard_rows: rows of a shard, about; at least 1.
+        reading: what the user chose. Without a choice, the image column is that of the
+            features, else a struct with a ``bytes`` field, else bytes that start like an
+            image; the label column holds class labels, or has a usual name.
 
     Raises:
         InputError: a split must be chosen or does not exist; no file, no rows, files whose
             schemas differ or that are not whole; no image column, or no such column.
     """
     listing, notes = listing.only(is_parquet, "Parquet")
-    names = files.names_of_split(listing, split)
+    names = files.names_of_split(listing, reading.split)
     footers = [_Footer(listing.root, name) for name in names]
     first = footers[0]
     for footer in footers[1:]:
@@ -159,8 +150,7 @@ def resolve(
     schema, image, label = columns.roles(
         listing.location,
         first.schema,
-        image_column,
-        label_column,
+        reading,
         lambda names: [name for name in names if _starts_like_image(footers, name)],
     )
     units = [unit for footer in footers for unit in footer.units()]
@@ -171,7 +161,7 @@ def resolve(
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
-        shards=tuple(cut([unit["rows"] for unit in units], shard_rows, MAX_CUTS)),
+        shards=tuple(cut([unit["rows"] for unit in units], reading.shard_rows, MAX_CUTS)),
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(footer.stamp for footer in footers),

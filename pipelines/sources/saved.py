@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipelines.sources import columns, files
 from pipelines.sources.base import (
     BATCH_ROWS,
+    Reading,
     Samples,
     Shard,
     Source,
@@ -71,17 +72,17 @@ class SavedReader:
         Raises:
             InputError: the file is gone, has changed or is corrupt.
         """
-        return columns.joined(self._parts(shard, batch_rows), batch_rows)
+        return columns.joined(self._pieces(shard, batch_rows), batch_rows)
 
     def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
         """As :meth:`read`: the files are mapped into memory, so the images cost nothing."""
         return label_column_of(self, shard, column)
 
-    def _parts(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
+    def _pieces(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
         start, left = shard.skip, shard.rows or 0
         for unit in self.units[shard.first : shard.last]:
             name, stamp = files.file_of(unit)
-            rows = min(left, int(unit["rows"]) - start)  # type: ignore[call-overload]
+            rows = min(left, unit["rows"] - start)
             yield from self._file(name, stamp, start, start + rows, batch_rows)
             start, left = 0, left - rows
 
@@ -93,30 +94,28 @@ class SavedReader:
             first, last = max(start, position), min(stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
             for row in range(first, last, rows):
-                part = batch.slice(row - position, min(rows, last - row))
-                part = columns.with_ids(part, self.schema, self.label, name, row)
-                yield Samples(part, [name] * part.num_rows)
+                piece = batch.slice(row - position, min(rows, last - row))
+                piece = columns.with_ids(piece, self.schema, self.label, name, row)
+                yield Samples(piece, [name] * piece.num_rows)
             position += batch.num_rows
             if position >= stop:
                 return
 
 
-def resolve(
-    location: str,
-    *,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    shard_rows: int,
-) -> Source:
+def resolve(location: str, reading: Reading) -> Source:
     """A saved ``Dataset`` or ``DatasetDict`` as a source.
+
+    Args:
+        location: the folder.
+        reading: what the user chose; columns are found as in Parquet files, but for bytes
+            that only start like an image.
 
     Raises:
         InputError: a split must be chosen or does not exist; no rows; files that are
             missing or not whole; no image column, or no such column.
     """
     root = Path(files.local_path(location) or location)
-    chosen = files.choose_split(location, _splits(root) or [None], split)
+    chosen = files.choose_split(location, _splits(root) or [None], reading.split)
     if chosen is not None and Path(chosen).name != chosen:
         raise InputError(f"{location}: the split {chosen!r} is not in a folder of that name")
     folder = f"{chosen}/" if chosen else ""
@@ -127,9 +126,7 @@ def resolve(
     rows = {name: sum(b.num_rows for b in _stream(str(root), name)) for name in names}
     if not any(rows.values()):
         raise InputError(f"{location}: holds no rows")
-    schema, image, label = columns.roles(
-        location, _schema(str(root), names[0]), image_column, label_column
-    )
+    schema, image, label = columns.roles(location, _schema(str(root), names[0]), reading)
     stamps = {name: files.stamp(str(root), name) for name in names}
     units = [
         files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
@@ -141,7 +138,7 @@ def resolve(
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
-        shards=tuple(cut([count for count in rows.values() if count], shard_rows)),
+        shards=tuple(cut([count for count in rows.values() if count], reading.shard_rows)),
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),

@@ -14,12 +14,13 @@ import pyarrow as pa
 from pipelines.sources import columns, files
 from pipelines.sources.base import (
     BATCH_ROWS,
+    Reading,
     Samples,
     Shard,
     Source,
     Units,
-    joined,
     label_column_of,
+    runs_up_to,
 )
 from pipelines.sources.files import Listing
 from pipelines.sources.folder import SUFFIXES
@@ -139,14 +140,7 @@ class TarReader:
         return text.strip() if text is not None and column == "label" else text
 
 
-def resolve(
-    listing: Listing,
-    *,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    shard_rows: int,
-) -> Source:
+def resolve(listing: Listing, reading: Reading) -> Source:
     """WebDataset tars as a source; a shard is one tar, or several small ones.
 
     The columns follow from the first ``SAMPLED`` samples of the first tar: ``image``,
@@ -158,20 +152,19 @@ def resolve(
 
     Args:
         listing: the files; others than tars are left out, with a note.
-        split: the one to read; None where there is only one.
-        image_column: extension of the images; None for any usual one.
-        label_column: extension of the labels; None for ``cls``.
-        shard_rows: not used, since a tar can only be read from its start.
+        reading: what the user chose. Columns are extensions: without a choice, the images
+            have any usual one and the labels ``cls``. ``shard_rows`` is not used, since a tar
+            can only be read from its start.
 
     Raises:
         InputError: a split must be chosen or does not exist; no sample, no image, or
             several in one sample; no such extension; a tar that is not whole.
     """
     listing, notes = listing.only(is_tar, "tars")
-    names = files.names_of_split(listing, split)
+    names = files.names_of_split(listing, reading.split)
     samples = list(islice(_samples(listing.root, names[0]), SAMPLED))
     where = f"{listing.location}: the first samples of {files.text(names[0])}"
-    image, label = _lower(image_column), _lower(label_column)
+    image, label = _lower(reading.image_column), _lower(reading.label_column)
     extensions = list(dict.fromkeys(e for sample in samples for e in sample.members))
     for wanted in filter(None, (image, label)):
         if wanted not in extensions:
@@ -191,7 +184,7 @@ def resolve(
         class_names=None,
         shards=tuple(
             Shard(first, last)
-            for first, last in joined([stamp.size or SHARD_BYTES for stamp in stamps], SHARD_BYTES)
+            for first, last in runs_up_to(SHARD_BYTES, [s.size or SHARD_BYTES for s in stamps])
         ),
         rows=None,
         root=listing.local,
