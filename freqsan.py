@@ -73,6 +73,10 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_ELSEWHERE.get(name, f"pipelines.jobs.{name}")), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def _check_packages() -> None:
     """See that a stranger's ``pipelines/`` or ``attacks.py`` does not stand in front of ours.
 

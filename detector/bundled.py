@@ -26,7 +26,7 @@ def find(name_or_path: str | Path) -> Path:
     A bundled name comes first: ``./NAME`` is how to say a directory of the same name.
 
     Raises:
-        DetectorError: there is no such directory.
+        DetectorError: there is no such directory, or it holds no card.
     """
     if str(name_or_path) in names():
         return BUNDLED / str(name_or_path)
@@ -36,6 +36,8 @@ def find(name_or_path: str | Path) -> Path:
             f"no detector {str(name_or_path)!r}: not a directory, and the bundled ones are "
             f"{', '.join(names()) or 'none'}"
         )
+    if not (path / CARD).is_file():
+        raise DetectorError(f"{path} is no detector: {CARD} is missing")
     return path.absolute()
 
 

@@ -139,7 +139,8 @@ class Calibration:
         for (low, high), groups in self._ranges().items():
             reached = [t for t in (group.threshold(limit) for group in groups) if t is not None]
             if len(reached) == len(groups):
-                thresholds[f"{low}-{high} parts"] = max(reached)
+                parts = "any parts" if high == ANY else f"{low}-{high} parts"
+                thresholds[parts] = max(reached)
         return thresholds
 
     @property

@@ -67,6 +67,17 @@ def test_a_folder_on_an_object_store_is_read(
     assert [row["sample_id"] for row in rows] == [f"cat/{i}.png" for i in range(5)]
 
 
+def test_a_file_that_is_replaced_on_an_object_store_is_read_anew(
+    image_set: Path, s3_bucket: str, tmp_path: Path
+) -> None:
+    store = Store.at(f"{s3_bucket}/replaced")
+    for rows in (20, 30):
+        pq.write_table(pq.read_table(image_set).slice(0, rows), tmp_path / "set.parquet")
+        store.write("set.parquet", (tmp_path / "set.parquet").read_bytes())
+        manifest = ingest(store.locate("set.parquet"), tmp_path / str(rows), quiet=True)
+        assert manifest.counts.read == rows
+
+
 def test_workers_in_another_directory_find_everything_by_relative_paths(
     image_set: Path, cleaned: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

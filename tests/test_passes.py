@@ -208,6 +208,22 @@ def test_a_shard_whose_artefact_is_gone_is_done_again(numbers: Path, tmp_path: P
     assert shares(store) == pytest.approx(EXPECTED)
 
 
+@pytest.mark.parametrize("damaged", ["", "{", "{}", '{"index": "x"}'])
+def test_a_shard_whose_receipt_is_damaged_is_done_again(
+    numbers: Path, tmp_path: Path, damaged: str
+) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(InputError):
+        run(numbers, store, log, fail_share=0, workers=1)
+    store.write(layout.receipt("add", 2), damaged.encode())
+    store.write(f"{layout.WORK}/add/notes.json", b"{}")
+    store.write(layout.LISTING, store.read(layout.LISTING)[:-9])
+    log.unlink()
+    run(numbers, store, log, workers=1)
+    assert log.read_text().splitlines()[0] == "add 2"
+    assert shares(store) == pytest.approx(EXPECTED)
+
+
 def test_another_option_is_another_run(numbers: Path, tmp_path: Path) -> None:
     store = Store.at(tmp_path / "out")
     with pytest.raises(RunError):

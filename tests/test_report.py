@@ -406,7 +406,7 @@ def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> Non
     ("decision", "words"),
     [
         (("budget", 0.01, 0, 0, 0.0), "No image could be judged."),
-        (("budget", 0.01, 900, 0, 9.0), "No image of this set looked enough like one with"),
+        (("budget", 0.01, 900, 0, 9.0), "No image was removed; below it says why"),
         (("budget", 0.01, 900, 9, 9.0), "On average up to 9 innocent images would be removed"),
         (("budget", 0.01, 50, 1, 0.5), "On average fewer than one innocent image would be removed"),
         (
@@ -420,7 +420,7 @@ def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> Non
         (("budget", 0.01, 100, 2, 1.0), "On average up to 1 of the 2 removed images is innocent"),
         (("fdr", 0.001, 900, 20, 1.0), "On average up to 1 of the 20 removed images is innocent"),
         (("fdr", 0.001, 900, 1, 0.05), "On average fewer than one of the 1 removed image is"),
-        (("fdr", 0.0, 900, 0, 0.0), "No image of this set looked enough like one with"),
+        (("fdr", 0.0, 900, 0, 0.0), "No image was removed; below it says why"),
     ],
 )
 def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:

@@ -102,3 +102,12 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
         store.write_json("a.txt", float("nan"))
     assert store.read("a.txt") == b"old"
     assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208
+
+
+def test_a_pattern_in_a_name_removes_nothing_else(store: Store) -> None:
+    store.write("aXb/kept.txt", b"kept")
+    for name in ("a*b/gone.txt", "[x]/gone.txt"):
+        store.write(name, b"gone")
+        store.remove(name.partition("/")[0])
+        assert store.size(name) is None
+    assert store.read("aXb/kept.txt") == b"kept"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
+from pipelines.runs.guards import check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
@@ -72,6 +73,7 @@ def score(
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
     source = chosen.open(input)
+    check_places(source, store)
     known_good = open_trusted(trusted, store, chosen)
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging

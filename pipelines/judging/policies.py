@@ -18,16 +18,17 @@ def choose_policy(name: str, max_clean_loss: float, fdr: float) -> Policy:
     """The policy of a name.
 
     Raises:
-        InputError: an unknown name, or a setting of the policy that is out of range.
+        InputError: an unknown name, or a setting that is out of range, of whichever policy.
     """
     try:
-        if name == Budget.name:
-            return Budget(max_clean_loss)
-        if name == FalseDiscovery.name:
-            return FalseDiscovery(fdr)
+        policies: tuple[Policy, ...] = (Budget(max_clean_loss), FalseDiscovery(fdr))
     except ValueError as error:
         raise InputError(str(error)) from error
-    raise InputError(f"no policy {name!r}, known: {Budget.name}, {FalseDiscovery.name}")
+    for policy in policies:
+        if policy.name == name:
+            return policy
+    known = ", ".join(policy.name for policy in policies)
+    raise InputError(f"no policy {name!r}, known: {known}")
 
 
 def detector_inputs(name: str) -> Tiles:

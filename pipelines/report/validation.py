@@ -9,6 +9,7 @@ suite. Both are over all rows.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.errors import RunError
 from sanitizer.summary import Summary
+
+#: Where our packages are.
+HOME = str(Path(__file__).resolve().parents[2])
 
 
 def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validation:
@@ -77,8 +81,11 @@ class Validator:
     """
 
     def __init__(self) -> None:
+        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.report.validation"],
+            # Our own packages, whatever lies in the working directory.
+            [sys.executable, "-P", "-m", __name__],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([HOME, *given])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -29,7 +29,7 @@ def innocents(decision: Decision) -> str:
     if not decision.judged:
         return "No image could be judged."
     if not removed:
-        return "No image of this set looked enough like one with a backdoor trigger."
+        return "No image was removed; below it says why."
     at_most = math.ceil(expected - 1e-9)
     share = "fewer than one" if expected < 1 else f"up to {at_most:,}"
     if decision.policy == "budget" and removed <= at_most:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path, PurePath, PurePosixPath
 
 from pipelines.runs.store import Store
+from pipelines.sources.base import Source
 from sanitizer.errors import InputError, RunError
 
 
@@ -89,6 +90,16 @@ def check_apart(root: str | None, given: str, location: str, store: Store) -> No
             f"OUTPUT {store.address} and {given} lie within each other; give an OUTPUT apart "
             "from it"
         )
+
+
+def check_places(source: Source, store: Store) -> None:
+    """Refuse an OUTPUT that cannot be, or that is not apart from INPUT.
+
+    Raises:
+        InputError: so it is.
+    """
+    check_output(store)
+    check_apart(source.root, f"INPUT {source.location}", source.location, store)
 
 
 def check_space(store: Store, needed: int) -> None:

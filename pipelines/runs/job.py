@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipelines.runs import layout
-from pipelines.runs.guards import check_apart, check_output
+from pipelines.runs.guards import check_places
 from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
 from pipelines.runs.output import Output, read_manifest
 from pipelines.runs.passes import Pass
@@ -98,9 +98,7 @@ class Job(Generic[AnyManifest]):
             InputError: the output holds something else, or the input turned out unreadable.
             RunError: the run failed.
         """
-        check_output(self.store)
-        location = self.source.location
-        check_apart(self.source.root, f"INPUT {location}", location, self.store)
+        check_places(self.source, self.store)
         plan = Plan.of(self.name, self.source, settings.shard_rows, self.options)
         output = Output(self.store, plan)
         try:

@@ -126,23 +126,29 @@ class Output:
 
     def with_stored_units(self, reader: Reader) -> Reader:
         """The reader, with its units in a file of this output: small enough to be sent around."""
-        if not self.store.exists(layout.LISTING):
-            self.store.write(layout.LISTING, reader.units.to_bytes())
+        data = reader.units.to_bytes()
+        if self.store.size(layout.LISTING) != len(data):
+            self.store.write(layout.LISTING, data)
         units = reader.units.stored(self.store.locate(layout.LISTING))
         return dataclasses.replace(reader, units=units)  # type: ignore[type-var]
 
     def receipts(self, pass_name: str, skip: Container[int] = ()) -> dict[int, Receipt]:
         """Receipts of the finished shards of a pass, by shard number, but those in ``skip``.
 
-        A shard whose files are gone, or are not the size they had, is not finished.
+        A shard whose receipt is damaged, or whose files are gone or not of the size they had,
+        is not finished.
         """
         receipts = {}
-        for name in self.store.names(f"{layout.WORK}/{pass_name}", "*.json"):
-            index = int(PurePosixPath(name).stem)
-            if index not in skip:
+        for name in self.store.names(f"{layout.WORK}/{pass_name}", "[0-9]*.json"):
+            try:
+                index = int(PurePosixPath(name).stem)
+                if index in skip:
+                    continue
                 receipt = Receipt.from_json(self.store.read_json(name))
-                if all(self.store.size(f) == facts.bytes for f, facts in receipt.files.items()):
-                    receipts[index] = receipt
+            except ValueError:
+                continue
+            if all(self.store.size(f) == facts.bytes for f, facts in receipt.files.items()):
+                receipts[index] = receipt
         return receipts
 
     @staticmethod

@@ -167,8 +167,10 @@ class Store:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        elif self._files.exists(name):
-            self._files.rm(name, recursive=True)
+        else:
+            # File by file: fsspec's own recursive removal takes ``*`` in a name for a pattern.
+            for file in self._files.find(name):
+                self._files.rm_file(file)
 
     def remove_leftovers(self) -> None:
         """Remove what killed workers left half written beside its place."""

@@ -133,6 +133,7 @@ def _listing(
 def _list_glob(location: str, pattern: str) -> Listing:
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     filesystem, folder = _filesystem(root)
+    _forget_listings(root, filesystem)
     matches = filesystem.glob(folder + pattern[len(root) :], detail=True)
     local = local_path(root or "/")
     if local is None:
@@ -149,6 +150,7 @@ def _list_glob(location: str, pattern: str) -> Listing:
 def _list_remote(location: str) -> Listing | None:
     location = location.rstrip("/")
     filesystem, path = _filesystem(location)
+    _forget_listings(location, filesystem)
     if filesystem.isfile(path):
         root, _, name = location.rpartition("/")
         return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
@@ -208,6 +210,15 @@ def _remote_stamp(info: dict[str, Any]) -> Stamp:
     return Stamp(info.get("size"), None if version is None else str(version).strip('"'))
 
 
+def _forget_listings(root: str, filesystem: Any) -> None:
+    """Look anew: in a long-lived process a file system remembers what was there before.
+
+    What is pinned to a commit of the Hub cannot change, and costs a call to list.
+    """
+    if "://" in root and not root.startswith("hf://"):
+        filesystem.invalidate_cache()
+
+
 def _filesystem(root: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
 
@@ -247,6 +258,7 @@ def stamp(root: str, name: str) -> Stamp:
     """
     filesystem, folder = _filesystem(root)
     if "://" in root:
+        _forget_listings(root, filesystem)
         return _remote_stamp(filesystem.info(f"{folder}/{name}"))
     return _stamp_of(os.stat(f"{root}/{name}"))  # noqa: PTH116
 
