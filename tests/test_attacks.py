@@ -5,20 +5,17 @@ import sys
 
 import numpy as np
 import pytest
+from pictures import noise
 
 import attacks
 from attacks import Role
 from attacks.blend import cartoon
 
 
-def noise(n, height, width):
-    """Random pixels: every trigger shows on them, be it a warp or a coarser palette."""
-    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
-
-
 def smallest(attack):
     """Noise as small as data sets have it, or as the attack takes it."""
-    return noise(5, max(32, attack.min_side), max(32, attack.min_side))
+    side = max(32, attack.min_side)
+    return noise(5, side, side, 3)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -49,7 +46,7 @@ def test_same_alone_in_a_batch_and_again(name, role):
 @pytest.mark.parametrize("size", [(64, 64), (33, 50), (8, 160)])
 def test_any_size(name, role, size):
     attack = attacks.get(name)
-    images = noise(1, *size)
+    images = noise(1, *size, 3)
     if min(size) < attack.min_side:
         with pytest.raises(ValueError, match=f"at least {attack.min_side} px"):
             attack(images, role)
@@ -112,7 +109,7 @@ def test_a_new_attack_is_one_new_file(tmp_path, monkeypatch):
     monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(tmp_path)])
     try:
         assert "newcomer" in attacks.names()
-        triggered = attacks.get("newcomer", grey=7)(noise(2, 32, 32), Role.TEST)
+        triggered = attacks.get("newcomer", grey=7)(noise(2, 32, 32, 3), Role.TEST)
         assert (triggered[:, 0] == 7).all()
         with pytest.raises(ValueError, match="newcomer has no setting 'gray', known: grey"):
             attacks.get("newcomer", gray=7)

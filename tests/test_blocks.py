@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import noise
 
 from sanitizer.blocks import blocks
-
-
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @given(st.integers(32, 170), st.integers(32, 170))
@@ -23,7 +20,7 @@ def test_blocks_are_windows_that_cover_every_pixel(height: int, width: int) -> N
 
 
 def test_an_image_of_the_size_of_a_block_is_its_one_block() -> None:
-    assert (blocks(noise(16, 16), 16) == noise(16, 16)[None]).all()
+    assert (blocks(noise(16, 16, 3), 16) == noise(16, 16, 3)[None]).all()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +33,7 @@ def test_an_image_of_any_size_has_few_blocks(size: tuple[int, int], count: int) 
 
 
 def test_few_blocks_are_spread_from_border_to_border() -> None:
-    pixels = noise(40, 400)
+    pixels = noise(40, 400, 3)
     cut = blocks(pixels, 40, most=3)
     for block, left in zip(cut, (0, 180, 360), strict=True):
         assert (block == pixels[:, left : left + 40]).all()

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import run
 
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 
 COMMANDS = sorted(main.commands)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def assert_one_line(result: Result, code: int, words: str) -> None:
@@ -139,9 +136,9 @@ def test_detectors_lists_the_bundled_one_with_its_figures() -> None:
 def test_the_demo_finds_most_triggers_and_few_innocents(tmp_path: Path) -> None:
     result = run("demo", tmp_path / "demo", "--json", "--quiet")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["counts"]["read"] == 1000
-    truth = found["truth"]
+    printed = json.loads(result.stdout)
+    assert printed["counts"]["read"] == 1000
+    truth = printed["truth"]
     assert truth["triggers"] + truth["innocent"] == 1000
     assert truth["found"] >= 0.8 * truth["triggers"]
     assert truth["lost"] <= 0.03 * truth["innocent"]

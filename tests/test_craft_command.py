@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 
 from attacks.crafting import l2_inv
 from attacks.victims.settings import VICTIMS
 from freqsan import craft, poison
-from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.errors import InputError
 
@@ -29,10 +28,6 @@ def _image_set(tmp_path: Path) -> Path:
     table = pq.read_table(str(SAMPLE)).slice(0, 120)
     pq.write_table(table.drop_columns(["is_poisoned", "original_label", "attack"]), path)
     return path
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def test_a_crafted_trigger_poisons(image_set: Path, tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
+from pictures import noise
 from scipy import fft
 
 from sanitizer.dct import dct2, dct_matrix
-
-
-def noise(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 @pytest.mark.parametrize("size", [8, 32, 33])

@@ -1,32 +1,22 @@
 """What of an image the detector looks at, and what it refuses."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import noise
 from PIL import Image
 
 from detector.inputs import Tiles, judgeable
 from sanitizer.images import Header, ImageError
+from sanitizer.png import encode as png
 
 INPUTS = Tiles()
 
 
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @given(st.integers(8, 160), st.integers(8, 160))
 def test_tiles_cover_every_pixel_of_every_judged_size(height: int, width: int) -> None:
-    pixels = noise(height, width)
+    pixels = noise(height, width, 3)
     tiles = INPUTS.cut(pixels)
     assert tiles.shape[1:] == (32, 32, 3)
     assert tiles.dtype == np.uint8
@@ -38,7 +28,7 @@ def test_tiles_cover_every_pixel_of_every_judged_size(height: int, width: int) -
 
 
 def test_a_small_image_is_enlarged_in_its_proportions() -> None:
-    pixels = noise(16, 40)
+    pixels = noise(16, 40, 3)
     enlarged = np.asarray(Image.fromarray(pixels).resize((80, 32), Image.Resampling.BILINEAR))
     assert (INPUTS.cut(pixels) == Tiles(smallest=32).cut(enlarged)).all()
 
@@ -51,16 +41,16 @@ def test_a_small_image_is_enlarged_in_its_proportions() -> None:
     ],
 )
 def test_other_sizes_are_not_judged(height: int, width: int, words: str) -> None:
-    for image in (noise(height, width), png(noise(height, width))):
+    for image in (noise(height, width, 3), png(noise(height, width, 3))):
         prepared = INPUTS.prepare(image)
         assert str(prepared.error).startswith(words)
         assert prepared.parts is None
     with pytest.raises(ImageError, match=words):
-        INPUTS.cut(noise(height, width))
+        INPUTS.cut(noise(height, width, 3))
 
 
 def test_an_encoded_image_and_its_pixels_have_the_same_parts() -> None:
-    pixels = noise(40, 50)
+    pixels = noise(40, 50, 3)
     encoded = INPUTS.prepare(png(pixels))
     assert encoded.header == Header(50, 40, "PNG")
     assert (encoded.parts == INPUTS.prepare(pixels).parts).all()
@@ -68,20 +58,20 @@ def test_an_encoded_image_and_its_pixels_have_the_same_parts() -> None:
 
 
 def test_the_size_is_checked_before_anything_is_decompressed() -> None:
-    broken = png(noise(300, 200))[:200]
+    broken = png(noise(300, 200, 3))[:200]
     prepared = INPUTS.prepare(broken)
     assert prepared.header == Header(200, 300, "PNG")
     assert prepared.error.kind == "too large to judge"
 
 
 def test_an_error_keeps_no_pixels_alive() -> None:
-    error = INPUTS.prepare(png(noise(64, 64))[:2000]).error
+    error = INPUTS.prepare(png(noise(64, 64, 3))[:2000]).error
     assert error.kind == "truncated or corrupt"
     assert error.__traceback__ is error.__cause__ is error.__context__ is None
 
 
 def test_only_what_can_be_judged_is_passed_on() -> None:
-    prepared = [INPUTS.prepare(image) for image in (noise(32, 32), None, b"x", noise(64, 32))]
+    prepared = [INPUTS.prepare(image) for image in (noise(32, 32, 3), None, b"x", noise(64, 32, 3))]
     assert [len(parts) for parts in judgeable(prepared)] == [1, 2]
     assert [image.error is None for image in prepared] == [True, False, False, True]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import noise
 from PIL import Image
 
 from sanitizer.images import FORMATS, Header, ImageError, decode
@@ -18,10 +19,6 @@ def encoded(image: Image.Image, fmt: str = "PNG", **options: object) -> bytes:
     out = io.BytesIO()
     image.save(out, fmt, **options)
     return out.getvalue()
-
-
-def noise(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def png_header(width: int, height: int) -> bytes:

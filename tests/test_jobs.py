@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from outputs import table_of
 from PIL import Image
 
 from detector.inputs import Tiles
@@ -27,15 +27,13 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def read(folder: Path) -> pa.Table:
-    return pa.concat_tables([pq.read_table(f) for f in sorted(folder.glob("*.parquet"))])
-
-
 def test_score_agrees_with_clean_and_splits_nothing(image_set: Path, tmp_path: Path) -> None:
     manifest = score(str(image_set), tmp_path / "scored", quiet=True)
     clean(str(image_set), tmp_path / "cleaned", quiet=True)
     assert not (tmp_path / "scored" / "data").exists()
-    assert read(tmp_path / "scored/scores") == read(tmp_path / "cleaned/scores")
+    assert table_of(tmp_path / "scored", "scores/part") == table_of(
+        tmp_path / "cleaned", "scores/part"
+    )
     assert manifest.counts.read == ROWS
 
 
@@ -45,13 +43,13 @@ def test_ingest_keeps_every_byte_and_gives_the_ids_that_clean_gives(
     from datasets import load_dataset
 
     ingest(str(image_set), tmp_path / "ingested", quiet=True, shard_rows=20)
-    rows = read(tmp_path / "ingested/data")
+    rows = table_of(tmp_path / "ingested", "data/train")
     assert rows.drop_columns("sample_id").to_pylist() == pq.read_table(image_set).to_pylist()
     assert rows["sample_id"].to_pylist() == [f"set.parquet#{i}" for i in range(ROWS)]
     loaded = load_dataset(str(tmp_path / "ingested"), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == {"train"}
     clean(str(tmp_path / "ingested"), tmp_path / "cleaned", quiet=True)
-    ids = read(tmp_path / "cleaned/scores")["sample_id"].to_pylist()
+    ids = table_of(tmp_path / "cleaned", "scores/part")["sample_id"].to_pylist()
     assert ids == rows["sample_id"].to_pylist()
 
 
@@ -99,13 +97,13 @@ def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
     (folder / "b.png").write_bytes(b"broken")
     manifest = features(str(folder), tmp_path / "out", quiet=True)
     assert manifest.counts == FeatureCounts(read=2, tiles=2, rejected=1)
-    rows = read(tmp_path / "out/features")
+    rows = table_of(tmp_path / "out", "features/part")
     assert rows["sample_id"].to_pylist() == ["a.png", "a.png"]
     assert rows["tile"].to_pylist() == [0, 1]
     expected = dct2(Tiles().cut(decode((folder / "a.png").read_bytes())))
-    found = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
-    np.testing.assert_allclose(found, expected)
-    assert read(tmp_path / "out/rejected")["sample_id"].to_pylist() == ["b.png"]
+    coefficients = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
+    np.testing.assert_allclose(coefficients, expected)
+    assert table_of(tmp_path / "out", "rejected/part")["sample_id"].to_pylist() == ["b.png"]
 
 
 def test_spectrum_draws_a_picture(image_set: Path, tmp_path: Path) -> None:

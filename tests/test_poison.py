@@ -1,12 +1,10 @@
 """``poison``: which images get the trigger, and what the new columns say."""
 
-import hashlib
 import io
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -18,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from commands import run, start
+from outputs import digests, table_of
 from PIL import Image, JpegImagePlugin
 
 import attacks as library
 from attacks import Role, role_of
 from freqsan import clean, poison
-from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 from pipelines.poisoning.encoding import is_lossless_webp
 from sanitizer.errors import InputError
@@ -107,13 +105,7 @@ SHARDS: dict[str, Any] = {"shard_rows": 60, "quiet": True}
 
 
 def rows_of(output: Path) -> list[dict[str, Any]]:
-    files = sorted((output / "data").glob("*.parquet"))
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
-
-
-def digests(output: Path) -> dict[str, str]:
-    files = sorted(p for p in output.rglob("*") if p.is_file())
-    return {str(p.relative_to(output)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return list(table_of(output, "data/train").to_pylist())
 
 
 def rows_and_ids(table: pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
@@ -425,19 +417,10 @@ def test_images_of_all_sizes_are_triggered_and_drawn(tmp_path: Path) -> None:
     assert digests(tmp_path / "out" / "data") == before
 
 
-def start(*arguments: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", "poison", *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_path: Path) -> None:
     arguments = ("--attack", "blend", "--rate", "0.5", "--shard-rows", "2", "--quiet")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = start(image_set, broken, *arguments)
+    process = start("poison", image_set, broken, *arguments)
     while process.poll() is None and len(list(broken.glob(".freqsan/*/*.json"))) < 3:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
@@ -463,10 +446,6 @@ def test_cleaning_keeps_the_columns_of_ground_truth(poisoned: Path, tmp_path: Pa
     assert sorted(rows, key=lambda r: r["sample_id"]) == sorted(
         rows_of(poisoned), key=lambda r: r["sample_id"]
     )
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -> None:

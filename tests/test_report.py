@@ -27,6 +27,7 @@ from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from sanitizer.png import encode as png
 from sanitizer.policy import Decision
 from sanitizer.records import (
     CLEAN,
@@ -69,12 +70,6 @@ def with_trigger(pixels: np.ndarray) -> np.ndarray:
     poisoned = pixels.copy()
     poisoned[-5:-1, -5:-1] = 255 * (np.indices((4, 4)).sum(axis=0) % 2)[..., None]
     return poisoned
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @dataclasses.dataclass
