@@ -8,7 +8,7 @@ from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
-from pipelines.runs.guards import check_places
+from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
@@ -75,9 +75,10 @@ def clean(
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
+    check_output(store)
+    known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
-    known_good = open_trusted(trusted, store, chosen)
     # Seconds to load, after all that can be refused without them.
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator

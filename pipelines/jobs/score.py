@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
-from pipelines.runs.guards import check_places
+from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
@@ -72,9 +72,10 @@ def score(
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
+    check_output(store)
+    known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
-    known_good = open_trusted(trusted, store, chosen)
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 

@@ -106,7 +106,7 @@ def train(
     _check_output(output)
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
-    for location in (*inputs, *calibrate_on):
+    for location in (*calibrate_on, *inputs):
         open_source(location)  # a mistake in the last of them is told before the first is read
     images = _read(inputs, calibrate_on, seed, quiet)
     if len(images.held_out.kept) < MIN_HELD_OUT:
