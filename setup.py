@@ -16,9 +16,10 @@ setup(
         include=["attacks*", "sanitizer*", "detector*", "pipelines*"],
     ),
     package_data={
-        "attacks": ["artefacts/*.safetensors", "victims/weights/*.safetensors"],
-        "detector": ["weights/*/weights.safetensors", "weights/*/detector.json"],
-        "pipelines": ["sample/*.parquet", "sample/README.md"],
+        "attacks": ["artefacts/*.safetensors", "victims/weights/*.safetensors", "py.typed"],
+        "detector": ["weights/*/weights.safetensors", "weights/*/detector.json", "py.typed"],
+        "pipelines": ["sample/*.parquet", "sample/README.md", "py.typed"],
+        "sanitizer": ["py.typed"],
         "pipelines.report": ["templates/*"],
     },
     install_requires=[
