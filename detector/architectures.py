@@ -4,51 +4,14 @@ An entry is a class of settings, each with its bounds, and a function that build
 torch comes with the building only: settings are read and checked without it.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Meta
-
-from sanitizer.record import Record
+from detector.settings import NetworkSettings, TwoBranchSettings
 
 if TYPE_CHECKING:
     from detector.network import Network
-
-#: Channels of a convolution, and units of a hidden layer.
-Channels = Annotated[int, Meta(ge=1, le=512)]
-Units = Annotated[int, Meta(ge=1, le=4096)]
-
-
-@dataclass(frozen=True)
-class NetworkSettings(Record):
-    """Base of each architecture's settings."""
-
-    architecture: str  #: a name in ``ARCHITECTURES``
-
-
-@dataclass(frozen=True)
-class TwoBranchSettings(NetworkSettings):
-    """How wide a :class:`detector.two_branch.TwoBranch` is.
-
-    Raises:
-        ValueError: a setting out of range.
-    """
-
-    architecture: str = "two-branch"
-    #: Channels over the plane of coefficients.
-    plane: tuple[Channels, Channels, Channels] = (24, 32, 48)
-    #: Channels over pixels and differences.
-    space: tuple[Channels, Channels, Channels] = (40, 48, 64)
-    #: Difference of neighbouring pixels that counts as half of the largest.
-    contrast: float = 4.0
-    hidden: Units = 96  #: units of the last hidden layer
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.contrast) and self.contrast > 0):
-            raise ValueError(f"contrast: expected above 0, got {self.contrast}")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from detector.architectures import NetworkSettings, settings_of
+from detector.architectures import settings_of
 from detector.inputs import Tiles
+from detector.settings import NetworkSettings
 from sanitizer.record import Record
 
 #: Characters of a detector's name at most.

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detector.architectures import TwoBranchSettings
 from detector.network import Network, channels_last
+from detector.settings import TwoBranchSettings
 from sanitizer.dct import dct_matrix
 
 #: Units of the layer over the plane of coefficients.

@@ -12,10 +12,11 @@ import torch
 
 import attacks
 from detector import bundled
-from detector.architectures import TwoBranchSettings, build
+from detector.architectures import build
 from detector.dct import matrix_dct2
 from detector.model import Detector
 from detector.network import for_scoring, logits
+from detector.settings import TwoBranchSettings
 from detector.training.calibrate import calibrate
 from detector.training.loop import TrainSettings, train
 from detector.training.textures import random_spectrum

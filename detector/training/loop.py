@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from detector.architectures import NetworkSettings, TwoBranchSettings, build
+from detector.architectures import build
 from detector.dct import dct2_on
 from detector.inputs import Tiles
 from detector.network import Network, logits
+from detector.settings import NetworkSettings, TwoBranchSettings
 from detector.training import EPOCHS, checkpoints
 from detector.training.pairs import batches, pairs
 from sanitizer.record import Record
