@@ -19,6 +19,7 @@ from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
+from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
@@ -106,9 +107,9 @@ def train(
     _check_output(output)
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
-    for location in (*calibrate_on, *inputs):
-        open_source(location)  # a mistake in the last of them is told before the first is read
-    images = _read(inputs, calibrate_on, seed, quiet)
+    # All are opened before the first is read, so that a mistake in the last is told at once.
+    calibration_sets = [open_source(location) for location in calibrate_on]
+    images = _read([open_source(location) for location in inputs], calibration_sets, seed, quiet)
     if len(images.held_out.kept) < MIN_HELD_OUT:
         raise InputError(
             f"found {images.pool.offered + images.held_out.offered:,} usable views in "
@@ -154,26 +155,28 @@ class _Images:
     calibration: dict[str, Reservoir]  #: whole images, by the name of their set
 
 
-def _read(inputs: Sequence[str], calibrate_on: Sequence[str], seed: int, quiet: bool) -> _Images:
+def _read(
+    inputs: Sequence[Source], calibrate_on: Sequence[Source], seed: int, quiet: bool
+) -> _Images:
     pool, held_out = Reservoir(MAX_POOL, seed), Reservoir(MAX_HELD_OUT, seed)
     calibration: dict[str, Reservoir] = {}
 
-    def keep_to_calibrate(location: str, pixels: np.ndarray) -> None:
-        name = _printable(Path(location).stem)
+    def keep_to_calibrate(source: Source, pixels: np.ndarray) -> None:
+        name = _printable(Path(source.location).stem)
         calibration.setdefault(name, Reservoir(MAX_CALIBRATION, seed)).offer(pixels)
 
     rng = np.random.default_rng(seed)
-    for location in inputs:
-        for sample_id, pixels in _decoded(location, quiet):
+    for source in inputs:
+        for sample_id, pixels in _decoded(source, quiet):
             bucket = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % BUCKETS
             if bucket in CALIBRATION_BUCKETS and not calibrate_on:
-                keep_to_calibrate(location, pixels)
+                keep_to_calibrate(source, pixels)
                 continue
             for view in training_views(pixels, rng, VIEWS):
                 (pool if bucket else held_out).offer(view)
-    for location in calibrate_on:
-        for _, pixels in _decoded(location, quiet):
-            keep_to_calibrate(location, pixels)
+    for source in calibrate_on:
+        for _, pixels in _decoded(source, quiet):
+            keep_to_calibrate(source, pixels)
     return _Images(pool, held_out, calibration)
 
 
@@ -185,10 +188,9 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} is not empty; give an empty or new --output")
 
 
-def _decoded(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
+def _decoded(source: Source, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Ids and pixels of the images that decode; how many do not is shown."""
-    source = open_source(location)
-    progress = Progress(f"reading {location}", quiet=quiet)
+    progress = Progress(f"reading {source.location}", quiet=quiet)
     progress.start(total=source.rows)
     unreadable = 0
     for samples in source.samples():
@@ -201,7 +203,9 @@ def _decoded(location: str, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
         progress.advance(len(samples))
     progress.finish()
     if unreadable:
-        progress.say(f"{location}: {unreadable:,} images could not be decoded and are left out")
+        progress.say(
+            f"{source.location}: {unreadable:,} images could not be decoded and are left out"
+        )
 
 
 def _printable(text: str) -> str:

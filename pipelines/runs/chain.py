@@ -108,7 +108,7 @@ def run_pass(
     Args:
         this: the pass.
         given: what the pass before has made.
-        source: the input.
+        source: the input; its reader is sent to the workers, so it should be small.
         output: where its files and receipts go.
         machines: where and how wide to run.
         progress: not yet started.
@@ -129,7 +129,7 @@ def run_pass(
         do_fn = RunStep(
             this.name,
             this.step(given),
-            output.with_stored_units(source.reader),
+            source.reader,
             output.store,
             total,
             machines.workers,

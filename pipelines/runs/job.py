@@ -1,7 +1,7 @@
 """What all sharded jobs share: from a source to an output with a manifest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -125,11 +125,13 @@ class Job(Generic[AnyManifest]):
         from pipelines.runs.chain import Machines, run_pass
 
         machines = Machines(settings.runner, settings.workers, settings.beam_options)
-        shards = [ShardFacts(i, {}) for i in range(len(self.source.shards))]
+        # Once for all passes: of a large folder it is a hundred megabytes.
+        source = replace(self.source, reader=output.with_stored_units(self.source.reader))
+        shards = [ShardFacts(i, {}) for i in range(len(source.shards))]
         made: Any = None
         for each in self.passes:
             progress = Progress(each.doing, quiet=settings.quiet)
-            finished = run_pass(each, made, self.source, output, machines, progress)
+            finished = run_pass(each, made, source, output, machines, progress)
             made = each.merge(made, finished)
             for facts, receipt in zip(shards, finished.receipts, strict=True):
                 kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
