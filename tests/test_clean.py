@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -16,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import start
+from outputs import digests, table_of
 from PIL import Image
 
 from freqsan import clean, ingest, score
@@ -46,18 +46,6 @@ def cleaned(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def read(output: Path, prefix: str) -> pa.Table:
-    return pa.concat_tables([pq.read_table(f) for f in sorted(output.glob(f"{prefix}-*.parquet"))])
-
-
-def data_files(output: Path) -> dict[str, str]:
-    """Digests of all Parquet files, by relative path."""
-    return {
-        f.relative_to(output).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
-        for f in sorted(output.rglob("*.parquet"))
-    }
-
-
 def test_the_output_is_laid_out_as_promised(cleaned: Path) -> None:
     assert {p.name for p in cleaned.iterdir()} == {
         "README.md",
@@ -80,16 +68,16 @@ def test_the_output_is_laid_out_as_promised(cleaned: Path) -> None:
 
 def test_every_sample_is_in_exactly_one_split_and_untouched(image_set: Path, cleaned: Path) -> None:
     given = {f"set.parquet#{i}": row for i, row in enumerate(pq.read_table(image_set).to_pylist())}
-    rows = [r for s in ("clean", "poisoned") for r in read(cleaned, f"data/{s}").to_pylist()]
+    rows = [r for s in ("clean", "poisoned") for r in table_of(cleaned, f"data/{s}").to_pylist()]
     assert len(rows) == ROWS
     assert {row.pop("sample_id"): row for row in rows} == given
 
 
 def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
-    scores = read(cleaned, "scores/part")
+    scores = table_of(cleaned, "scores/part")
     assert scores.num_rows == ROWS
     for verdict in ("clean", "poisoned"):
-        ids = set(read(cleaned, f"data/{verdict}")["sample_id"].to_pylist())
+        ids = set(table_of(cleaned, f"data/{verdict}")["sample_id"].to_pylist())
         assert ids == {r["sample_id"] for r in scores.to_pylist() if r["verdict"] == verdict}
     for row in scores.to_pylist():
         assert (row["p_value"] <= LOSS) == (row["verdict"] == "poisoned")
@@ -113,7 +101,7 @@ def test_load_dataset_gives_exactly_clean_and_poisoned(
     assert isinstance(loaded["clean"].features["image"], ImageFeature)
     assert loaded["clean"].features["label"].names[6] == "airplanes"
     for split in ("clean", "poisoned"):
-        expected = read(cleaned, f"data/{split}")
+        expected = table_of(cleaned, f"data/{split}")
         assert loaded[split]["sample_id"] == expected["sample_id"].to_pylist()
         for row in loaded[split].select(range(min(3, len(loaded[split])))):
             assert row["image"].size == (32, 32)
@@ -135,9 +123,9 @@ def test_an_empty_split_does_not_keep_the_other_from_loading(tmp_path: Path) -> 
 def test_the_manifest_is_true(cleaned: Path) -> None:
     manifest = json.loads((cleaned / "manifest.json").read_text())
     listed = {name: f for shard in manifest["shards"] for name, f in shard["files"].items()}
-    assert {name: f["sha256"] for name, f in listed.items()} == data_files(cleaned)
+    assert {name: f["sha256"] for name, f in listed.items()} == digests(cleaned, "*.parquet")
     assert manifest["counts"]["read"] == ROWS
-    poisoned = read(cleaned, "data/poisoned").num_rows
+    poisoned = table_of(cleaned, "data/poisoned").num_rows
     assert manifest["counts"]["poisoned"] == poisoned
     assert sum(f["rows"] for n, f in listed.items() if n.startswith("data/poisoned")) == poisoned
     assert manifest["policy"]["max_clean_loss"] == LOSS
@@ -155,18 +143,9 @@ def test_the_result_does_not_depend_on_workers_or_shards(
     settings = {"shard_rows": 60} | changed
     clean(str(image_set), tmp_path / "out", max_clean_loss=LOSS, quiet=True, **settings)
     for prefix in ("scores/part", "data/clean", "data/poisoned", "rejected/part"):
-        assert read(tmp_path / "out", prefix).equals(read(cleaned, prefix)), prefix
+        assert table_of(tmp_path / "out", prefix).equals(table_of(cleaned, prefix)), prefix
     if "shard_rows" not in changed:
-        assert data_files(tmp_path / "out") == data_files(cleaned)
-
-
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+        assert digests(tmp_path / "out", "*.parquet") == digests(cleaned, "*.parquet")
 
 
 def finished_shards(output: Path) -> int:
@@ -194,7 +173,7 @@ def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_pa
             pq.ParquetFile(file)  # no half file under a final name
     assert kills >= 2
     assert start("clean", str(image_set), str(broken), *arguments).wait() == 0
-    assert data_files(broken) == data_files(whole)
+    assert digests(broken, "*.parquet") == digests(whole, "*.parquet")
     assert (broken / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
     assert not list(broken.rglob(".*"))
 
@@ -244,7 +223,7 @@ def test_overwrite_does_not_delete_its_own_input(image_set: Path, tmp_path: Path
     for job in (clean, score):
         with pytest.raises(InputError, match=r"--trusted .* lie within each other"):
             job(image_set, tmp_path / "set", trusted=tmp_path / "set", overwrite=True, quiet=True)
-    assert read(tmp_path / "set", "data/train").num_rows == ROWS
+    assert table_of(tmp_path / "set", "data/train").num_rows == ROWS
 
 
 def test_two_runs_cannot_write_to_one_output(image_set: Path, tmp_path: Path) -> None:
@@ -294,7 +273,7 @@ def test_raw_bytes_columns_load_as_images(image_set: Path, tmp_path: Path) -> No
     table = pa.table({"picture": pa.array(raw, pa.binary()), "label": list(range(ROWS))})
     pq.write_table(table, tmp_path / "raw.parquet")
     clean(tmp_path / "raw.parquet", tmp_path / "out", max_clean_loss=LOSS, quiet=True)
-    written = [read(tmp_path / "out", f"data/{split}") for split in ("clean", "poisoned")]
+    written = [table_of(tmp_path / "out", f"data/{split}") for split in ("clean", "poisoned")]
     assert sorted(pa.concat_tables(written)["picture"].to_pylist()) == sorted(raw)
     loaded = load_dataset(str(tmp_path / "out"), split="clean", cache_dir=str(tmp_path / "cache"))
     assert loaded[0]["picture"].size == (32, 32)
@@ -324,11 +303,11 @@ def test_bad_images_are_rejected_with_their_reason_and_their_bytes(tmp_path: Pat
         "truncated or corrupt": 1,
         "unsupported format": 1,
     }
-    rejects = {r["sample_id"]: r for r in read(tmp_path / "out", "rejected/part").to_pylist()}
+    rejects = {r["sample_id"]: r for r in table_of(tmp_path / "out", "rejected/part").to_pylist()}
     for name in ("truncated.png", "text.png", "large.jpg", "bomb.png", "moving.gif"):
         assert rejects[f"cats/{name}"]["bytes"] == (folder / "cats" / name).read_bytes()
     assert rejects["cats/large.jpg"]["reason"].startswith("too large to judge: 640x480")
-    scores = {r["sample_id"]: r for r in read(tmp_path / "out", "scores/part").to_pylist()}
+    scores = {r["sample_id"]: r for r in table_of(tmp_path / "out", "scores/part").to_pylist()}
     assert len(scores) == 7
     assert scores["cats/large.jpg"]["verdict"] == "rejected"
     assert scores["cats/large.jpg"]["score"] is None
@@ -348,7 +327,7 @@ def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> No
     )
     assert "200 trusted clean images" in manifest.calibration.words
     clean_rows = pq.read_table(image_set)["is_poisoned"].to_pylist().count(False)
-    lost = read(tmp_path / "out", "data/poisoned")["is_poisoned"].to_pylist().count(False)
+    lost = table_of(tmp_path / "out", "data/poisoned")["is_poisoned"].to_pylist().count(False)
     assert lost <= 0.07 * clean_rows
 
     with pytest.raises(InputError, match=r"200 clean images.*needs at least 999"):
