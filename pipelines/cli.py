@@ -94,7 +94,7 @@ judging_options = _options(
         show_default=True,
         help="Share of clean images that may be lost.",
     ),
-    click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
+    click.option("--trusted", metavar="PATH[:SPLIT]", help="Clean images to calibrate on."),
 )
 policy_options = _options(
     click.option(
@@ -173,7 +173,8 @@ def main(debug: bool) -> None:
     """Clean an image training set before it poisons a model.
 
     INPUT is a folder of images (class sub-folders give labels), a Parquet file, directory or
-    glob, WebDataset tars, a directory from save_to_disk, or a Hub id.
+    glob, WebDataset tars, a directory from save_to_disk, or a Hub id. Where it has several
+    splits, add the one to read: photos:train.
 
     \b
     Try:   freqsan demo
@@ -342,7 +343,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.option("--runs", type=int, default=1, show_default=True, help="Runs, each with a new seed.")
 @click.option(
     "--test",
-    metavar="PATH",
+    metavar="PATH[:SPLIT]",
     help="A set of the same classes to test on; default: a fifth of INPUT.",
 )
 @flip_option
@@ -381,12 +382,12 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT[:SPLIT]...")
 @click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
 @click.option(
     "--calibrate-on",
     multiple=True,
-    metavar="PATH",
+    metavar="PATH[:SPLIT]",
     help="Clean images to calibrate on, kept apart from training; may be repeated. "
     "Default: a tenth of INPUT.",
 )

@@ -324,6 +324,7 @@ def test_hub_set_is_pinned_to_its_commit(hub: Path, data_dir: Path) -> None:
         assert (source.kind, source.rows, source.location) == ("hub", 10, location)
         assert rows[9]["sample_id"] == "data/train-00000-of-00001.parquet#9"
         assert COMMIT in source.reader.root
+        assert rows_of(open_source(f"{location}:train")) == rows
     assert open_source("hf://datasets/org/set/data/test-*.parquet").rows == 10
 
 
