@@ -4,6 +4,7 @@ Only click is imported up front: help must answer at once, and the jobs bring to
 """
 
 import functools
+import io
 import json
 import logging
 import sys
@@ -26,6 +27,9 @@ class FreqsanGroup(click.Group):
     """Turns every failure into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A path or a name that is not UTF-8 is shown somehow, as on standard error.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
         logging.basicConfig(level=logging.ERROR)
         warnings.filterwarnings("ignore", module="PIL")
