@@ -5,10 +5,11 @@ torch comes with the building only: settings are read and checked without it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detector.settings import NetworkSettings, TwoBranchSettings
+from sanitizer.record import check_keys
 
 if TYPE_CHECKING:
     from detector.network import Network
@@ -44,9 +45,7 @@ def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
     msgspec.ValidationError: Expected `int` <= 4096 - at `$.hidden`
     """
     settings = _named(stored.get("architecture")).settings
-    unknown = sorted(stored.keys() - {field.name for field in fields(settings)})
-    if unknown:
-        raise ValueError(f"unknown settings of the network: {', '.join(map(repr, unknown[:5]))}")
+    check_keys(settings, stored, "the network")
     return settings.from_json(stored)
 
 

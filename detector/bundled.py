@@ -31,12 +31,16 @@ def find(name_or_path: str | Path) -> Path:
     if str(name_or_path) in names():
         return BUNDLED / str(name_or_path)
     path = Path(name_or_path)
-    if not path.is_dir():
+    try:
+        is_directory, has_card = path.is_dir(), (path / CARD).is_file()
+    except OSError as error:  # such as a name that is too long
+        raise DetectorError(f"no detector {str(path)!r:.200}: {error.strerror}") from error
+    if not is_directory:
         raise DetectorError(
-            f"no detector {str(name_or_path)!r}: not a directory, and the bundled ones are "
+            f"no detector {str(name_or_path)!r:.200}: not a directory, and the bundled ones are "
             f"{', '.join(names()) or 'none'}"
         )
-    if not (path / CARD).is_file():
+    if not has_card:
         raise DetectorError(f"{path} is no detector: {CARD} is missing")
     return path.absolute()
 

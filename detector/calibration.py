@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from detector.scores import DECIMALS, Scores
-from sanitizer.record import Record
+from sanitizer.record import Record, check_keys
 
 #: Images of alike numbers of parts are calibrated together: a maximum over more is higher.
 PART_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
@@ -204,15 +204,15 @@ class Calibration:
         Raises:
             ValueError: it is not one; the message says where.
         """
+        groups = msgspec.convert(value, list[_StoredGroup])
+        for group, stored in zip(groups, value, strict=True):
+            check_keys(_StoredGroup, stored, f"the calibration group {group.name!r:.80}")
         return cls(
             tuple(
                 CalibrationGroup(
-                    stored.name,
-                    stored.min_parts,
-                    stored.max_parts,
-                    np.array(stored.scores, np.float32),
+                    group.name, group.min_parts, group.max_parts, np.array(group.scores, np.float32)
                 )
-                for stored in msgspec.convert(value, list[_StoredGroup])
+                for group in groups
             )
         )
 

@@ -1,14 +1,14 @@
 """The card of a detector: what is known of it, beside its weights and calibration scores."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from msgspec import Meta
 
 from detector.architectures import settings_of
 from detector.inputs import Tiles
 from detector.settings import NetworkSettings
-from sanitizer.record import Record
+from sanitizer.record import Record, check_keys
 
 #: Characters of a detector's name at most.
 LONGEST_NAME = 100
@@ -72,6 +72,13 @@ class Card(Record):
         if not self.name.isprintable() or not 1 <= len(self.name) <= LONGEST_NAME:
             raise ValueError(f"name: expected one line of text, got {self.name!r:.80}")
         settings_of(self.network)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """As :meth:`Record.from_json`; a misspelt setting of the inputs is not passed over."""
+        card = super().from_json(value)
+        check_keys(Tiles, value["inputs"], "the inputs")
+        return card
 
     @property
     def settings(self) -> NetworkSettings:

@@ -79,7 +79,8 @@ class Detector:
             Scores rounded to 6 decimals.
 
         Raises:
-            ValueError: parts of another shape or dtype, or a score that is not finite.
+            ValueError: parts of another shape or dtype.
+            DetectorError: a score is not finite: the weights are no good.
         """
         for image in parts:
             self._check(image)
@@ -107,7 +108,10 @@ class Detector:
         coefficients = dct2_on(filled, self._device)
         values = logits(self._network, coefficients)[: len(parts)].astype(np.float64)
         if not np.isfinite(values).all():
-            raise ValueError(f"{self.identity} gave a score that is not finite")
+            raise DetectorError(
+                f"{self.identity} gave a score that is not finite; its weights are damaged or were "
+                "never trained"
+            )
         scores = 1 / (1 + np.exp(-np.clip(values / self.card.temperature, -50, 50)))
         return scores.round(DECIMALS).astype(np.float32)
 
@@ -128,9 +132,27 @@ class Detector:
                 network = build(card.settings, card.inputs.side)
             weights = storage.load_weights(directory, _forms(network))
             network.load_state_dict(safetensors.torch.load(weights), assign=True)
-            return cls(card, calibration, channels_last(network), weights)
-        except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+            detector = cls(card, calibration, channels_last(network), weights)
+        except (
+            *(ValueError, TypeError, RuntimeError, ArithmeticError),
+            safetensors.SafetensorError,
+        ) as error:
             raise DetectorError(f"{directory} is no working detector: {one_line(error)}") from error
+        try:
+            detector._try()
+        except DetectorError as error:
+            raise DetectorError(f"{directory} is no working detector: {error}") from error
+        return detector
+
+    def _try(self) -> None:
+        """Score a flat and a noisy part, so that weights which are no good show at once.
+
+        Raises:
+            DetectorError: a score is not finite.
+        """
+        side = self.inputs.side
+        noisy = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+        self.score([np.zeros_like(noisy), noisy])
 
     @classmethod
     def of(

@@ -1,6 +1,5 @@
 """The settings of each architecture, with their bounds; read and checked without torch."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -39,5 +38,5 @@ class TwoBranchSettings(NetworkSettings):
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.contrast) and self.contrast > 0):
-            raise ValueError(f"contrast: expected above 0, got {self.contrast}")
+        if not 1e-3 <= self.contrast <= 1e6:  # beyond, scores would not be finite
+            raise ValueError(f"contrast: expected 0.001 to 1,000,000, got {self.contrast}")

@@ -4,6 +4,7 @@ Only click is imported up front: help must answer at once, and the jobs bring to
 """
 
 import functools
+import io
 import json
 import logging
 import sys
@@ -26,6 +27,9 @@ class FreqsanGroup(click.Group):
     """Turns every failure into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A path or a name that is not UTF-8 is shown somehow, as on standard error.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
         logging.basicConfig(level=logging.ERROR)
         warnings.filterwarnings("ignore", module="PIL")
@@ -94,7 +98,7 @@ judging_options = _options(
         show_default=True,
         help="Share of clean images that may be lost.",
     ),
-    click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
+    click.option("--trusted", metavar="PATH[:SPLIT]", help="Clean images to calibrate on."),
 )
 policy_options = _options(
     click.option(
@@ -173,7 +177,8 @@ def main(debug: bool) -> None:
     """Clean an image training set before it poisons a model.
 
     INPUT is a folder of images (class sub-folders give labels), a Parquet file, directory or
-    glob, WebDataset tars, a directory from save_to_disk, or a Hub id.
+    glob, WebDataset tars, a directory from save_to_disk, or a Hub id. Where it has several
+    splits, add the one to read: photos:train.
 
     \b
     Try:   freqsan demo
@@ -342,7 +347,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.option("--runs", type=int, default=1, show_default=True, help="Runs, each with a new seed.")
 @click.option(
     "--test",
-    metavar="PATH",
+    metavar="PATH[:SPLIT]",
     help="A set of the same classes to test on; default: a fifth of INPUT.",
 )
 @flip_option
@@ -381,12 +386,12 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT[:SPLIT]...")
 @click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
 @click.option(
     "--calibrate-on",
     multiple=True,
-    metavar="PATH",
+    metavar="PATH[:SPLIT]",
     help="Clean images to calibrate on, kept apart from training; may be repeated. "
     "Default: a tenth of INPUT.",
 )

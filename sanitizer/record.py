@@ -18,6 +18,8 @@ msgspec.ValidationError: Expected `int`, got `str` - at `$.of`
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Self
 
 import msgspec
@@ -46,6 +48,25 @@ class Record:
             ValueError: a field is missing or of another type; the message says which.
         """
         return msgspec.convert(value, cls)
+
+
+def check_keys(record: type[Record], stored: Mapping[str, Any], what: str) -> None:
+    """Refuse fields that a record does not have, where passing over one would change a result.
+
+    Args:
+        record: a dataclass.
+        stored: what it is to be read from.
+        what: that is, in words.
+
+    Raises:
+        ValueError: there are such fields; the message names them.
+    """
+    known = {field.name for field in fields(record)}  # type: ignore[arg-type]
+    if unknown := sorted(stored.keys() - known):
+        names = ", ".join(map(repr, unknown[:5]))
+        raise ValueError(
+            f"unknown settings of {what}: {names:.200}, known: {', '.join(sorted(known))}"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The command line: help, one line for every expected error, the right exit code."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,14 @@ def test_bad_input_is_one_line_and_exit_code_2(small_set: Path, tmp_path: Path) 
     assert_one_line(run("clean", small_set, out, "--trusted", empty), 2, "empty")
     assert_one_line(run("report", empty), 2, "no finished run")
     assert not out.exists()
+
+
+def test_names_that_are_not_utf8_can_be_printed(small_set: Path, tmp_path: Path) -> None:
+    picture = tmp_path / os.fsdecode(b"\xff.png")
+    done = run("spectrum", small_set, "--output", picture)
+    assert done.exit_code == 0
+    assert "\\udcff.png: mean of" in done.stdout
+    assert picture.exists()
 
 
 def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from detector.dct import matrix_dct2
 from detector.model import Detector
 from detector.network import for_scoring, logits
 from detector.settings import TwoBranchSettings
+from detector.storage import DetectorError
 from detector.training.calibrate import calibrate
 from detector.training.loop import TrainSettings, train
 from detector.training.textures import random_spectrum
@@ -207,7 +208,7 @@ def test_folding_batch_norms_changes_no_score(trained, pool):
 def test_a_score_that_is_not_finite_is_an_error(detector, pool):
     with torch.no_grad():
         detector._network.head[-1].bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(DetectorError, match="not finite; its weights are damaged"):
         detector.score(pool[:2][:, None])
 
 

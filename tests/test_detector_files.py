@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from detector import bundled, storage
 from detector.model import Detector
@@ -54,6 +56,18 @@ def header(change: Callable[[dict], object]) -> Callable[[Path], None]:
         change(tensors)
         text = json.dumps(tensors).encode()
         path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+    return apply
+
+
+def numbers(tensor: str, value: float) -> Callable[[Path], None]:
+    """Fills a tensor of the weights."""
+
+    def apply(directory: Path) -> None:
+        path = directory / "weights.safetensors"
+        tensors = safetensors.numpy.load(path.read_bytes())
+        tensors[tensor] = np.full_like(tensors[tensor], value)
+        path.write_bytes(safetensors.numpy.save(tensors))
 
     return apply
 
@@ -123,7 +137,16 @@ BROKEN = {
     "too many widths": (network(plane=[8] * 4), "length 3"),
     "words for a width": (network(hidden="many"), "Expected `int`, got `str`"),
     "nested width": (network(hidden=[[1]]), "Expected `int`, got `array`|got `list`"),
-    "no contrast": (network(contrast=0), "contrast: expected above 0"),
+    "no contrast": (network(contrast=0), "contrast: expected 0.001 to 1,000,000, got 0"),
+    "tiny contrast": (network(contrast=1e-300), "contrast: expected 0.001 to 1,000,000, got 1e-"),
+    "misspelt input": (
+        edit(lambda c: c["inputs"].update(larges=64)),
+        "unknown settings of the inputs: 'larges', known: largest, side, smallest",
+    ),
+    "misspelt key of a group": (
+        edit(lambda c: c["calibration"][0].update(min_part=2)),
+        "unknown settings of the calibration group 'cifar10 lossless': 'min_part'",
+    ),
     "falling scores": (
         edit(lambda c: c["calibration"][0]["scores"].reverse()),
         "expected ascending scores from 0 to 1",
@@ -163,6 +186,15 @@ BROKEN = {
         header(lambda t: t.update(evil=t["centre"])),
         "unexpected tensor 'evil'",
     ),
+    "NaN weights": (numbers("head.0.bias", np.nan), "a score that is not finite; its weights are"),
+    "infinite weights": (numbers("space.0.0.weight", np.inf), "a score that is not finite"),
+    "huge weights": (numbers("space.0.0.weight", 3e38), "a score that is not finite"),
+    "negative variance": (numbers("plane.1.1.running_var", -1), "a score that is not finite"),
+    "no spread": (numbers("spread", 0), "a score that is not finite"),
+    "nested metadata": (
+        header(lambda t: t.update(__metadata__=[[]])),
+        "is no working detector: Error while deserializing",
+    ),
     "bytes too many": (append, "777,493 bytes, expected 777,492"),
     "half the weights": (sparse("weights.safetensors", 400_000), "has 400,000 bytes, expected"),
 }
@@ -184,6 +216,13 @@ def test_what_is_no_regular_file_is_not_opened(directory: Path) -> None:
     os.mkfifo(directory / "weights.safetensors")
     with pytest.raises(DetectorError, match="no regular file"):
         Detector.load(directory)
+
+
+def test_a_name_that_no_directory_can_have_is_refused(directory: Path) -> None:
+    for name in ("x" * 300, "a\0b", "\udcff"):
+        for look_up in (bundled.find, bundled.address, load_detector):
+            with pytest.raises(DetectorError, match=r"^no detector "):
+                look_up(name)
 
 
 def test_a_hostile_directory_takes_no_memory(tmp_path: Path) -> None:

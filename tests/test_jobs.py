@@ -1,6 +1,8 @@
 """The jobs beside ``clean``: score, ingest, features, spectrum, report."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,36 @@ def test_ingest_keeps_every_byte_and_gives_the_ids_that_clean_gives(
     clean(str(tmp_path / "ingested"), tmp_path / "cleaned", quiet=True)
     ids = table_of(tmp_path / "cleaned", "scores/part")["sample_id"].to_pylist()
     assert ids == rows["sample_id"].to_pylist()
+
+
+def test_names_that_are_not_utf8_are_read_back_by_datasets(image_set: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    data = pq.read_table(image_set)["image"][0].as_py()["bytes"]
+    for name in (b"\xff/1.png", b"\xff/\xfe.png", b"dog/2.png"):
+        file = tmp_path / "in" / os.fsdecode(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    ingest(tmp_path / "in", tmp_path / "out", quiet=True)
+    cache = str(tmp_path / "cache")
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=cache)
+    assert loaded.features["label"].names == ["./\\udcff", "dog"]
+    assert sorted(loaded["sample_id"]) == [
+        "./\\udcff/1.png",
+        "./\\udcff/\\udcfe.png",
+        "dog/2.png",
+    ]
+    assert loaded[0]["image"].size == (32, 32)
+
+
+@pytest.mark.parametrize("job", [clean, score, ingest, features])
+def test_an_output_whose_name_is_not_utf8_is_refused(
+    image_set: Path, tmp_path: Path, job: Callable[..., object]
+) -> None:
+    output = tmp_path / os.fsdecode(b"out\xff")
+    with pytest.raises(InputError, match="the name is not UTF-8, and Arrow writes no such file"):
+        job(image_set, output, quiet=True)
+    assert not output.exists()
 
 
 def test_folders_of_one_name_are_not_taken_for_each_other(image_set: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """``reject`` and ``judge``: what a server asks before its model answers."""
 
+import io
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pictures import noise
 from PIL import Image
 
 from freqsan import clean
@@ -109,9 +112,84 @@ def test_the_image_that_is_none_is_named(sample: list[bytes]) -> None:
             reject([image])
 
 
-@pytest.mark.parametrize("images", [None, 5, b"one image, not in a list", "a path"])
+class Odd:
+    """An object whose conversion to an array fails in a way of its own."""
+
+    def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+        raise KeyError("odd")
+
+
+def released() -> memoryview:
+    view = memoryview(b"abc")
+    view.release()
+    return view
+
+
+def truncated(fmt: str) -> Image.Image:
+    """A picture that Pillow has opened and not read."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(64, 64, 3)).save(buffer, fmt)
+    return Image.open(io.BytesIO(buffer.getvalue()[:900]))
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(
+            5,
+            0.5,
+            "a.png",
+            Path("a.png"),
+            {"bytes": b""},
+            object(),
+            int,
+            Odd(),
+            CYCLE,
+            [[1], [2, 3]],
+        ),
+        *(released(), io.BytesIO(b"abc"), np.str_("a"), np.datetime64("now"), np.zeros(3, "u1,u1")),
+        *(Image.new(mode, (32, 32)) for mode in ("L", "P", "RGBA", "I;16", "F", "CMYK", "1")),
+        *(truncated("PNG"), truncated("JPEG")),
+        *(np.zeros((32, 32, 3), kind) for kind in ("f4", "i1", "u2", "?", "O", "c8", "S1")),
+        *(np.zeros(shape, "u1") for shape in ((), (32,), (32, 32), (3, 32, 32), (1, 32, 32, 3))),
+        *(np.full((32, 32, 3), np.nan), np.zeros((32, 32, 0), "u1")),
+        *(torch.zeros(32, 32, 3), torch.zeros(32, 32, 3, requires_grad=True), torch.tensor(3)),
+        torch.zeros(32, 32, 3, device="meta", dtype=torch.uint8),
+    ],
+    ids=lambda image: type(image).__name__,
+)
+def test_what_is_no_image_is_an_error_of_the_caller_in_one_line(image: Any) -> None:
+    for images in ([image], iter([None, image])):
+        with pytest.raises(InputError, match=r"^images\[[01]\]: ") as caught:
+            reject(images)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(0, 32, 3), (32, 0, 3), (1, 1, 3)])
+def test_pixels_too_few_to_judge_are_rejected(size: tuple[int, ...]) -> None:
+    assert reject([np.zeros(size, np.uint8)]).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        *(None, 5, b"one image, not in a list", "a path", int),
+        *(
+            bytearray(b"one"),
+            memoryview(b"one"),
+            io.BytesIO(b"lines\nof a file"),
+            {b"no", b"order"},
+        ),
+        *(np.array(5), np.array(None), torch.tensor(5), Image.new("RGB", (32, 32))),
+    ],
+    ids=lambda images: type(images).__name__,
+)
 def test_what_is_no_row_of_images_is_an_error_of_the_caller(images: Any) -> None:
-    with pytest.raises(InputError, match=r"^images: expected several in a row, got \w+;"):
+    with pytest.raises(InputError, match=r"^images: expected several in a row, got .+; give"):
         reject(images)
 
 
@@ -137,11 +215,16 @@ def test_images_may_come_one_by_one_and_in_other_types(sample: list[bytes]) -> N
 def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match="max clean loss"):
         reject([], max_clean_loss=0)
-    for loss in ("0.01", None, [0.01]):
+    for loss in ("0.01", None, [0.01], 1j, 10**400, np.array([0.01])):
         with pytest.raises(InputError, match="max clean loss: expected a number, got"):
             reject([], max_clean_loss=loss)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no detector 'nosuch'"):
         reject([], detector="nosuch")
+    for name in ("detector", "trusted"):
+        for path in (0, b"path", ["path"], np.zeros(2)):
+            with pytest.raises(InputError, match=f"^{name}: expected a path, got"):
+                reject([], **{name: path})  # type: ignore[arg-type]
+    assert reject([], max_clean_loss=Fraction(1, 100)).tolist() == []  # type: ignore[arg-type]
 
 
 def test_a_smaller_clean_loss_rejects_no_more(sample: list[bytes]) -> None:

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import files_of, rows_of
 
-from pipelines.sources import open_source, parquet
+from pipelines.jobs.ingest import ingest
+from pipelines.sources import open_source, parquet, texts
 from pipelines.sources.columns import IMAGE_TYPE
 from pipelines.sources.files import list_files
 from sanitizer.errors import InputError
@@ -124,8 +125,11 @@ def test_sample_ids_of_an_earlier_run_are_kept(table: pa.Table, tmp_path: Path) 
     assert source.schema.names == ["sample_id", "image", "label"]
     assert [r["sample_id"] for r in rows_of(source)] == ids
     pq.write_table(table.append_column("sample_id", pa.array([None, *ids[1:]])), path)
-    with pytest.raises(InputError, match="holds nulls"):
-        rows_of(open_source(str(path)))
+    with pytest.raises(InputError, match=r"^clean\.parquet: the column sample_id holds nulls"):
+        open_source(str(path))
+    pq.write_table(table.append_column("sample_id", pa.array(["", *ids[1:]])), path)
+    with pytest.raises(InputError, match="sample_id holds empty text, expected an id in each row"):
+        open_source(str(path))
     pq.write_table(table.append_column("sample_id", pa.array(range(60))), path)
     with pytest.raises(InputError, match="sample_id is int64, expected string"):
         open_source(str(path))
@@ -172,7 +176,7 @@ def test_splits_by_plain_names_are_not_mixed(
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         pq.write_table(table, tmp_path / name)
-    with pytest.raises(InputError, match="choose one with --split"):
+    with pytest.raises(InputError, match=r"choose one, as in .*:train$"):
         open_source(str(tmp_path))
     assert open_source(str(tmp_path), split="train").rows == 60
 
@@ -257,13 +261,52 @@ def test_text_that_is_not_utf8_is_named(
     words = words.dictionary_encode() if as_dictionary else words
     kept = table.select([name for name in table.column_names if name != column])
     pq.write_table(kept.append_column(column, words), tmp_path / "set.parquet")
-    source = open_source(str(tmp_path / "set.parquet"), shard_rows=30)
-    if not as_dictionary:  # which comes with every batch
-        assert sum(map(len, source.reader.read(source.shards[0]))) == 30
     message = rf"set\.parquet: the column {column} is damaged or not UTF-8 \(.*\)$"
     with pytest.raises(InputError, match=message) as caught:
-        list(source.reader.read(source.shards[1]))
+        open_source(str(tmp_path / "set.parquet"))
     assert "\n" not in str(caught.value)
+
+
+def test_ids_that_occur_twice_are_found_while_the_input_is_listed(
+    table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(name: str, ids: list[str]) -> None:
+        rows = table.slice(0, len(ids)).append_column("sample_id", pa.array(ids))
+        pq.write_table(rows, tmp_path / name, row_group_size=7)
+
+    write("a.parquet", [f"id {i}" for i in range(60)])
+    write("b.parquet", [f"other {i}" for i in range(50)])
+    assert open_source(str(tmp_path)).rows == 110
+    # Whatever the hashes of different ids may be: they are only a sieve.
+    monkeypatch.setattr(texts, "COMPARED", 3)
+    monkeypatch.setattr(texts, "hash", lambda text: len(text), raising=False)
+    assert open_source(str(tmp_path)).rows == 110
+    write("b.parquet", [*(f"other {i}" for i in range(49)), "id 59"])
+    message = r"^a\.parquet and b\.parquet: the sample_id 'id 59' occurs twice; ids must be unique"
+    with pytest.raises(InputError, match=message):
+        open_source(str(tmp_path))
+    write("b.parquet", ["x", "y", "x"])
+    with pytest.raises(InputError, match=r"^b\.parquet: the sample_id 'x' occurs twice"):
+        open_source(str(tmp_path / "b.parquet"))
+
+
+def test_text_in_other_columns_need_not_be_utf8(table: pa.Table, tmp_path: Path) -> None:
+    words = pa.array([b"\xff %d" % i for i in range(60)], pa.binary()).view(pa.string())
+    nested = pa.StructArray.from_arrays([words], ["word"])
+    path = tmp_path / "in" / "set.parquet"
+    path.parent.mkdir()
+    pq.write_table(table.append_column("words", words).append_column("nested", nested), path)
+    ingest(path.parent, tmp_path / "out", quiet=True)
+    written = pq.read_table(tmp_path / "out" / "data")
+    assert written["words"].combine_chunks().view(pa.binary()).to_pylist()[3] == b"\xff 3"
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.data.column("words").combine_chunks().view(pa.binary())[3].as_py() == b"\xff 3"
+    assert loaded.remove_columns(["words", "nested"])[3]["image"].size == (32, 32)
+    # What Parquet cannot read again is said before the start.
+    inner = pa.StructArray.from_arrays([words.dictionary_encode()], ["word"])
+    pq.write_table(table.append_column("nested", inner), path)
+    with pytest.raises(InputError, match="the column nested is damaged or not UTF-8"):
+        open_source(str(path))
 
 
 def test_columns_of_one_name_are_refused(table: pa.Table, tmp_path: Path) -> None:

@@ -31,8 +31,11 @@ def innocent(path: Path, start: int, stop: int) -> str:
 
 
 def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
-    images = innocent(tmp_path / "images.parquet", 0, 400)
-    trusted = innocent(tmp_path / "more.parquet", 400, 600)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    innocent(photos / "train.parquet", 0, 400)
+    innocent(photos / "test.parquet", 400, 600)
+    images, trusted = f"{photos}:train", f"{photos}:test"
     card = train(
         [images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, licence="CC BY", quiet=True
     )
@@ -46,7 +49,7 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     }
     manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
     assert manifest.detector.startswith("mine@")
-    assert "more" in manifest.calibration.words
+    assert "photos" in manifest.calibration.words
     with pytest.raises(InputError, match="holds a detector already"):
         train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
 

@@ -86,7 +86,8 @@ def train(
     A twentieth of the images, by a hash of their ids, is held out to measure on.
 
     Args:
-        inputs: sets of clean images, any kind of input that ``clean`` reads.
+        inputs: sets of clean images, any kind of input that ``clean`` reads, each with its
+            split where it has several: ``photos:train``.
         output: the detector's directory; also keeps the checkpoint that a stopped run
             resumes from, until the detector is whole.
         calibrate_on: clean images to calibrate on, never trained on; by default a tenth of
@@ -108,7 +109,7 @@ def train(
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
     # All are opened before the first is read, so that a mistake in the last is told at once.
-    calibration_sets = [open_source(location) for location in calibrate_on]
+    calibration_sets = [open_source(location, option="--calibrate-on") for location in calibrate_on]
     images = _read([open_source(location) for location in inputs], calibration_sets, seed, quiet)
     if len(images.held_out.kept) < MIN_HELD_OUT:
         raise InputError(

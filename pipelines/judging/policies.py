@@ -49,8 +49,8 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     """
     if location is None:
         return None
-    source = open_source(location, image_column=settings.image_column)
-    check_apart(source.root, f"--trusted {location}", str(location), store)
+    source = open_source(location, image_column=settings.image_column, option="--trusted")
+    check_apart(source.root, f"--trusted {location}", source.location, store)
     return source
 
 

@@ -4,8 +4,11 @@ A plain call for a server, without Beam. It judges as ``clean`` does, by the sam
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from io import IOBase
+from mmap import mmap
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,9 @@ from sanitizer.policy import Budget, FalseDiscovery, Policy
 
 if TYPE_CHECKING:
     from detector.model import Detector
+
+#: What can be iterated over, and yet is no row of images: it is one image, or has no order.
+_NO_ROW = (str, bytes, bytearray, memoryview, mmap, IOBase, Set)
 
 #: Pixels, or what holds pixels and encoded images; :func:`reject` says what is taken.
 Images = np.ndarray | Iterable[Any]
@@ -64,8 +70,9 @@ def reject(
         (n,) bool, True for those to reject.
 
     Raises:
-        InputError: pixels of another shape or dtype, no such detector, a clean loss out of
-            range, or trusted images that cannot be used.
+        InputError: whatever cannot be taken: pixels of another shape or dtype, no such
+            detector, a clean loss out of range, trusted images that cannot be used. An error
+            of the caller's own iterator goes through.
     """
     return judge(images, detector, max_clean_loss, trusted).rejected
 
@@ -87,9 +94,11 @@ def judge(
     Raises:
         InputError: as :func:`reject`.
     """
-    if not isinstance(max_clean_loss, Real):
-        raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
-    loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
+    loaded, calibration, policy = _judge(
+        _path("detector", detector),
+        _number("max clean loss", max_clean_loss),
+        None if trusted is None else _path("trusted", trusted),
+    )
     assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
     judged = np.array([one.error is None for one in assessed], bool)
     p_values = np.array([one.p_value for one in assessed], np.float64)
@@ -106,28 +115,46 @@ def judge(
     )
 
 
+def _path(name: str, value: Any) -> str:
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name}: expected a path, got {_described(value)}")
+    return str(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Real):
+        with suppress(OverflowError):
+            return float(value)
+    raise InputError(f"{name}: expected a number, got {value!r:.100}")
+
+
 @functools.lru_cache(maxsize=8)
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
 ) -> tuple["Detector", Calibration, Policy]:
     policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
     loaded = load_detector(detector)
-    images = None if trusted is None else open_source(trusted)
+    images = None if trusted is None else open_source(trusted, option="trusted")
     return loaded, calibrate(loaded, policy, images, quiet=True).calibration, policy
 
 
-def _checked(images: Images) -> list[np.ndarray | bytes | None]:
+def _checked(images: Images) -> Iterator[np.ndarray | bytes | None]:
     """Pixels of another form are a mistake in the caller's program, not a suspicious image.
 
     Raises:
         InputError: neither pixels nor encoded images.
     """
-    if isinstance(images, bytes | str) or not isinstance(images, Iterable):
+    several = None
+    if not isinstance(images, _NO_ROW):
+        with suppress(TypeError):  # such as a tensor without dimensions
+            several = iter(images)
+    if several is None:
         raise InputError(
             f"images: expected several in a row, got {_described(images)}; give a single one as "
             "[image]"
         )
-    return [_element(index, image) for index, image in enumerate(images)]
+    for index, image in enumerate(several):
+        yield _element(index, image)
 
 
 def _element(index: int, image: Any) -> np.ndarray | bytes | None:
@@ -139,7 +166,10 @@ def _element(index: int, image: Any) -> np.ndarray | bytes | None:
     if image is None:
         return None
     if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image)
+        try:
+            return bytes(image)
+        except ValueError as error:
+            raise InputError(f"images[{index}]: cannot be read ({error})") from error
     pixels = _pixels(image)
     if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         given = _described(pixels if pixels is not None and pixels.ndim else image)
@@ -156,8 +186,10 @@ def _pixels(image: Any) -> np.ndarray | None:
         return None
     try:
         return np.asarray(image)
-    except (OSError, RuntimeError, SyntaxError, TypeError, ValueError):
-        return None  # ragged, on another device, a picture that cannot be read
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 (ragged, on another device; the caller's own classes)
+        return None
 
 
 def _described(image: Any) -> str:

@@ -54,7 +54,7 @@ class Sets:
                 OUTPUT within one of them.
         """
         source = settings.open(input)
-        other = None if test is None else replace(settings, split=None).open(test)
+        other = None if test is None else replace(settings, split=None).open(test, "--test")
         for name, given in (("INPUT", source), ("--test", other)):
             if given is not None:
                 _check(given, f"{name} {given.location}", store)

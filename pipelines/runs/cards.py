@@ -64,6 +64,9 @@ def _add_features(data: "DatasetCardData", schema: pa.Schema, image_column: str)
     from datasets import DatasetInfo, Features, Image  # a second, and rarely needed
     from datasets.info import DatasetInfosDict
 
-    features = Features.from_arrow_schema(schema) | {image_column: Image()}
+    try:
+        features = Features.from_arrow_schema(schema) | {image_column: Image()}
+    except (ValueError, TypeError, NotImplementedError):
+        return  # ``datasets`` cannot read such columns, whatever the card says
     infos = DatasetInfosDict({"default": DatasetInfo(features=Features(features))})
     infos.to_dataset_card_data(data)

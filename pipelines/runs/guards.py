@@ -10,11 +10,19 @@ from sanitizer.errors import InputError, RunError
 
 
 def check_output(store: Store) -> None:
-    """Refuse an OUTPUT that cannot become a directory of ours; of this machine's only.
+    """Refuse an OUTPUT that cannot become a directory of ours.
 
     Raises:
-        InputError: it is a file or a dangling link, or cannot be written to.
+        InputError: its name is not UTF-8; or, on this machine, it is a file or a dangling link,
+            or cannot be written to.
     """
+    try:
+        store.address.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{store.address!a}: the name is not UTF-8, and Arrow writes no such file; give "
+            "another OUTPUT"
+        ) from error
     folder = store.local
     if folder is None:
         return

@@ -49,8 +49,12 @@ class Settings:
                     f"{name.replace('_', ' ')}: expected at least 1, got {getattr(self, name)}"
                 )
 
-    def open(self, location: str | Path) -> Source:
+    def open(self, location: str | Path, option: str | None = None) -> Source:
         """Resolve ``location``.
+
+        Args:
+            location: any kind of input.
+            option: as for :func:`pipelines.sources.open_source`.
 
         Raises:
             InputError: it is unreadable, empty or not an image set.
@@ -61,6 +65,7 @@ class Settings:
             image_column=self.image_column,
             label_column=self.label_column,
             shard_rows=self.shard_rows,
+            option=option,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.sources import files, folder, hub, parquet, saved, webdataset
+from pipelines.sources import files, folder, hub, parquet, saved, splits, webdataset
 from pipelines.sources.base import SHARD_ROWS, Reading, Source
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
@@ -35,24 +35,41 @@ def open_source(
     image_column: str | None = None,
     label_column: str | None = None,
     shard_rows: int = SHARD_ROWS,
+    option: str | None = None,
 ) -> Source:
     """Resolve an input to a schema and shards, whatever its kind.
 
     Args:
         location: an image folder; a Parquet file, a folder of them or a glob; the same of
-            WebDataset tars; a folder that ``datasets`` saved; a Hub id; or an fsspec URL.
-        split: which split to read; must be given where the input has several.
+            WebDataset tars; a folder that ``datasets`` saved; a Hub id; or an fsspec URL. Each
+            may name its split behind a colon, ``photos:train``, where nothing of the whole
+            name exists.
+        split: which split to read; where the input has several, it must be given here or in
+            ``location``.
         image_column: column of the images; None to find it.
         label_column: column of the labels; None to find it, where there is one.
         shard_rows: rows of a shard, about; at least 1. It changes no row and no id.
+        option: that ``location`` was given by, such as ``"--trusted"``, for messages; None
+            where it is INPUT itself.
 
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
     """
-    location = os.fspath(location)
-    if location in ("", *files.LOCAL_SCHEMES):
-        raise InputError("INPUT is empty; name a file, a folder or a set")
-    return _resolver(location)(Reading(split, image_column, label_column, shard_rows))
+    given = option or "INPUT"
+    if not isinstance(location, str | os.PathLike):
+        raise InputError(f"{given}: expected a path or an address, got {location!r:.200}")
+    whole = os.fsdecode(location)
+    if whole in ("", *files.LOCAL_SCHEMES):
+        raise InputError(f"{given} is empty; name a file, a folder or a set")
+    path, named = splits.parted(whole)
+    if split is not None and named not in (None, split):
+        raise InputError(f"{whole}: names the split {named!r}, and --split {split!r}; name one")
+    try:
+        return _resolver(path)(Reading(named or split, image_column, label_column, shard_rows))
+    except InputError as error:
+        if option is None:
+            raise
+        raise InputError(f"{option} {error}") from error
 
 
 def _resolver(location: str) -> Callable[[Reading], Source]:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from pipelines.sources.base import Reading, Samples
 from pipelines.sources.files import BATCH_BYTES
+from pipelines.sources.schemas import METADATA_KEY, check_types
+from pipelines.sources.texts import Piece, check_ids, check_text
 from sanitizer.errors import InputError
 
 SAMPLE_ID = "sample_id"
@@ -20,10 +22,10 @@ ORIGINAL_LABEL = "original_label"
 #: The storage of an image in a Hugging Face set.
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
+_EXPECTED_IMAGES = "expected encoded images as binary, or as a struct with a binary field `bytes`"
+
 #: Names of label columns, the more telling first.
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "class_id", "target", "cls")
-
-_METADATA_KEY = b"huggingface"
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def features(schema: pa.Schema) -> dict[str, Any]:
 
 def _metadata(schema: pa.Schema) -> dict[str, Any]:
     try:
-        stored = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        stored = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except ValueError:
         return {}
     return stored if isinstance(stored, dict) else {}
@@ -49,7 +51,7 @@ def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
         "features": features(schema) | added
     }
     return schema.with_metadata(
-        (schema.metadata or {}) | {_METADATA_KEY: json.dumps(metadata).encode()}
+        (schema.metadata or {}) | {METADATA_KEY: json.dumps(metadata).encode()}
     )
 
 
@@ -73,12 +75,13 @@ def roles(
 
     Raises:
         InputError: no such column, none or several that may hold images, two columns of one
-            name, or a ``sample_id`` that is not text.
+            name, a ``sample_id`` that is not text, or a column that Parquet cannot hold.
     """
     try:
         twice = [name for name, count in Counter(schema.names).items() if count > 1]
         if twice:
             raise InputError(f"several columns are called {twice[0]!r}; rename them")
+        check_types(schema)
         image = _find_image_column(schema, reading.image_column, guess)
         label = _find_label_column(schema, reading.label_column)
         return output_schema(schema, image), image, label
@@ -190,6 +193,22 @@ def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
     return generated
 
 
+def notes(schema: pa.Schema) -> tuple[str, ...]:
+    """What the user should be told of the columns.
+
+    Args:
+        schema: of :func:`output_schema`.
+    """
+    known = features(schema)
+    strange = [f"{field.name} ({field.type})" for field in schema if field.name not in known]
+    if not strange:
+        return ()
+    return (
+        f"load_dataset has no type for {', '.join(strange)[:500]}: it reads neither INPUT nor a "
+        "copy of it; other readers of Parquet do",
+    )
+
+
 def _find_image_column(
     schema: pa.Schema, wanted: str | None, guess: Callable[[list[str]], list[str]]
 ) -> str:
@@ -204,13 +223,16 @@ def _find_image_column(
     if wanted is not None:
         kind = _field(schema, wanted).type
         if not (is_bytes(kind) or _has_bytes(kind)):
-            raise InputError(f"the column {wanted} is {kind}, expected encoded images as bytes")
+            raise InputError(f"the column {wanted} is {kind}, {_EXPECTED_IMAGES}")
         return wanted
     known = features(schema)
     plain = [f.name for f in schema if is_bytes(f.type)]
     structs = [f.name for f in schema if _has_bytes(f.type)]
     images = [n for n in plain + structs if _feature_type(known, n) == "Image"]
     candidates = images or structs or guess(plain)
+    if not (plain or structs):
+        types = ", ".join(f"{f.name} is {f.type}" for f in schema)
+        raise InputError(f"found no image column ({types:.500}), {_EXPECTED_IMAGES}")
     if len(candidates) != 1:
         problem = (
             f"several image columns ({', '.join(candidates)})" if candidates else "no image column"
@@ -226,17 +248,52 @@ def _find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
     among several, the order of ``LABEL_NAMES`` decides.
 
     Raises:
-        InputError: there is no column ``wanted``.
+        InputError: there is no column ``wanted``, or its values cannot be counted.
     """
     if wanted is not None:
-        return str(_field(schema, wanted).name)
+        kind = _field(schema, wanted).type
+        if isinstance(kind, pa.BaseExtensionType):
+            raise InputError(f"the column {wanted} is {kind}, expected labels, numbers or text")
+        return wanted
     known = features(schema)
-    names = [n for n in schema.names if n != ORIGINAL_LABEL]
+    fields = [f for f in schema if not isinstance(f.type, pa.BaseExtensionType)]
+    names = [f.name for f in fields if f.name != ORIGINAL_LABEL]
     classes = [n for n in names if _feature_type(known, n) == "ClassLabel"]
     if len(classes) == 1:
         return classes[0]
     plain = [f.name for f in schema if pa.types.is_integer(f.type) or _is_text(f.type)]
     return next((n for n in LABEL_NAMES if n in (classes or plain)), None)
+
+
+def check_texts(
+    schema: pa.Schema, label_column: str | None, read: Callable[[str], Iterator[Piece]]
+) -> None:
+    """See, before the work begins, that the texts which it needs can be read.
+
+    These are the input's own sample ids, its labels, and what dictionaries hold, as Parquet
+    cannot read those otherwise. All other text goes through as it is, UTF-8 or not.
+
+    Args:
+        schema: of the input.
+        label_column: of the input, None where it has none.
+        read: reads all of a column from its start, in a fixed order.
+
+    Raises:
+        InputError: text that is not UTF-8; or an id that is null, empty or occurs twice.
+    """
+    if SAMPLE_ID in schema.names:
+        check_ids(SAMPLE_ID, lambda: read(SAMPLE_ID))
+    for field in schema:
+        of_label = field.name == label_column and _is_text(field.type)
+        if of_label or _has_text_dictionary(field.type):
+            for file, column in read(field.name):
+                check_text(file, field.name, column)
+
+
+def _has_text_dictionary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind)
+    return any(_has_text_dictionary(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def class_names(schema: pa.Schema, label_column: str | None) -> tuple[str, ...] | None:
@@ -275,54 +332,20 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
     return schema.field(name)
 
 
-def with_ids(
-    batch: pa.RecordBatch, schema: pa.Schema, label_column: str | None, file: str, first_row: int
-) -> pa.RecordBatch:
+def with_ids(batch: pa.RecordBatch, schema: pa.Schema, file: str, first_row: int) -> pa.RecordBatch:
     """A batch of a file under ``schema``, with ids ``<file>#<row>`` unless it brings its own.
 
     Args:
         batch: of the input's own columns, which are the first of ``schema``.
-        schema: of the result.
-        label_column: of the input, None where it has none.
+        schema: of the result; the types are those of :func:`schemas.plain_schema`.
         file: that the batch comes from, as text.
         first_row: index of the batch's first row in the file.
-
-    Raises:
-        InputError: a ``sample_id`` of the input is null; a ``sample_id`` or a label is text
-            that is not UTF-8.
     """
-    for name in {SAMPLE_ID, label_column}.intersection(batch.schema.names):
-        try:
-            batch.column(name).validate(full=True)
-        except pa.ArrowInvalid as error:
-            raise InputError(
-                f"{file}: the column {name} is damaged or not UTF-8 ({error})"
-            ) from error
-    columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
+    columns = [
+        column if column.type == kind else column.cast(kind)
+        for column, kind in zip(batch.columns, schema.types, strict=False)
+    ]
     if SAMPLE_ID not in batch.schema.names:
         rows = range(first_row, first_row + batch.num_rows)
         columns.append(pa.array([f"{file}#{row}" for row in rows], pa.string()))
-    elif batch.column(SAMPLE_ID).null_count:
-        raise InputError(f"{file}: the column {SAMPLE_ID} holds nulls, expected an id in each row")
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema with extension types as Arrow shows them where they are not registered.
-
-    Whether ``datasets`` has registered its types differs between processes; the batches of
-    all workers must have one schema.
-    """
-    return pa.schema([_plain_field(f) for f in schema], metadata=schema.metadata)
-
-
-def _plain_field(field: pa.Field) -> pa.Field:
-    if not isinstance(field.type, pa.BaseExtensionType):
-        return field
-    described = {
-        b"ARROW:extension:name": field.type.extension_name.encode(),
-        b"ARROW:extension:metadata": field.type.__arrow_ext_serialize__(),
-    }
-    return field.with_type(field.type.storage_type).with_metadata(
-        (field.metadata or {}) | described
-    )

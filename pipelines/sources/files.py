@@ -370,7 +370,10 @@ def choose_split(where: str, splits: Iterable[str | None], split: str | None) ->
         raise InputError(f"{where}: there is no split {split!r}; the splits are: {names}")
     if split is None and len(distinct) > 1:
         beside = ", and files outside any split" if None in distinct else ""
-        raise InputError(f"{where}: found the splits {names}{beside}; choose one with --split")
+        example = "train" if "train" in distinct else min(filter(None, distinct))
+        raise InputError(
+            f"{where}: found the splits {names}{beside}; choose one, as in {where}:{example}"
+        )
     return split or next(iter(distinct), None)
 
 

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
+from pipelines.sources.schemas import odd_name, plain_schema
+from pipelines.sources.texts import Piece, damaged
 from sanitizer.errors import InputError
 
 #: A row group is cut into at most so many shards: a shard reads and discards the rows
@@ -46,7 +48,6 @@ class ParquetReader:
 
     root: str  #: absolute folder or URL
     units: Units  #: a row group each
-    label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
@@ -65,13 +66,13 @@ class ParquetReader:
         """
         for run in self._runs(shard):
             for batch, _ in run.batches(self.root, LABEL_ROWS, [column]):
-                yield batch.column(0)
+                yield batch.column(column)
 
     def _pieces(self, shard: Shard, batch_rows: int) -> Iterator[Samples]:
         for run in self._runs(shard):
             file = files.text(run.name)
             for batch, first_row in run.batches(self.root, batch_rows):
-                batch = columns.with_ids(batch, self.schema, self.label, file, first_row)
+                batch = columns.with_ids(batch, self.schema, file, first_row)
                 yield Samples(batch, [file] * batch.num_rows)
 
     def _runs(self, shard: Shard) -> Iterator["_Run"]:
@@ -136,7 +137,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
 
     Raises:
         InputError: a split must be chosen or does not exist; no file, no rows, files whose
-            schemas differ or that are not whole; no image column, or no such column.
+            schemas differ or that are not whole; no image column, or no such column; ids or
+            texts that :func:`columns.check_texts` refuses.
     """
     listing, notes = listing.only(is_parquet, "Parquet")
     names = files.names_of_split(listing, reading.split)
@@ -153,11 +155,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reading,
         lambda names: [name for name in names if _starts_like_image(footers, name)],
     )
+    columns.check_texts(first.schema, label, lambda name: _pieces_of(footers, name))
     units = [unit for footer in footers for unit in footer.units()]
     return Source(
         location=listing.location,
         kind="parquet",
-        reader=ParquetReader(listing.root, Units.of(units, _UNITS), label, schema),
+        reader=ParquetReader(listing.root, Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
@@ -165,7 +168,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(footer.stamp for footer in footers),
-        notes=notes,
+        notes=(*notes, *columns.notes(schema)),
     )
 
 
@@ -178,12 +181,14 @@ class _Footer:
             self.stamp = files.stamp(root, name)
             with files.open_file(root, name) as file:
                 parquet = _open(file)
-                self.schema = columns.plain_schema(parquet.schema_arrow)
+                self.schema = plain_schema(files.text(name), parquet.schema_arrow)
                 self.rows: int = parquet.metadata.num_rows
                 self.group_rows = [
                     parquet.metadata.row_group(i).num_rows
                     for i in range(parquet.metadata.num_row_groups)
                 ]
+        except UnicodeDecodeError as error:
+            raise odd_name(files.text(name), error) from error
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(name, "Parquet", error) from error
 
@@ -224,6 +229,26 @@ def _schema_differs(first: _Footer, other: _Footer, how: str) -> InputError:
         f"{files.text(other.name)}: {how} ({files.text(first.name)}); all files must have the "
         "same columns, name those that do with a glob"
     )
+
+
+def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
+    """A column of all files, read alone.
+
+    Raises:
+        InputError: a file is gone or not whole, or a dictionary holds text that is not UTF-8.
+    """
+    for footer in footers:
+        file = files.text(footer.name)
+        try:
+            with files.open_file(footer.root, footer.name, footer.stamp) as opened:
+                for batch in _open(opened).iter_batches(
+                    LABEL_ROWS, columns=[column], use_threads=False
+                ):
+                    yield Piece(file, batch.column(column))
+        except pa.ArrowInvalid as error:
+            raise damaged(file, column, error) from error
+        except (OSError, pa.ArrowException) as error:
+            raise files.unreadable(footer.name, "Parquet", error) from error
 
 
 def _starts_like_image(footers: list[_Footer], column: str) -> bool:

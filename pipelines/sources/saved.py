@@ -1,7 +1,8 @@
 """A folder written by ``save_to_disk`` of ``datasets``: Arrow streams, read memory-mapped."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from pipelines.sources.base import (
     cut,
     label_column_of,
 )
+from pipelines.sources.schemas import plain_schema
+from pipelines.sources.texts import Piece
 from sanitizer.errors import InputError
 
 _STATE = "state.json"
@@ -60,7 +63,6 @@ class SavedReader:
 
     root: str  #: absolute folder
     units: Units  #: an Arrow file each, with its ``rows``
-    label: str | None  #: the label column
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
@@ -95,7 +97,7 @@ class SavedReader:
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
             for row in range(first, last, rows):
                 piece = batch.slice(row - position, min(rows, last - row))
-                piece = columns.with_ids(piece, self.schema, self.label, name, row)
+                piece = columns.with_ids(piece, self.schema, name, row)
                 yield Samples(piece, [name] * piece.num_rows)
             position += batch.num_rows
             if position >= stop:
@@ -112,7 +114,8 @@ def resolve(location: str, reading: Reading) -> Source:
 
     Raises:
         InputError: a split must be chosen or does not exist; no rows; files that are
-            missing or not whole; no image column, or no such column.
+            missing or not whole; no image column, or no such column; ids or texts that
+            :func:`columns.check_texts` refuses.
     """
     root = Path(files.local_path(location) or location)
     chosen = files.choose_split(location, _splits(root) or [None], reading.split)
@@ -123,18 +126,22 @@ def resolve(location: str, reading: Reading) -> Source:
     if listed is None:
         raise InputError(f"{location}: {folder}{_STATE} is missing or does not list any files")
     names = [folder + name for name in listed]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"{location}: {folder}{_STATE} lists {twice[0]} more than once")
     rows = {name: sum(b.num_rows for b in _stream(str(root), name)) for name in names}
     if not any(rows.values()):
         raise InputError(f"{location}: holds no rows")
-    schema, image, label = columns.roles(location, _schema(str(root), names[0]), reading)
+    stored = _common_schema(str(root), names)
+    schema, image, label = columns.roles(location, stored, reading)
     stamps = {name: files.stamp(str(root), name) for name in names}
+    columns.check_texts(stored, label, lambda name: _pieces_of(str(root), stamps, name))
     units = [
         files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
     ]
     return Source(
         location=location,
         kind="saved dataset",
-        reader=SavedReader(str(root), Units.of(units, _UNITS), label, schema),
+        reader=SavedReader(str(root), Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
         class_names=columns.class_names(schema, label),
@@ -142,6 +149,7 @@ def resolve(location: str, reading: Reading) -> Source:
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
+        notes=columns.notes(schema),
     )
 
 
@@ -154,12 +162,34 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _common_schema(root: str, names: Sequence[str]) -> pa.Schema:
+    """The schema of all files.
+
+    Raises:
+        InputError: one of them has another, or is not an Arrow stream.
+    """
+    first = _schema(root, names[0])
+    for name in names[1:]:
+        if not _schema(root, name).equals(first):
+            raise InputError(
+                f"{name}: has other columns than {names[0]}; a saved dataset has the same in all"
+            )
+    return first
+
+
 def _schema(root: str, name: str) -> pa.Schema:
     try:
         with pa.memory_map(f"{root}/{name}") as file, pa.ipc.open_stream(file) as reader:
-            return columns.plain_schema(reader.schema)
+            return plain_schema(name, reader.schema)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise files.unreadable(name, "an Arrow stream", error) from error
+
+
+def _pieces_of(root: str, stamps: Mapping[str, files.Stamp], column: str) -> Iterator[Piece]:
+    """A column of all files."""
+    for name, stamp in stamps.items():
+        for batch in _stream(root, name, stamp):
+            yield Piece(name, batch.column(column))
 
 
 def _stream(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterator[pa.RecordBatch]:
