@@ -49,7 +49,8 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     """
     if location is None:
         return None
-    source = open_source(location, image_column=settings.image_column)
+    # The user trusts them, and none of them is copied.
+    source = open_source(location, image_column=settings.image_column, follow_links=True)
     check_apart(source.root, f"--trusted {location}", str(location), store)
     return source
 

@@ -35,6 +35,7 @@ def open_source(
     image_column: str | None = None,
     label_column: str | None = None,
     shard_rows: int = SHARD_ROWS,
+    follow_links: bool = False,
 ) -> Source:
     """Resolve an input to a schema and shards, whatever its kind.
 
@@ -45,6 +46,7 @@ def open_source(
         image_column: column of the images; None to find it.
         label_column: column of the labels; None to find it, where there is one.
         shard_rows: rows of a shard, about; at least 1. It changes no row and no id.
+        follow_links: follow links in the input that lead out of it, too.
 
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
@@ -52,29 +54,30 @@ def open_source(
     location = os.fspath(location)
     if location in ("", *files.LOCAL_SCHEMES):
         raise InputError("INPUT is empty; name a file, a folder or a set")
-    return _resolver(location)(Reading(split, image_column, label_column, shard_rows))
+    return _resolver(location, follow_links)(Reading(split, image_column, label_column, shard_rows))
 
 
-def _resolver(location: str) -> Callable[[Reading], Source]:
+def _resolver(location: str, follow_links: bool) -> Callable[[Reading], Source]:
     """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location)
     if location.startswith("hf://datasets/"):
         return partial(hub.resolve, location)
-    listing = files.list_files(location)
+    listing = files.list_files(location, follow_links)
     if listing is None and hub.is_hub(location):
         return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
     kinds = [kind for kind in _KINDS if any(map(kind.includes, listing.names))]
     if not kinds:
-        raise InputError(f"{location}: found no images, Parquet files or tars{_examples(listing)}")
+        raise InputError(f"{location}: found no images, Parquet files or tars{_found(listing)}")
     if len(kinds) > 1:
         names = " and ".join(kind.name for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
     return partial(kinds[0].resolve, listing)
 
 
-def _examples(listing: Listing) -> str:
-    names = ", ".join(map(files.text, listing.names[:3]))
-    return f", only {names}" if names else ""
+def _found(listing: Listing) -> str:
+    """What there is instead, in words."""
+    names = f", only {files.some(listing.names)}" if listing.names else ""
+    return "; ".join((names, *listing.left_out()))
