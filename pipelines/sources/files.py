@@ -306,7 +306,9 @@ class _Walk:
                             continue
                         found = self._look_at(entry)
                         if isinstance(found, Stamp):
-                            if self._pattern.match(name):
+                            # A folder that would be entered is listed, so that it is named.
+                            shut = found == OUTSIDE and entry.is_dir() and self._enters(name)
+                            if shut or self._pattern.match(name):
                                 yield name, found
                         elif stat.S_ISDIR(found):
                             if self._enters(name):

@@ -148,7 +148,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     names = [n for n in listing.names if splits[n] == chosen]
     if all(listing.stamps[name] == files.OUTSIDE for name in names):
         raise InputError(
-            f"{listing.location}: all {files.plural(len(names), 'image')} are links out of INPUT, "
+            f"{listing.location}: all of its images ({len(names):,}) are links out of INPUT, "
             f"such as {files.text(names[0])} to {files.target(listing.root, names[0])}; give "
             "--follow-links to follow such links"
         )
