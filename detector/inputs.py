@@ -87,16 +87,19 @@ class Tiles(Record):
         self.check(width, height)
         return blocks(pixels, self.side)
 
-    def prepare(self, image: bytes | np.ndarray | None) -> Prepared:
+    def prepare(self, image: bytes | np.ndarray | ImageError | None) -> Prepared:
         """Decode an image and cut it into parts, or say why it cannot be judged.
 
         Args:
-            image: encoded, (height, width, 3) uint8 pixels, or None where there is none. The
-                size of an encoded image is checked before anything is decompressed.
+            image: encoded, (height, width, 3) uint8 pixels, why it could not be read, or None
+                where there is none. The size of an encoded image is checked before anything
+                is decompressed.
 
         >>> Tiles().prepare(b"not an image").error.kind
         'unsupported format'
         """
+        if isinstance(image, ImageError):
+            return Prepared(None, None, image)
         header: Header | None = None
 
         def look(read: Header) -> None:

@@ -21,6 +21,7 @@ from detector.network import Network, channels_last, for_scoring, logits
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
 from detector.weights import TensorForm
+from sanitizer.images import ImageError
 
 if TYPE_CHECKING:
     from detector.training.loop import Trained
@@ -63,7 +64,7 @@ class Detector:
         """The sizes of images that it judges, and how it cuts them."""
         return self.card.inputs
 
-    def prepare(self, image: bytes | np.ndarray | None) -> Prepared:
+    def prepare(self, image: bytes | np.ndarray | ImageError | None) -> Prepared:
         """As :meth:`detector.inputs.Tiles.prepare`."""
         return self.inputs.prepare(image)
 

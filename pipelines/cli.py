@@ -68,6 +68,7 @@ reading_options = _options(
     click.option("--split", help="Which split, where INPUT has several."),
     click.option("--image-column", help="Column with the images; found by itself by default."),
     click.option("--label-column", help="Column with the labels; found by itself by default."),
+    click.option("--follow-links", is_flag=True, help="Read what links out of INPUT lead to."),
 )
 output_options = _options(
     click.option("--quiet", is_flag=True, help="No progress."),
@@ -284,6 +285,8 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
         return _print_json(manifest.to_json())
     _print_notes(manifest)
     click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
+    for kind, count in manifest.unread_by_reason.items():
+        click.echo(f"{count:>9,} of them could not be read and are null: {kind}")
 
 
 @main.command()

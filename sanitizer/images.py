@@ -60,9 +60,11 @@ def decode(
         (height, width, 3) uint8, RGB, as a model in training would see it.
 
     Raises:
-        ImageError: no bytes, a format outside ``FORMATS``, more than ``max_pixels``
+        ImageError: no image, zero bytes, a format outside ``FORMATS``, more than ``max_pixels``
             pixels, several frames, or data that does not decode to its end.
     """
+    if data is None:
+        raise ImageError("no image", "expected an encoded image, found null")
     if not data:
         raise ImageError("no bytes", "expected an encoded image, found zero bytes")
     try:

@@ -37,6 +37,17 @@ def rows_of(
     return [row for piece in pieces for row in piece.batch.to_pylist()]
 
 
+def reasons_of(source: Source) -> dict[str, str]:
+    """Why images were not read, by sample id; their bytes are null."""
+    reasons = {}
+    for samples in source.samples():
+        rows = samples.batch.to_pylist()
+        for row, error in samples.unread.items():
+            assert rows[row]["image"]["bytes"] is None
+            reasons[rows[row]["sample_id"]] = str(error)
+    return reasons
+
+
 def files_of(source: Source) -> list[str]:
     """The file that each row comes from."""
     return [file for samples in source.samples() for file in samples.files]

@@ -1,5 +1,6 @@
 """``clean`` where the files or the workers are somewhere else: object stores, other processes."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from freqsan import clean, ingest, report
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from pipelines.sources import open_source
+from sanitizer.errors import InputError
 
 ROWS = 60
 
@@ -129,3 +132,23 @@ def test_many_tiny_files_share_few_shards(image_set: Path, tmp_path: Path) -> No
     rows = pq.read_table(scores).to_pylist()
     assert [row["source"] for row in rows] == [f"{i:03d}.parquet" for i in range(ROWS)]
     assert [row["sample_id"] for row in rows] == [f"{i:03d}.parquet#0" for i in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("s3:/freqsan-tests", "no such file or folder; an address is written s3://freqsan-tests"),
+        ("S3://freqsan-tests", "no such file or folder; an address is written s3://freqsan-tests"),
+        ("s3://", "names nothing; expected s3://… with a folder or file"),
+        ("s3://nobucket", "cannot be listed .The specified bucket does not exist"),
+        ("s3://nobucket/*.png", "no file matches, as there is no s3://nobucket"),
+        ("s3://No_bucket!/x", "cannot be listed .Parameter validation failed:"),
+        ("s3://freqsan-tests/nothing", "no such file or folder"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_told_in_one_line(
+    s3_bucket: str, address: str, told: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(address)}:? {told}") as caught:
+        open_source(address)
+    assert "\n" not in str(caught.value)

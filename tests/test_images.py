@@ -87,7 +87,7 @@ def test_exif_orientation_is_not_applied_as_training_code_does_not() -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (None, "no bytes"),
+        (None, "no image"),
         (b"", "no bytes"),
         (b"just some text", "unsupported format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported format"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from outputs import table_of
 from PIL import Image
 
@@ -136,6 +137,46 @@ def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
     coefficients = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
     np.testing.assert_allclose(coefficients, expected)
     assert table_of(tmp_path / "out", "rejected/part")["sample_id"].to_pylist() == ["b.png"]
+
+
+def test_all_jobs_tell_the_same_reason_for_what_they_could_not_read(
+    image_set: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"the bytes of a private file")
+    folder = tmp_path / "photos"
+    for i, row in enumerate(pq.read_table(image_set).slice(0, 4).to_pylist()):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (folder / "ab"[i % 2] / f"{i}.png").write_bytes(row["image"]["bytes"])
+    (folder / "b" / "link.png").symlink_to(secret)
+    (folder / "b" / "dead.png").symlink_to("nothing")
+    told = {"broken link": 1, "link out of INPUT": 1}
+    trigger = {"attack": "badnets", "rate": 1.0, "target_label": "a"}
+    outputs = {name: tmp_path / name for name in ("c", "s", "f", "i", "p")}
+
+    assert clean(folder, outputs["c"], quiet=True).rejected_by_reason == told
+    assert score(folder, outputs["s"], quiet=True).rejected_by_reason == told
+    assert features(folder, outputs["f"], quiet=True).rejected_by_reason == told
+    assert ingest(folder, outputs["i"], quiet=True).unread_by_reason == told
+    assert poison(folder, outputs["p"], quiet=True, **trigger).undecodable_by_reason == told
+
+    for name in ("c", "f"):
+        rejects = table_of(outputs[name], "rejected/part").to_pylist()
+        dead, link = rejects
+        assert (dead["bytes"], link["bytes"]) == (None, None)
+        assert dead["reason"] == f"broken link: leads to {folder}/b/nothing, which does not exist"
+        assert link["reason"].startswith(f"link out of INPUT: leads to {secret} and was not foll")
+    for output in outputs.values():
+        for file in output.rglob("*.*"):
+            assert file.is_dir() or secret.read_bytes() not in file.read_bytes()
+    for name in ("i", "p"):
+        rows = table_of(outputs[name], "data/train").to_pylist()
+        assert [row["image"]["bytes"] for row in rows][-2:] == [None, None]
+    with pytest.raises(InputError, match="differs in the input's files; give --overwrite"):
+        clean(folder, outputs["c"], follow_links=True, quiet=True)
+    run("score", str(folder), str(outputs["s"]), "--follow-links", "--overwrite", "--quiet")
+    reasons = json.loads((outputs["s"] / "manifest.json").read_text())["rejected_by_reason"]
+    assert reasons == {"broken link": 1, "unsupported format": 1}
 
 
 def test_spectrum_draws_a_picture(image_set: Path, tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Image folders: which files are samples, their labels and their ids."""
 
 import os
-from collections.abc import Callable
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 import pytest
 from datasets import Features
-from reading import rows_of
+from reading import reasons_of, rows_of
 
 from pipelines.sources import files, open_source
 from sanitizer.errors import InputError
-from sanitizer.images import decode
+from sanitizer.images import ImageError, decode
 
 
 def test_class_folders_are_labels_and_bytes_are_kept(image_folder: Path) -> None:
@@ -80,15 +83,222 @@ def test_unsupported_images_are_samples_and_others_are_counted(
     assert note.startswith("ignored 4 files other than images: .txt 2, ")
 
 
-def test_links_are_followed_but_not_in_circles(write_folder: Callable[..., Path]) -> None:
+def test_links_inside_are_followed_but_not_in_circles(write_folder: Callable[..., Path]) -> None:
     root = write_folder("a/1.png", "b/2.png")
-    other = write_folder("3.png", folder="elsewhere")
     (root / "a" / "back").symlink_to(root)
-    (root / "c").symlink_to(other)
-    (root / "b" / "broken.png").symlink_to(root / "nothing")
-    rows = {r["sample_id"]: r["image"]["bytes"] for r in rows_of(open_source(str(root)))}
-    assert sorted(rows) == ["a/1.png", "b/2.png", "b/broken.png", "c/3.png"]
-    assert rows["b/broken.png"] is None
+    (root / "c").symlink_to("b")
+    (root / "b" / "again.png").symlink_to("../a/1.png")
+    link = root.with_name("link")
+    link.symlink_to(root)
+    for location in (root, link, root / "*" / "*.png"):
+        source = open_source(str(location))
+        names = ["a/1.png", "b/2.png", "b/again.png", "c/2.png", "c/again.png"]
+        assert [row["sample_id"] for row in rows_of(source)] == names
+        assert not reasons_of(source)
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.png", "/*/*.png"])
+def test_links_out_of_the_input_are_not_followed(
+    write_folder: Callable[..., Path], pattern: str
+) -> None:
+    root = write_folder("a/1.png")
+    other = write_folder("secret.png", "more/2.png", folder="elsewhere")
+    (root / "a" / "direct.png").symlink_to(other / "secret.png")
+    (root / "a" / "chain.png").symlink_to("direct.png")
+    (root / "a" / "folder.png").symlink_to(other)
+    (root / "a" / "more").symlink_to(other / "more")
+    (root / "a" / "null.png").symlink_to("/dev/null")
+    source = open_source(f"{root}{pattern}")
+    leads = "link out of INPUT: leads to {} and was not followed; give --follow-links to follow"
+    reasons = reasons_of(source)
+    assert sorted(reasons) == [f"a/{n}.png" for n in ("chain", "direct", "folder", "null")]
+    assert reasons["a/chain.png"].startswith(leads.format(other / "secret.png"))
+    assert reasons["a/folder.png"].startswith(leads.format(other))
+    noted = "left out 1 link out of INPUT: a/more; give --follow-links to follow such links"
+    assert source.notes == (() if pattern == "/*/*.png" else (noted,))
+
+    followed = open_source(f"{root}{pattern}", follow_links=True)
+    assert not reasons_of(followed)
+    assert {"a/chain.png", "a/direct.png"} < {row["sample_id"] for row in rows_of(followed)}
+    assert followed.digest() != source.digest()
+    if "**" in pattern or not pattern:
+        names = {row["sample_id"] for row in rows_of(followed)}
+        assert {"a/folder.png/secret.png", "a/more/2.png"} < names
+
+
+def test_folder_of_links_elsewhere_says_how_to_follow_them(
+    write_folder: Callable[..., Path],
+) -> None:
+    other = write_folder("1.png", "2.png", folder="elsewhere")
+    farm = other.with_name("farm")
+    farm.mkdir()
+    (farm / "1.png").symlink_to(other / "1.png")
+    message = rf"all of its images \(1\) are links out of INPUT, such as 1.png to {other}/1.png; "
+    with pytest.raises(InputError, match=message):
+        open_source(farm)
+    assert len(rows_of(open_source(farm, follow_links=True))) == 1
+    (farm / "1.png").unlink()
+    (farm / "cats").symlink_to(other)
+    with pytest.raises(
+        InputError, match=r"found no images.*left out 1 link out of INPUT: cats; gi"
+    ):
+        open_source(farm)
+    with pytest.raises(
+        InputError, match=r"found no images.*left out 1 link out of INPUT: cats; gi"
+    ):
+        open_source(farm / "*" / "*.png")
+    assert open_source(farm, follow_links=True).class_names == ("cats",)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.tar"])
+def test_a_part_of_a_set_that_links_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    other = tmp_path / "elsewhere" / name
+    other.parent.mkdir()
+    other.touch()
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / name).symlink_to(other)
+    for location in (root, root / f"*{other.suffix}"):
+        with pytest.raises(InputError, match=f"{name} is a link to {other}, outside INPUT; give -"):
+            open_source(location)
+        with pytest.raises(InputError, match="cannot be read as"):  # it was opened
+            open_source(location, follow_links=True)
+    with pytest.raises(InputError, match="cannot be read as"):  # the user names the link itself
+        open_source(root / name)
+
+
+def test_a_link_put_in_place_of_a_file_is_noticed(write_folder: Callable[..., Path]) -> None:
+    root = write_folder("a/1.png", "a/2.png")
+    secret = write_folder("1.png", folder="elsewhere") / "1.png"
+    status = (root / "a" / "1.png").stat()
+    os.utime(secret, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for place, target in ((root / "a" / "1.png", secret), (root / "a", secret.parent)):
+        source = open_source(root)
+        place.rename(place.with_name("kept"))
+        place.symlink_to(target)
+        with pytest.raises(InputError, match=r"^a/1\.png: leads out of INPUT, as it did not when"):
+            rows_of(source)
+        place.unlink()
+        place.with_name("kept").rename(place)
+
+
+def test_a_link_put_in_while_a_file_is_opened_is_not_followed(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder("a/1.png")
+    secret = write_folder("1.png", folder="elsewhere") / "1.png"
+    status = (root / "a" / "1.png").stat()
+    os.utime(secret, ns=(status.st_atime_ns, status.st_mtime_ns))
+    source = open_source(root)
+    relpath = os.path.relpath
+
+    def swapping(path: str, start: str) -> str:
+        """Called after the path was found to lie inside, and before it is opened."""
+        (root / "a").rename(root / "kept")
+        (root / "a").symlink_to(secret.parent)
+        return relpath(path, start)
+
+    monkeypatch.setattr(os.path, "relpath", swapping)
+    assert list(reasons_of(source)) == ["a/1.png"]
+
+
+def test_every_file_that_cannot_be_read_has_its_own_reason(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder("a/1.png", "a/big.png")
+    (root / "a" / "dead.png").symlink_to(root / "nothing")
+    (root / "a" / "dead-outside.png").symlink_to("/nothing/here")
+    (root / "a" / "circle.png").symlink_to("circle.png")
+    (root / "a" / "empty.png").touch()
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", (root / "a" / "1.png").stat().st_size)
+    (root / "a" / "big.png").write_bytes(bytes(files.MAX_FILE_BYTES + 1))
+    source = open_source(root)
+    reasons = reasons_of(source)
+    limit = files.MAX_FILE_BYTES
+    assert reasons == {
+        "a/big.png": f"file too large: {limit + 1:,} bytes, the limit is {limit:,}",
+        "a/circle.png": "broken link: leads back to itself",
+        "a/dead.png": f"broken link: leads to {root}/nothing, which does not exist",
+        "a/dead-outside.png": "broken link: leads to /nothing/here, which does not exist",
+    }
+    rows = {row["sample_id"]: row["image"]["bytes"] for row in rows_of(source)}
+    with pytest.raises(ImageError, match="no bytes: expected an encoded image, found zero bytes"):
+        decode(rows["a/empty.png"])
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that users without any rights can reach, as those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@contextmanager
+def no_privileges() -> Iterator[None]:
+    """As a user who may not read everything, also where the tests run as root."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_files_and_folders_without_permission_are_named(
+    reachable: Path, real_images: list[bytes]
+) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (reachable / name).parent.mkdir(exist_ok=True)
+        (reachable / name).write_bytes(real_images[0])
+    (reachable / "a" / "2.png").chmod(0)
+    (reachable / "a" / "link.png").symlink_to(reachable / "b" / "3.png")
+    no_permission = "no permission: this user may not read the file"
+    with no_privileges():
+        source = open_source(reachable)
+        assert reasons_of(source) == {"a/2.png": no_permission}
+    (reachable / "b").chmod(0)
+    with no_privileges():
+        for location in (reachable, reachable / "**" / "*.png", reachable / "*" / "*.png"):
+            with pytest.raises(
+                InputError, match=r"/b/: cannot be listed \(Permission denied\); permit it, or"
+            ):
+                open_source(location)
+        source = open_source(reachable / "a*" / "*.png")
+        assert reasons_of(source) == dict.fromkeys(("a/2.png", "a/link.png"), no_permission)
+
+
+def test_pipes_sockets_and_devices_are_counted_and_never_opened(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder("a/1.png", "a/2.png")
+    os.mkfifo(root / "a" / "pipe.png")
+    os.mkfifo(root / "state.json")
+    monkeypatch.chdir(root)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("a/socket.png")
+        (root / "a" / "zero.png").symlink_to("/dev/zero")
+        source = open_source(root, follow_links=True)
+        notes = (
+            "left out 1 device: a/zero.png",
+            "left out 2 named pipes: a/pipe.png, state.json",
+            "left out 1 socket: a/socket.png",
+        )
+        assert source.notes == notes
+        matched = open_source(f"{root}/[a]/*.png", follow_links=True)
+        assert matched.notes == (notes[0], "left out 1 named pipe: a/pipe.png", notes[2])
+    assert len(rows_of(source)) == len(rows_of(matched)) == 2
+    for special, kind in ((root / "a" / "pipe.png", "named pipe"), ("/dev/zero", "device")):
+        with pytest.raises(InputError, match=f"^{special} is a {kind}; expected a file, a folder"):
+            open_source(special)
+    with pytest.raises(InputError, match=r"no file matches; left out 1 named pipe: a/pipe\.png$"):
+        open_source(root / "*" / "p*")
+    (root / "a" / "2.png").unlink()
+    os.mkfifo(root / "a" / "2.png")
+    with pytest.raises(InputError, match=r"a/2\.png: was there when .*is a named pipe, expected"):
+        rows_of(source)
 
 
 def test_names_that_are_not_utf8_get_distinct_ids(write_folder: Callable[..., Path]) -> None:
@@ -179,6 +389,11 @@ def test_what_is_no_input_is_refused_in_one_line(write_folder: Callable[..., Pat
         str(root / "missing"): "no such file or folder",
         str(root / "*.webp"): "no file matches",
         "unknown://bucket/set": "cannot be listed",
+        "memory:/bucket/set": "no such file or folder; an address is written memory://bucket/set$",
+        "Memory://bucket/set": "no such file or folder; an address is written memory://bucket/set$",
+        "memory://": "names nothing; expected memory://… with a folder or file$",
+        "memory://none/*.png": "no file matches, as there is no memory://none$",
+        f"file:{root}": f"no such file or folder; an address is written file://{root}$",
     }
     for location, message in cases.items():
         with pytest.raises(InputError, match=message) as caught:

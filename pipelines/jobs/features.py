@@ -106,7 +106,9 @@ class FeatureStep(Step[FeatureTally]):
     def transform(self, samples: Samples) -> Transformed:
         """Transform a batch of images."""
         encoded = encoded_images(samples.batch, self.image_column)
-        prepared = [self.inputs.prepare(data) for data in encoded]
+        prepared = [
+            self.inputs.prepare(samples.unread.get(row, data)) for row, data in enumerate(encoded)
+        ]
         ids = sample_ids(samples.batch)
         rejects = [
             Reject(sample_id, file, data, str(image.error))

@@ -1,5 +1,6 @@
 """``ingest``: any source to canonical Parquet shards, every byte as it came."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from pipelines.runs.cards import write_card
 from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
-from pipelines.runs.passes import Finished, NoCounts, Pass, Step
+from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
@@ -25,42 +26,63 @@ class IngestCounts(Record):
     read: int
 
 
+@dataclass(frozen=True)
+class CopyTally(Record):
+    """What is to be told of copied rows; adds up without regard to order."""
+
+    unread: dict[str, int]  #: images that could not be read, by the kind of the reason
+
+
 @dataclass(frozen=True, kw_only=True)
 class IngestManifest(Manifest):
     """The manifest of ``ingest``."""
 
     counts: IngestCounts
+    unread_by_reason: dict[str, int]  #: samples whose image is null, as it could not be read
 
 
 @dataclass
-class CopyStep(Step[NoCounts]):
+class CopyStep(Step[CopyTally]):
     """Copy a shard's rows to ``data/train-…``."""
 
     schema: pa.Schema
 
-    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
+    def run(self, task: ShardTask) -> tuple[int, CopyTally]:
         writer = task.open(layout.TRAIN, self.schema)
+        unread = Counter[str]()
         for samples in task.samples():
             writer.write(samples.batch)
+            unread.update(error.kind for error in samples.unread.values())
         task.finish()
-        return writer.rows, NoCounts()
+        return writer.rows, CopyTally(dict(unread))
+
+
+@dataclass(frozen=True)
+class Copied:
+    """All rows of a run of ``ingest``."""
+
+    rows: int
+    unread: dict[str, int]  #: as in :class:`CopyTally`
 
 
 @dataclass
-class CopyPass(Pass[None, NoCounts, int]):
-    """Copy all rows; makes their number."""
+class CopyPass(Pass[None, CopyTally, Copied]):
+    """Copy all rows."""
 
     name: ClassVar[str] = "copy"
-    counts: ClassVar[type[Record]] = NoCounts
+    counts: ClassVar[type[Record]] = CopyTally
 
     source: Source
     doing: str = "reading"
 
-    def step(self, given: None) -> Step[NoCounts]:
+    def step(self, given: None) -> Step[CopyTally]:
         return CopyStep(self.source.schema)
 
-    def merge(self, given: None, finished: Finished[NoCounts]) -> int:
-        return finished.rows
+    def merge(self, given: None, finished: Finished[CopyTally]) -> Copied:
+        unread = Counter[str]()
+        for tally in finished.counts:
+            unread.update(tally.unread)
+        return Copied(finished.rows, dict(sorted(unread.items())))
 
 
 def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestManifest:
@@ -81,16 +103,18 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestMani
     chosen = Settings(**settings)
     source = chosen.open(input)
 
-    def finish(written: Output, common: Manifest, made: int) -> IngestManifest:
+    def finish(written: Output, common: Manifest, made: Copied) -> IngestManifest:
         write_card(
             written.store,
             common.shards,
-            {"train": layout.TRAIN} if made else {},
+            {"train": layout.TRAIN} if made.rows else {},
             "Image set read by freqsan",
-            f"{made:,} images from {source.kind}, with a stable `sample_id` each.",
+            f"{made.rows:,} images from {source.kind}, with a stable `sample_id` each.",
             source,
         )
-        return IngestManifest.of(common, counts=IngestCounts(made))
+        return IngestManifest.of(
+            common, counts=IngestCounts(made.rows), unread_by_reason=made.unread
+        )
 
     return Job(
         name="ingest",

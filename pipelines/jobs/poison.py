@@ -63,7 +63,7 @@ class PoisonStep(Step[PoisonTally]):
         return writer.rows, PoisonTally.total(tallies)
 
     def poison(self, samples: Samples) -> PoisonedBatch:
-        return poison_batch(self.recipe, samples.batch)
+        return poison_batch(self.recipe, samples.batch, samples.unread)
 
 
 @dataclass

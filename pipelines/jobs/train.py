@@ -109,8 +109,13 @@ def train(
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
     # All are opened before the first is read, so that a mistake in the last is told at once.
-    calibration_sets = [open_source(location, option="--calibrate-on") for location in calibrate_on]
-    images = _read([open_source(location) for location in inputs], calibration_sets, seed, quiet)
+    # Links are followed: the images are the user's own, and none of them is copied.
+    calibration_sets = [
+        open_source(location, option="--calibrate-on", follow_links=True)
+        for location in calibrate_on
+    ]
+    sources = [open_source(location, follow_links=True) for location in inputs]
+    images = _read(sources, calibration_sets, seed, quiet)
     if len(images.held_out.kept) < MIN_HELD_OUT:
         raise InputError(
             f"found {images.pool.offered + images.held_out.offered:,} usable views in "

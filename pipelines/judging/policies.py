@@ -49,7 +49,10 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     """
     if location is None:
         return None
-    source = open_source(location, image_column=settings.image_column, option="--trusted")
+    # Links are followed: the user trusts the images, and none of them is copied.
+    source = open_source(
+        location, image_column=settings.image_column, option="--trusted", follow_links=True
+    )
     check_apart(source.root, f"--trusted {location}", source.location, store)
     return source
 

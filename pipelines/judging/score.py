@@ -98,7 +98,9 @@ class ScoreStep(Step[NoCounts]):
         batch = samples.batch
         detector = load_detector(self.detector)
         encoded = encoded_images(batch, self.image_column)
-        prepared = [detector.prepare(data) for data in encoded]
+        prepared = [
+            detector.prepare(samples.unread.get(row, data)) for row, data in enumerate(encoded)
+        ]
         labels = (
             [None] * len(samples)
             if self.label_column is None

@@ -134,7 +134,7 @@ def _judge(
 ) -> tuple["Detector", Calibration, Policy]:
     policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
     loaded = load_detector(detector)
-    images = None if trusted is None else open_source(trusted, option="trusted")
+    images = None if trusted is None else open_source(trusted, option="trusted", follow_links=True)
     return loaded, calibrate(loaded, policy, images, quiet=True).calibration, policy
 
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,17 @@ class PoisonedBatch:
     tally: PoisonTally
 
 
-def poison_batch(recipe: Recipe, batch: pa.RecordBatch) -> PoisonedBatch:
+def poison_batch(
+    recipe: Recipe, batch: pa.RecordBatch, unread: Mapping[int, ImageError] = MappingProxyType({})
+) -> PoisonedBatch:
     """Trigger the chosen images of a batch; all other columns and rows stay bit for bit.
 
     A chosen image that cannot be decoded stays as it is, with its label.
+
+    Args:
+        recipe: what is done.
+        batch: of the input's columns.
+        unread: by row, why its image could not be read.
 
     Raises:
         InputError: a chosen image is too small for the trigger, or cannot be encoded.
@@ -52,7 +60,7 @@ def poison_batch(recipe: Recipe, batch: pa.RecordBatch) -> PoisonedBatch:
     roles = recipe.roles(ids, labels)
     undecodable: Counter[str] = Counter()
     encoded: dict[int, bytes] = {}
-    for group in _groups(_decoded(batch, recipe, roles, undecodable)):
+    for group in _groups(_decoded(batch, recipe, roles, unread, undecodable)):
         encoded |= _triggered(recipe, group, ids)
     poisoned = {row for row in encoded if roles[row] is Role.POISON}
     counts = PoisonCounts(
@@ -92,13 +100,20 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def _decoded(
-    batch: pa.RecordBatch, recipe: Recipe, roles: dict[int, Role], failed: Counter[str]
+    batch: pa.RecordBatch,
+    recipe: Recipe,
+    roles: dict[int, Role],
+    unread: Mapping[int, ImageError],
+    failed: Counter[str],
 ) -> Iterator[_Chosen]:
     """The chosen images that can be decoded; the others are counted in ``failed``."""
     rows = batch.select([recipe.image_column]).take(pa.array(list(roles), pa.int64()))
     for (row, role), data in zip(
         roles.items(), encoded_images(rows, recipe.image_column), strict=True
     ):
+        if row in unread:
+            failed[unread[row].kind] += 1
+            continue
         headers: list[Header] = []
         try:
             pixels = decode(data, headers.append)

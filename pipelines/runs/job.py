@@ -28,13 +28,14 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 class Settings:
     """What every sharded job can be told beside its own arguments.
 
-    The first four say how to read the input. The others change how long a job takes, never
+    The first five say how to read the input. The others change how long a job takes, never
     its result.
     """
 
     split: str | None = None  #: which split, where the input has several
     image_column: str | None = None  #: found by itself where None
     label_column: str | None = None  #: found by itself where None
+    follow_links: bool = False  #: also links that lead out of the input
     shard_rows: int = SHARD_ROWS  #: about so many samples in one shard
     runner: str = DEFAULT_RUNNER  #: a Beam runner
     workers: int = field(default_factory=available_cores)  #: threads in each Beam worker
@@ -66,6 +67,7 @@ class Settings:
             label_column=self.label_column,
             shard_rows=self.shard_rows,
             option=option,
+            follow_links=self.follow_links,
         )
 
 

@@ -36,6 +36,7 @@ def open_source(
     label_column: str | None = None,
     shard_rows: int = SHARD_ROWS,
     option: str | None = None,
+    follow_links: bool = False,
 ) -> Source:
     """Resolve an input to a schema and shards, whatever its kind.
 
@@ -51,6 +52,7 @@ def open_source(
         shard_rows: rows of a shard, about; at least 1. It changes no row and no id.
         option: that ``location`` was given by, such as ``"--trusted"``, for messages; None
             where it is INPUT itself.
+        follow_links: follow links in the input that lead out of it, too.
 
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
@@ -64,34 +66,36 @@ def open_source(
     path, named = splits.parted(whole)
     if split is not None and named not in (None, split):
         raise InputError(f"{whole}: names the split {named!r}, and --split {split!r}; name one")
+    reading = Reading(named or split, image_column, label_column, shard_rows)
     try:
-        return _resolver(path)(Reading(named or split, image_column, label_column, shard_rows))
+        return _resolver(path, follow_links)(reading)
     except InputError as error:
         if option is None:
             raise
         raise InputError(f"{option} {error}") from error
 
 
-def _resolver(location: str) -> Callable[[Reading], Source]:
+def _resolver(location: str, follow_links: bool) -> Callable[[Reading], Source]:
     """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location)
     if location.startswith("hf://datasets/"):
         return partial(hub.resolve, location)
-    listing = files.list_files(location)
+    listing = files.list_files(location, follow_links)
     if listing is None and hub.is_hub(location):
         return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
     kinds = [kind for kind in _KINDS if any(map(kind.includes, listing.names))]
     if not kinds:
-        raise InputError(f"{location}: found no images, Parquet files or tars{_examples(listing)}")
+        raise InputError(f"{location}: found no images, Parquet files or tars{_found(listing)}")
     if len(kinds) > 1:
         names = " and ".join(kind.name for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
     return partial(kinds[0].resolve, listing)
 
 
-def _examples(listing: Listing) -> str:
-    names = ", ".join(map(files.text, listing.names[:3]))
-    return f", only {names}" if names else ""
+def _found(listing: Listing) -> str:
+    """What there is instead, in words."""
+    names = f", only {files.some(listing.names)}" if listing.names else ""
+    return "; ".join((names, *listing.left_out()))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import pyarrow as pa
 
 from pipelines.sources.files import open_file
+from sanitizer.images import ImageError
 
 #: Rows of a shard where the source leaves the choice.
 SHARD_ROWS = 2000
@@ -50,6 +51,8 @@ class Samples:
 
     batch: pa.RecordBatch  #: of :attr:`Source.schema`
     files: list[str]  #: of each row the file, tar or folder that it comes from
+    #: by row, why its image was not read, such as a broken link; there its bytes are null
+    unread: Mapping[int, ImageError] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)

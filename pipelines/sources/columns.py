@@ -13,6 +13,7 @@ from pipelines.sources.files import BATCH_BYTES
 from pipelines.sources.schemas import METADATA_KEY, check_types
 from pipelines.sources.texts import Piece, check_ids, check_text
 from sanitizer.errors import InputError
+from sanitizer.images import ImageError
 
 SAMPLE_ID = "sample_id"
 
@@ -95,6 +96,7 @@ class Row(NamedTuple):
     values: dict[str, Any]  #: by column
     file: str  #: file, tar or folder that it comes from
     weight: int  #: encoded bytes
+    error: ImageError | None = None  #: why the image was not read
 
 
 def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator[Samples]:
@@ -105,7 +107,9 @@ def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator
     def batch() -> Samples:
         values = [row.values for row in waiting]
         return Samples(
-            pa.RecordBatch.from_pylist(values, schema=schema), [row.file for row in waiting]
+            pa.RecordBatch.from_pylist(values, schema=schema),
+            [row.file for row in waiting],
+            {i: row.error for i, row in enumerate(waiting) if row.error is not None},
         )
 
     for row in rows:

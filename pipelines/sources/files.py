@@ -1,18 +1,22 @@
 """Finding and opening files, on this machine or behind any address that fsspec knows."""
 
+import errno
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from stat import S_ISDIR, S_ISREG
 from typing import IO, Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from sanitizer.errors import InputError
+from sanitizer.images import ImageError
 
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20
@@ -41,6 +45,7 @@ SPLIT_NAMES = frozenset(
 
 _SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.\w+", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<rest>.*)", re.DOTALL)
 
 
 class Stamp(NamedTuple):
@@ -53,6 +58,9 @@ class Stamp(NamedTuple):
 #: Of a file that could not be looked at, such as a broken link.
 UNKNOWN = Stamp(None, None)
 
+#: Of a link that leads out of the input and is not followed: nothing of its target is read.
+OUTSIDE = Stamp(None, "outside the input")
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -63,23 +71,43 @@ class Listing:
     names: tuple[str, ...]  #: sorted, with ``/`` separators, hidden ones left out
     local: str | None = None  #: absolute folder or file that holds all of them, if it is local
     stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)  #: by name
+    follow_links: bool = True  #: also where they lead out of the input
+    specials: tuple[str, ...] = ()  #: notes on pipes, sockets and devices, which are left out
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
-        """The files that are ``wanted``, and a note that counts the others by extension."""
+        """The files that are ``wanted``, and notes on the others."""
         names = tuple(filter(wanted, self.names))
-        if len(names) == len(self.names):
-            return self, ()
-        kept = replace(self, names=names)
         ours = set(names)
-        others = Counter(suffix(n) or "no extension" for n in self.names if n not in ours)
-        counts = ", ".join(f"{name} {count}" for name, count in others.most_common(8))
-        return kept, (f"ignored {plural(others.total(), 'file')} other than {what}: {counts}",)
+        others = [name for name in self.names if name not in ours]
+        ignored = [name for name in others if self.stamps.get(name) != OUTSIDE]
+        notes = replace(self, names=tuple(others)).left_out()
+        if ignored:
+            counts = Counter(suffix(name) or "no extension" for name in ignored).most_common(8)
+            named = ", ".join(f"{extension} {count}" for extension, count in counts)
+            notes += (f"ignored {plural(len(ignored), 'file')} other than {what}: {named}",)
+        return replace(self, names=names), notes
+
+    def left_out(self) -> tuple[str, ...]:
+        """Notes on what is not read, whatever the kind of the input."""
+        links = [name for name in self.names if self.stamps.get(name) == OUTSIDE]
+        if not links:
+            return self.specials
+        return (
+            *self.specials,
+            f"left out {plural(len(links), 'link')} out of INPUT: {some(links)}; give "
+            "--follow-links to follow such links",
+        )
 
 
-def list_files(location: str) -> Listing | None:
+def list_files(location: str, follow_links: bool = False) -> Listing | None:
     """All files of a local path, a glob or an fsspec URL.
 
-    Links are followed; names that start with a dot are left out.
+    Names that start with a dot are left out. So are pipes, sockets and devices, with a note.
+
+    Args:
+        location: as the user gave it; a link is followed here.
+        follow_links: follow links that lead out of a local folder, too. Otherwise they are
+            listed as ``OUTSIDE``. Those that lead to elsewhere in the folder are followed.
 
     Returns:
         None where there is nothing at ``location``.
@@ -97,22 +125,43 @@ def list_files(location: str) -> Listing | None:
             mode = None
             if not _GLOB.search(location):
                 reason = getattr(error, "strerror", None) or error
-                raise InputError(f"{_shortened(location)}: cannot be read ({reason})") from error
-        if mode is not None and S_ISDIR(mode):
-            return _listing(location, path, dict(_walk(path)), path)
+                raise InputError(f"{shortened(location)}: cannot be read ({reason})") from error
+        if mode is not None and stat.S_ISDIR(mode):
+            return _Walk(path, follow_links).listing(location)
+        if mode is not None and not stat.S_ISREG(mode):
+            raise InputError(f"{location} is a {_kind(mode)}; expected a file, a folder or a set")
         if mode is not None:
             folder, name = os.path.split(path)
             return _listing(location, folder, {name: stamp(folder, name)}, path)
-    try:
-        if _GLOB.search(location):
-            return _list_glob(location, path or location)
-        return _list_remote(location) if path is None else None
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"{location}: cannot be listed ({error})") from error
+    _check_address(location)
+    if _GLOB.search(location):
+        return _list_glob(location, path, follow_links)
+    return None if path is not None else _list_remote(location)
 
 
-def _shortened(location: str) -> str:
-    return location if len(location) <= 200 else f"{location[:200]}…"
+def _check_address(location: str) -> None:
+    """Refuse what is nearly an address, which would be told as a file that is not there.
+
+    Raises:
+        InputError: one slash instead of two, an upper-case scheme, or nothing behind it.
+    """
+    match = _ADDRESS.fullmatch(location)
+    if match is None or match["scheme"].lower() not in fsspec.available_protocols():
+        return
+    scheme = match["scheme"].lower()
+    root = "/" if f"{scheme}://" in LOCAL_SCHEMES else ""
+    if len(match["slashes"]) == 1 or scheme != match["scheme"]:
+        raise InputError(
+            f"{shortened(location)}: no such file or folder; an address is written "
+            f"{scheme}://{root}{shortened(match['rest'])}"
+        )
+    if not match["rest"]:
+        raise InputError(f"{location} names nothing; expected {scheme}://… with a folder or file")
+
+
+def shortened(words: str) -> str:
+    """At most the first 200 characters of a path or address, for messages."""
+    return words if len(words) <= 200 else f"{words[:200]}…"
 
 
 def local_path(location: str) -> str | None:
@@ -130,32 +179,54 @@ def _listing(
     return Listing(location, root, tuple(sorted(stamps)), local, stamps)
 
 
-def _list_glob(location: str, pattern: str) -> Listing:
+def _list_glob(location: str, path: str | None, follow_links: bool) -> Listing:
+    pattern = location if path is None else path
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
-    filesystem, folder = _filesystem(root)
-    _forget_listings(root, filesystem)
-    matches = filesystem.glob(folder + pattern[len(root) :], detail=True)
-    local = local_path(root or "/")
-    if local is None:
-        stamps = _relative(folder, {p: i for p, i in matches.items() if i["type"] != "directory"})
+    if path is None:
+        listing = _listing(location, root, _remote_matches(location, root))
     else:
-        names = _relative(folder, matches)
-        looked_at = ((name, _local_stamp(f"{folder}/{name}")) for name in names)
-        stamps = {name: stamp for name, stamp in looked_at if stamp is not None}
-    if not stamps:
-        raise InputError(f"{location}: no file matches")
-    return _listing(location, root, stamps, local)
+        try:
+            walk = _Walk(root or "/", follow_links, pattern[len(root) + 1 :])
+        except (ValueError, re.error) as error:
+            raise InputError(f"{location}: cannot be listed ({error})") from error
+        listing = walk.listing(location)
+    if not listing.names:
+        raise InputError("; ".join((f"{location}: no file matches", *listing.specials)))
+    return listing
+
+
+def _remote_matches(location: str, root: str) -> dict[str, Stamp]:
+    with _listing_errors(location):
+        filesystem, folder = _filesystem(root)
+        _forget_listings(root, filesystem)
+        matches = filesystem.glob(folder + location[len(root) :], detail=True)
+        if not matches and not filesystem.exists(folder):
+            raise InputError(f"{location}: no file matches, as there is no {root}")
+    return _relative(folder, {p: i for p, i in matches.items() if i["type"] != "directory"})
 
 
 def _list_remote(location: str) -> Listing | None:
     location = location.rstrip("/")
-    filesystem, path = _filesystem(location)
-    _forget_listings(location, filesystem)
-    if filesystem.isfile(path):
-        root, _, name = location.rpartition("/")
-        return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
-    stamps = _relative(path, filesystem.find(path, detail=True))
+    with _listing_errors(location):
+        filesystem, path = _filesystem(location)
+        _forget_listings(location, filesystem)
+        if filesystem.isfile(path):
+            root, _, name = location.rpartition("/")
+            return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
+        stamps = _relative(path, filesystem.find(path, detail=True))
     return _listing(location, location, stamps) if stamps else None
+
+
+@contextmanager
+def _listing_errors(location: str) -> Iterator[None]:
+    """One line for whatever a file system says to an address."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{location}: cannot be listed ({reason})") from error
 
 
 def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
@@ -169,39 +240,135 @@ def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]
     }
 
 
-def _walk(root: str) -> Iterator[tuple[str, Stamp]]:
-    """The files below ``root``, by relative name; a link back to an outer folder is not entered."""
-    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
-    while pending:
-        prefix, outer = pending.pop()
-        folder = f"{root}/{prefix}"
+class _Walk:
+    """Finds the files below a local folder, all or those that match a glob.
+
+    Args:
+        root: absolute folder.
+        follow_links: also where they lead out of ``root``.
+        pattern: of names relative to ``root``.
+
+    Raises:
+        ValueError, re.error: it is no pattern.
+    """
+
+    def __init__(self, root: str, follow_links: bool, pattern: str = "**"):
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._follow_links = follow_links
+        parts = pattern.split("/")
+        #: What a folder at each depth must match to be entered, as far as that follows.
+        self._outer = [
+            re.compile(glob_translate("/".join(parts[:depth])))
+            for depth in range(1, len(parts))
+            if "**" not in parts[:depth]
+        ]
+        self._deep = "**" in parts
+        self._pattern = re.compile(glob_translate(pattern))
+        self._specials: dict[str, list[str]] = defaultdict(list)
+
+    def listing(self, location: str) -> Listing:
+        """What is found, as the listing of ``location``.
+
+        Raises:
+            InputError: a folder cannot be listed.
+        """
+        stamps = dict(self._files()) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
+        specials = tuple(
+            f"left out {plural(len(names), kind)}: {some(sorted(names))}"
+            for kind, names in sorted(self._specials.items())
+        )
+        return Listing(
+            location=location,
+            root=self._root,
+            names=tuple(sorted(stamps)),
+            local=self._root,
+            stamps=stamps,
+            follow_links=self._follow_links,
+            specials=specials,
+        )
+
+    def _files(self) -> Iterator[tuple[str, Stamp]]:
+        """Each file by its relative name; a link back to an outer folder is not entered."""
+        pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+        while pending:
+            prefix, outer = pending.pop()
+            folder = f"{self._root}/{prefix}"
+            try:
+                status = os.stat(folder)  # noqa: PTH116
+                here = (status.st_dev, status.st_ino)
+                if here in outer:
+                    continue
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        name = prefix + entry.name
+                        if entry.name.startswith("."):
+                            continue
+                        found = self._look_at(entry)
+                        if isinstance(found, Stamp):
+                            # A folder that would be entered is listed, so that it is named.
+                            shut = found == OUTSIDE and entry.is_dir() and self._enters(name)
+                            if shut or self._pattern.match(name):
+                                yield name, found
+                        elif stat.S_ISDIR(found):
+                            if self._enters(name):
+                                pending.append((f"{name}/", outer | {here}))
+                        elif self._pattern.match(name):
+                            self._specials[_kind(found)].append(name)
+            except OSError as error:
+                raise InputError(
+                    f"{folder}: cannot be listed ({error.strerror}); permit it, or name the other "
+                    "files with a glob"
+                ) from error
+
+    def _look_at(self, entry: os.DirEntry[str]) -> Stamp | int:
+        """The stamp of a file, or the mode of what is none; nothing is opened.
+
+        A link that is broken, or that this user may not follow, is ``UNKNOWN``, so that it ends
+        among the rejects.
+        """
         try:
-            status = os.stat(folder)  # noqa: PTH116
-            here = (status.st_dev, status.st_ino)
-            if here in outer:
-                continue
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir():
-                        pending.append((f"{prefix}{entry.name}/", outer | {here}))
-                    elif (stamp := _local_stamp(entry)) is not None:
-                        yield f"{prefix}{entry.name}", stamp
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+            status = entry.stat()
+        except OSError:
+            return UNKNOWN
+        if entry.is_symlink() and not self._follow_links:
+            real = os.path.realpath(entry.path)
+            if not _is_within(real, self._real_root):
+                return OUTSIDE
+        return _stamp_of(status) if stat.S_ISREG(status.st_mode) else status.st_mode
+
+    def _enters(self, folder: str) -> bool:
+        depth = folder.count("/")
+        if depth < len(self._outer):
+            return self._outer[depth].match(folder) is not None
+        return self._deep
 
 
-def _local_stamp(file: str | os.DirEntry[str]) -> Stamp | None:
-    """None for what is no file; a broken link is listed, so that it ends among the rejects."""
-    try:
-        status = os.stat(file) if isinstance(file, str) else file.stat()  # noqa: PTH116
-    except OSError:
-        return UNKNOWN
-    return _stamp_of(status) if S_ISREG(status.st_mode) else None
+def _kind(mode: int) -> str:
+    """What is no file, in words."""
+    kinds = {
+        stat.S_IFDIR: "folder",
+        stat.S_IFIFO: "named pipe",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "device",
+        stat.S_IFBLK: "device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "special file")
+
+
+def _is_within(real: str, real_root: str) -> bool:
+    """Whether a path lies below a folder; both without links."""
+    return real == real_root or real.startswith(f"{real_root.rstrip('/')}/")
 
 
 def _stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of a local file.
+
+    Raises:
+        OSError: it is no file. Such a thing may never end, or wait for ever.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"is a {_kind(status.st_mode)}, expected a file")
     return Stamp(status.st_size, str(status.st_mtime_ns))
 
 
@@ -223,26 +390,30 @@ def _filesystem(root: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
 
 
-def open_file(root: str, name: str, listed: Stamp = UNKNOWN) -> IO[bytes]:
+def open_file(
+    root: str, name: str, listed: Stamp = UNKNOWN, follow_links: bool = True
+) -> IO[bytes]:
     """Open one file of a listing for reading.
 
     Args:
         root: of the listing.
         name: of the file in it.
         listed: what the file was when it was listed; UNKNOWN where it does not matter.
+        follow_links: also where they lead out of a local ``root``.
 
     Raises:
-        OSError: it is missing or cannot be read.
-        InputError: it is another by now.
+        OSError: it is missing, cannot be read or is no file.
+        InputError: it is another by now, or leads out of ``root``.
     """
     if "://" not in root:
-        local = open(f"{root}/{name}", "rb")  # noqa: PTH123, SIM115 (the caller closes it)
+        path = f"{root}/{name}"
+        opened = os.open(path, _READING) if follow_links else _open_within(root, name)
         try:
-            _compare(name, listed, _stamp_of(os.fstat(local.fileno())))
-        except InputError:
-            local.close()
+            _compare(name, listed, _stamp_of(os.fstat(opened)))
+        except BaseException:
+            os.close(opened)
             raise
-        return local
+        return os.fdopen(opened, "rb")
     if listed != UNKNOWN:
         check(root, name, listed)
     filesystem, folder = _filesystem(root)
@@ -250,11 +421,44 @@ def open_file(root: str, name: str, listed: Stamp = UNKNOWN) -> IO[bytes]:
     return file
 
 
+#: How files are opened: what became a pipe since it was listed must not keep the run waiting.
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def _open_within(root: str, name: str) -> int:
+    """Open a local file that lies in ``root``, whatever links lead to it.
+
+    The path without links is gone down folder by folder and none may be a link, so nobody can
+    put a link that leads elsewhere in their place meanwhile.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        InputError: it lies elsewhere.
+    """
+    real_root = os.path.realpath(root)
+    real = os.path.realpath(f"{root}/{name}", strict=True)
+    if not _is_within(real, real_root):
+        raise InputError(
+            f"{text(name)}: leads out of INPUT, as it did not when the run began; start again "
+            "with --overwrite"
+        )
+    *folders, file = os.path.relpath(real, real_root).split("/")
+    folder = os.open(real_root, _READING | os.O_DIRECTORY)
+    try:
+        for inner in folders:
+            outer = folder
+            folder = os.open(inner, _READING | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
+            os.close(outer)
+        return os.open(file, _READING | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def stamp(root: str, name: str) -> Stamp:
     """What one file of a listing is now.
 
     Raises:
-        OSError: it is missing.
+        OSError: it is missing, or no file.
     """
     filesystem, folder = _filesystem(root)
     if "://" in root:
@@ -293,6 +497,24 @@ def unreadable(name: str, what: str, error: Exception) -> InputError:
     return InputError(f"{text(name)}: cannot be read as {what} ({reason}); is the file whole?")
 
 
+def too_large(size: int) -> ImageError | None:
+    """Why an image of so many bytes is not read; None if it is."""
+    if size <= MAX_FILE_BYTES:
+        return None
+    return ImageError("file too large", f"{size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+
+
+def unread(root: str, name: str, error: OSError) -> ImageError:
+    """Why the image in a file of a listing could not be read."""
+    if isinstance(error, PermissionError):
+        return ImageError("no permission", "this user may not read the file")
+    if "://" not in root and os.path.islink(f"{root}/{name}"):  # noqa: PTH114
+        missing = f"leads to {target(root, name)}, which does not exist"
+        circle = "leads back to itself"
+        return ImageError("broken link", circle if error.errno == errno.ELOOP else missing)
+    return ImageError("unreadable file", error.strerror or str(error))
+
+
 def affordable_rows(size: int, rows: int) -> int:
     """Rows that make about ``BATCH_BYTES`` where ``rows`` make ``size`` bytes; at least 1."""
     return max(1, BATCH_BYTES * rows // max(size, 1))
@@ -322,6 +544,15 @@ def text(name: str) -> str:
     return name
 
 
+def some(names: Sequence[str]) -> str:
+    """The first three of some names, for messages.
+
+    >>> some(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join(map(text, names[:3])) + (", …" if len(names) > 3 else "")
+
+
 def plural(number: int, thing: str) -> str:
     """A number of things in words.
 
@@ -338,11 +569,24 @@ def names_of_split(listing: Listing, split: str | None) -> tuple[str, ...]:
     of a split as a word of its name or as the folder it lies in.
 
     Raises:
-        InputError: several splits and no choice, or a choice that is not among them.
+        InputError: several splits and no choice, or a choice that is not among them; a link
+            out of the input, which would be a part of the set that is missing.
     """
     splits = {name: _split_of(name) for name in listing.names}
     chosen = choose_split(listing.location, splits.values(), split)
-    return tuple(name for name in listing.names if splits[name] == chosen)
+    names = tuple(name for name in listing.names if splits[name] == chosen)
+    for name in names:
+        if listing.stamps.get(name) == OUTSIDE:
+            raise InputError(
+                f"{listing.location}: {text(name)} is a link to {target(listing.root, name)}, "
+                "outside INPUT; give --follow-links to follow such links"
+            )
+    return names
+
+
+def target(root: str, name: str) -> str:
+    """Where a local file of a listing lies once all links are followed, for messages."""
+    return shortened(text(os.path.realpath(f"{root}/{name}")))
 
 
 def _split_of(name: str) -> str | None:

@@ -9,6 +9,7 @@ from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
 from sanitizer.errors import InputError
+from sanitizer.images import ImageError
 
 #: Extensions of images, those that freqsan cannot decode too: they shall end among the
 #: rejects instead of being passed over.
@@ -51,12 +52,14 @@ class FolderReader:
 
     root: str  #: absolute folder or URL
     units: Units  #: a file each; ``label`` is null where it has none
+    follow_links: bool  #: also where they lead out of ``root``
     schema: pa.Schema = field(repr=False)  #: of the batches
 
     def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` files and about ``BATCH_BYTES``.
 
-        A file that cannot be read, such as a broken link, gives a row without bytes.
+        A file that cannot be read, such as a broken link, gives a row without bytes, and the
+        reason in ``unread``.
 
         Raises:
             InputError: a file has changed or vanished since it was listed, or the folder has.
@@ -71,24 +74,38 @@ class FolderReader:
     def _rows(self, shard: Shard) -> Iterator[columns.Row]:
         for unit in self.units[shard.first : shard.last]:
             name, stamp = files.file_of(unit)
-            data = self._bytes(name, stamp)
+            image = self._image(name, stamp)
+            data, unread = (None, image) if isinstance(image, ImageError) else (image, None)
             sample_id = files.text(name)
             values = {
                 "image": {"bytes": data, "path": sample_id},
                 "label": unit["label"],
                 "sample_id": sample_id,
             }
-            yield columns.Row(values, ".", len(data or b""))
+            yield columns.Row(values, ".", len(data or b""), unread)
 
-    def _bytes(self, name: str, stamp: files.Stamp) -> bytes | None:
-        if (stamp.size or 0) > files.MAX_FILE_BYTES:
-            return None
+    def _image(self, name: str, stamp: files.Stamp) -> bytes | ImageError:
+        """The content of a file, or why it cannot be read, nor could be when it was listed.
+
+        Raises:
+            InputError: it has changed or vanished since, or the folder has.
+        """
+        if stamp == files.OUTSIDE:
+            return ImageError(
+                "link out of INPUT",
+                f"leads to {files.target(self.root, name)} and was not followed; give "
+                "--follow-links to follow such links",
+            )
+        if error := files.too_large(stamp.size or 0):
+            return error
+        most = files.MAX_FILE_BYTES + 1 if stamp.size is None else stamp.size
         try:
-            with files.open_file(self.root, name, stamp) as file:
-                return file.read()
-        except OSError:
+            with files.open_file(self.root, name, stamp, self.follow_links) as file:
+                data = file.read(most)
+        except OSError as failure:
             self._check_unreadable(name, stamp)
-            return None
+            return files.unread(self.root, name, failure)
+        return files.too_large(len(data)) or data
 
     def _check_unreadable(self, name: str, stamp: files.Stamp) -> None:
         """See that a file which cannot be read could not be when it was listed, either."""
@@ -118,7 +135,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reading: what the user chose.
 
     Raises:
-        InputError: a split must be chosen or does not exist, or there is no such column.
+        InputError: a split must be chosen or does not exist, there is no such column, or all
+            images are links out of the input.
     """
     listing, notes = listing.only(is_image, "images")
     top = {n: n.partition("/")[0] if "/" in n else None for n in listing.names}
@@ -128,6 +146,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         depth, splits = 0, dict.fromkeys(top)
     chosen = files.choose_split(listing.location, splits.values(), reading.split)
     names = [n for n in listing.names if splits[n] == chosen]
+    if all(listing.stamps[name] == files.OUTSIDE for name in names):
+        raise InputError(
+            f"{listing.location}: all of its images ({len(names):,}) are links out of INPUT, "
+            f"such as {files.text(names[0])} to {files.target(listing.root, names[0])}; give "
+            "--follow-links to follow such links"
+        )
 
     folders = {_class_of(n, depth) for n in listing.names}
     classes = sorted(map(files.text, filter(None, folders)))
@@ -141,7 +165,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     return Source(
         location=listing.location,
         kind="image folder",
-        reader=FolderReader(listing.root, Units.of(units, _UNITS), schema),
+        reader=FolderReader(listing.root, Units.of(units, _UNITS), listing.follow_links, schema),
         image_column=image,
         label_column=label,
         class_names=tuple(classes) or None,

@@ -27,6 +27,9 @@ from sanitizer.errors import InputError
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
 
+#: Bytes of these two, which may be anything in a stranger's folder.
+_MAX_JSON = 64 << 20
+
 
 def is_saved(location: str) -> bool:
     """Whether a local folder was written by ``save_to_disk``."""
@@ -156,7 +159,8 @@ def resolve(location: str, reading: Reading) -> Source:
 def _json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is no such thing."""
     try:
-        value = json.loads(path.read_bytes())
+        with files.open_file(str(path.parent), path.name) as file:
+            value = json.loads(file.read(_MAX_JSON))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

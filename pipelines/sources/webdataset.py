@@ -1,6 +1,5 @@
 """WebDataset tars: one, a folder of them, or a glob; consecutive members with one key are a row."""
 
-import lzma
 import re
 import tarfile
 import zlib
@@ -11,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.sources import columns, files
+from pipelines.sources import columns, files, tars
 from pipelines.sources.base import (
     BATCH_ROWS,
     Reading,
@@ -25,9 +24,13 @@ from pipelines.sources.base import (
 from pipelines.sources.files import Listing
 from pipelines.sources.folder import SUFFIXES
 from sanitizer.errors import InputError
+from sanitizer.images import ImageError
 
-#: Samples of the first tar that tell the columns.
-SAMPLED = 5
+#: Samples of the first tar that tell the columns, and how many of their extensions become one.
+SAMPLED, MAX_COLUMNS = 5, 100
+
+#: Bytes that one sample may hold, and what a member counts beside its own.
+MAX_SAMPLE_BYTES, MEMBER_BYTES = files.MAX_FILE_BYTES, 1 << 10
 
 #: Where members go that have no column of their own, so that none is lost.
 OTHER = "__other__"
@@ -38,7 +41,6 @@ _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 _TEXT = ("txt", "text", "json")
 _OWN_COLUMNS = ("image", "label", "__key__", OTHER, columns.SAMPLE_ID)
-_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def is_tar(name: str) -> bool:
@@ -46,16 +48,45 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sample:
     """Consecutive members of a tar with the same key."""
 
     key: str
-    members: dict[str, bytes | None]  #: by extension without a dot; None where not readable
+    #: by extension without a dot, the bytes or why they were not read
+    members: dict[str, bytes | ImageError] = field(default_factory=dict)
+    weight: int = 0  #: bytes, about, that it takes
+    error: ImageError | None = None  #: why nothing of it is kept
+
+    def continues(self, key: str, extension: str) -> bool:
+        """Whether a member belongs to this sample; one whose extension it has does not."""
+        return key == self.key and extension not in self.members
+
+    def add(self, extension: str, member: tars.Member) -> None:
+        """Read one more member, unless all together are too large."""
+        error = member.error()
+        self.weight += MEMBER_BYTES + len(extension) + (0 if error else member.size)
+        if self.weight > MAX_SAMPLE_BYTES:
+            self.members.clear()
+            self.error = ImageError(
+                "sample too large",
+                f"its members take more than {MAX_SAMPLE_BYTES:,} bytes together",
+            )
+        else:
+            self.members[extension] = error or member.read()
 
     def image_extensions(self) -> list[str]:
         """The extensions of those members that are images."""
         return [e for e in self.members if "." + e.rpartition(".")[2] in SUFFIXES]
+
+    def image(self, extension: str | None) -> bytes | ImageError:
+        """The member that is the image, or why there is none."""
+        if self.error is not None:
+            return self.error
+        if extension in self.members:
+            return self.members[extension]
+        known = files.shortened(", ".join(self.members))
+        return ImageError("no image", f"the extensions of this sample are {known}")
 
 
 #: A unit is one tar.
@@ -79,8 +110,9 @@ class TarReader:
         """Batches of at most ``batch_rows`` samples and about ``BATCH_BYTES``.
 
         A sample without an image, or with one that is a link or larger than
-        ``MAX_FILE_BYTES``, gives a row without bytes. Where a key occurs again, ``##2`` and
-        so on is added to the id.
+        ``MAX_FILE_BYTES``, gives a row without bytes, and the reason in ``unread``. So does a
+        sample that takes more than ``MAX_SAMPLE_BYTES``, of which nothing else is kept
+        either. Where a key occurs again, ``##2`` and so on is added to the id.
 
         A member that does not fit its column, such as a label that is not a whole number
         where those of the first samples were, or text that is not UTF-8, gives a null there
@@ -101,23 +133,32 @@ class TarReader:
 
     def _rows_of_tar(self, name: str, stamp: files.Stamp) -> Iterator[columns.Row]:
         file = files.text(name)
-        seen: set[str] = set()
+        seen: dict[str, int] = {}  # how often each id was asked for
         for sample in _samples(self.root, name, stamp):
-            sample_id = f"{file}#{sample.key}"
-            again = 2
+            sample_id = wanted = f"{file}#{sample.key}"
             while sample_id in seen:
-                sample_id = f"{file}#{sample.key}##{again}"
-                again += 1
-            seen.add(sample_id)
-            weight = sum(len(data or b"") for data in sample.members.values())
-            yield columns.Row(self._row(sample, sample_id), file, weight)
+                seen[wanted] += 1
+                sample_id = f"{wanted}##{seen[wanted]}"
+            seen[sample_id] = 1
+            yield self._row(sample, sample_id, file)
 
-    def _row(self, sample: Sample, sample_id: str) -> dict[str, Any]:
-        members = dict(sample.members)
-        row: dict[str, Any] = {"__key__": sample.key, columns.SAMPLE_ID: sample_id}
+    def _row(self, sample: Sample, sample_id: str, file: str) -> columns.Row:
         extension = self.image or next(iter(sample.image_extensions()), None)
-        image = members.pop(extension, None) if extension else None
-        row["image"] = {"bytes": image, "path": f"{sample.key}.{extension}"}
+        image = sample.image(extension)
+        data, unread = (None, image) if isinstance(image, ImageError) else (image, None)
+        members = {
+            name: None if isinstance(data, ImageError) else data
+            for name, data in sample.members.items()
+            if name != extension
+        }
+        row: dict[str, Any] = {
+            "__key__": sample.key,
+            columns.SAMPLE_ID: sample_id,
+            "image": {
+                "bytes": data,
+                "path": f"{sample.key}.{extension}" if extension else sample.key,
+            },
+        }
         extensions = {name: name for name in self.schema.names if name not in _OWN_COLUMNS}
         if self.label is not None:
             extensions["label"] = self.label
@@ -127,7 +168,7 @@ class TarReader:
             if data is None or row[column] is not None:
                 members.pop(extension, None)
         row[OTHER] = [{"extension": e, "bytes": data} for e, data in members.items()] or None
-        return row
+        return columns.Row(row, file, min(sample.weight, MAX_SAMPLE_BYTES), unread)
 
     def _value(self, column: str, data: bytes) -> bytes | str | int | None:
         """What a member is in its column; None where it does not fit."""
@@ -144,11 +185,11 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     """WebDataset tars as a source; a shard is one tar, or several small ones.
 
     The columns follow from the first ``SAMPLED`` samples of the first tar: ``image``,
-    ``label`` where there is a ``.cls``, one for each further extension (text for txt and
-    json, else bytes), ``__key__``. Labels are numbers where those of the first samples are
-    whole numbers of 64 bits in their usual notation, else text without the space around it,
-    so that ``007`` stays what it is. A member with another extension, met later, or one that
-    does not fit its column is kept in ``__other__``, byte for byte.
+    ``label`` where there is a ``.cls``, one for each further extension up to ``MAX_COLUMNS``
+    (text for txt and json, else bytes), ``__key__``. Labels are numbers where those of the
+    first samples are whole numbers of 64 bits in their usual notation, else text without the
+    space around it, so that ``007`` stays what it is. A member with another extension, met
+    later, or one that does not fit its column is kept in ``__other__``, byte for byte.
 
     Args:
         listing: the files; others than tars are left out, with a note.
@@ -162,17 +203,18 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     """
     listing, notes = listing.only(is_tar, "tars")
     names = files.names_of_split(listing, reading.split)
-    samples = list(islice(_samples(listing.root, names[0]), SAMPLED))
     where = f"{listing.location}: the first samples of {files.text(names[0])}"
     image, label = _lower(reading.image_column), _lower(reading.label_column)
-    extensions = list(dict.fromkeys(e for sample in samples for e in sample.members))
+    samples = islice(_samples(listing.root, names[0]), SAMPLED)
+    looks = [_Look.at(sample, label or "cls") for sample in samples]
+    extensions = list(dict.fromkeys(e for look in looks for e in look.extensions))
     for wanted in filter(None, (image, label)):
         if wanted not in extensions:
-            known = ", ".join(extensions) or "nothing"
+            known = files.shortened(", ".join(extensions)) or "nothing"
             raise InputError(f"{where} have no .{wanted}, only {known}")
     label = label or ("cls" if "cls" in extensions else None)
-    images = {image} if image else _image_extensions(samples, where)
-    schema = _schema(samples, [e for e in extensions if e not in images | {label}], label)
+    images = {image} if image else _image_extensions(looks, where)
+    schema = _schema(looks, [e for e in extensions if e not in images | {label}], label)
     stamps = [files.stamp(listing.root, name) for name in names]
     units = [files.unit_of(name, stamp) for name, stamp in zip(names, stamps, strict=True)]
     return Source(
@@ -193,28 +235,42 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     )
 
 
-def _image_extensions(samples: list[Sample], where: str) -> set[str | None]:
-    for sample in samples:
-        if len(several := sample.image_extensions()) > 1:
-            names = ", ".join(several[:3]) + (", …" if len(several) > 3 else "")
+@dataclass(frozen=True)
+class _Look:
+    """What a sample tells of the columns."""
+
+    extensions: list[str]
+    images: list[str]  #: those of images
+    number: bool | None  #: whether the label is a whole number; None where there is none
+
+    @classmethod
+    def at(cls, sample: Sample, label: str) -> "_Look":
+        """Look at a sample, whose label has the extension ``label``."""
+        data = sample.members.get(label)
+        number = _whole_number(data) is not None if isinstance(data, bytes) else None
+        return cls(list(sample.members), sample.image_extensions(), number)
+
+
+def _image_extensions(looks: list[_Look], where: str) -> set[str | None]:
+    for look in looks:
+        if len(look.images) > 1:
             raise InputError(
-                f"{where} have several images each: {names}; choose one with --image-column, "
-                "or rename them, as a key ends at the first dot of a name"
+                f"{where} have several images each: {files.some(look.images)}; choose one with "
+                "--image-column, or rename them, as a key ends at the first dot of a name"
             )
-    extensions: set[str | None] = {e for sample in samples for e in sample.image_extensions()}
+    extensions: set[str | None] = {e for look in looks for e in look.images}
     if not extensions:
         raise InputError(f"{where} hold no images; expected .jpg, .png or the like")
     return extensions
 
 
-def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.Schema:
+def _schema(looks: list[_Look], others: list[str], label: str | None) -> pa.Schema:
     fields = [pa.field("image", columns.IMAGE_TYPE)]
     if label is not None:
-        labels = [s.members.get(label) for s in samples]
-        values = [_whole_number(data) for data in labels if data is not None]
-        numbers = bool(values) and None not in values
+        told = {look.number for look in looks} - {None}
+        numbers = told == {True}
         fields.append(pa.field("label", pa.int64() if numbers else pa.string()))
-    for name in others:
+    for name in others[:MAX_COLUMNS]:
         if name not in _OWN_COLUMNS:
             fields.append(pa.field(name, pa.string() if name in _TEXT else pa.binary()))
     fields += [pa.field("__key__", pa.string()), pa.field(OTHER, _OTHER_TYPE)]
@@ -222,54 +278,26 @@ def _schema(samples: list[Sample], others: list[str], label: str | None) -> pa.S
 
 
 def _samples(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterator[Sample]:
-    """The samples of one tar; a member whose extension the sample has already starts another."""
+    """The samples of one tar, from its members but hidden ones."""
     sample: Sample | None = None
     try:
-        for key, extension, data in _members(root, name, stamp):
-            if sample and (key != sample.key or extension in sample.members):
-                yield sample
-                sample = None
-            sample = sample or Sample(key, {})
-            sample.members[extension] = data
-    except _ERRORS as error:
+        with files.open_file(root, name, stamp) as file:
+            for member in tars.members(file):
+                path = files.text(member.name.removeprefix("./"))
+                folder, slash, base = path.rpartition("/")
+                if base.startswith("."):
+                    continue
+                stem, _, extension = base.partition(".")
+                key, extension = folder + slash + stem, extension.lower()
+                if sample and not sample.continues(key, extension):
+                    yield sample
+                    sample = None
+                sample = sample or Sample(key)
+                sample.add(extension, member)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise files.unreadable(name, "a tar", error) from error
     if sample:
         yield sample
-
-
-def _members(root: str, name: str, stamp: files.Stamp) -> Iterator[tuple[str, str, bytes | None]]:
-    """Key, extension and bytes of each member but folders and hidden files."""
-    with (
-        files.open_file(root, name, stamp) as file,
-        tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictHeader) as tar,
-    ):
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # they would pile up
-            path = files.text(member.name.removeprefix("./"))
-            folder, slash, base = path.rpartition("/")
-            if member.isdir() or base.startswith("."):
-                continue
-            stem, _, extension = base.partition(".")
-            content = tar.extractfile(member) if member.isfile() else None
-            small = member.size <= files.MAX_FILE_BYTES
-            yield (
-                folder + slash + stem,
-                extension.lower(),
-                content.read() if content and small else None,
-            )
-
-
-class _StrictHeader(tarfile.TarInfo):
-    """A damaged or missing header is an error; ``tarfile`` takes it for the end of the tar."""
-
-    @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> "_StrictHeader":
-        try:
-            return super().fromtarfile(tar)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the two blocks at the end
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
 
 
 def _lower(extension: str | None) -> str | None:
