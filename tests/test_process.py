@@ -1,0 +1,231 @@
+"""The command as a process: signals, closed streams, and a working directory of a stranger."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from commands import PATIENCE, signal_when, start
+from outputs import digests
+
+from pipelines.jobs.demo import SAMPLE
+from pipelines.runs import layout
+
+ROOT = Path(__file__).resolve().parents[1]
+
+INTERRUPTED = "freqsan: interrupted; run the same command again to go on\n"
+TERMINATED = "freqsan: terminated; run the same command again to go on\n"
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    path = tmp_path / "set.parquet"
+    pq.write_table(pq.read_table(str(SAMPLE)).slice(0, 40), path)
+    return path
+
+
+def finish(*arguments: object, **options: Any) -> tuple[int, str, str]:
+    """The exit code of a whole command, and what it said on standard output and error."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start(*arguments, **streams | options)
+    said, complained = process.communicate(timeout=PATIENCE)
+    return process.returncode, (said or b"").decode(), (complained or b"").decode()
+
+
+def test_a_signal_at_any_moment_is_one_line_and_the_run_goes_on(
+    small_set: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start("clean", small_set, whole, "--quiet").wait(PATIENCE) == 0
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    options: dict[str, Any] = {
+        "stderr": subprocess.PIPE,
+        "env": os.environ | {"TMPDIR": str(temporary)},
+    }
+    for number, moment in (
+        (signal.SIGTERM, "scoring: 40 images to do"),
+        (signal.SIGINT, "splitting: 40 images to do"),
+        (signal.SIGINT, (broken / layout.SUMMARY).exists),  # then it is validated
+        (signal.SIGINT, (broken / layout.VALIDATION).exists),  # then the page is drawn
+    ):
+        code, said = signal_when(start("clean", small_set, broken, **options), number, moment)
+        assert code == 128 + number
+        lines = said.splitlines(keepends=True)
+        assert lines[-1] == (INTERRUPTED if number == signal.SIGINT else TERMINATED)
+        assert not any("Traceback" in line or "Interrupt" in line for line in lines)
+        assert not (broken / layout.MANIFEST).exists()
+        # Helpers end by themselves, a moment later.
+        (broken / layout.VALIDATION).unlink(missing_ok=True)
+    assert start("clean", small_set, broken, "--quiet").wait(PATIENCE) == 0
+    assert digests(broken, "*.parquet") == digests(whole, "*.parquet")
+
+
+@pytest.mark.parametrize("module", ["click", "numpy", "torch._C", "apache_beam.coders"])
+def test_a_signal_while_libraries_load_is_one_line(
+    small_set: Path, tmp_path: Path, module: str
+) -> None:
+    # Says each module that is loaded, on standard error.
+    process = start(
+        *("clean", small_set, tmp_path / "out", "--quiet"),
+        python=("-X", "importtime"),
+        stderr=subprocess.PIPE,
+    )
+    code, said = signal_when(process, signal.SIGINT, f"{module}\n")
+    assert code == 130
+    *loaded, last = said.splitlines(keepends=True)
+    assert last == INTERRUPTED
+    assert all(line.startswith("import time:") for line in loaded)
+
+
+def test_a_signal_to_a_training_is_one_line(small_set: Path, tmp_path: Path) -> None:
+    process = start("train", small_set, "--output", tmp_path / "detector", stderr=subprocess.PIPE)
+    code, said = signal_when(process, signal.SIGINT, "training the detector")
+    assert code == 130
+    assert said.endswith(INTERRUPTED)
+    assert "Traceback" not in said
+
+
+def test_worker_processes_run_nothing_of_the_working_directory_and_end_in_silence(
+    small_set: Path, tmp_path: Path
+) -> None:
+    executed = hostile_folder(tmp_path / "hostile")
+    out = tmp_path / "out"
+    process = start(
+        *("ingest", small_set, out, "--shard-rows", "1", "--"),
+        *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+        cwd=tmp_path / "hostile",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    code, said = signal_when(process, signal.SIGINT, lambda: any(out.glob(".freqsan/*/*.json")))
+    assert code == 130
+    assert said.endswith(INTERRUPTED)
+    assert "Traceback" not in said
+    assert not executed.exists()
+
+
+def test_a_command_in_the_background_of_a_shell_ignores_ctrl_c(
+    small_set: Path, tmp_path: Path
+) -> None:
+    process = start(
+        *("ingest", small_set, tmp_path / "out"),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        stderr=subprocess.PIPE,
+    )
+    code, said = signal_when(process, signal.SIGINT, "to do")
+    assert code == 0, said
+
+
+def test_in_python_an_interrupt_stays_one(small_set: Path, tmp_path: Path) -> None:
+    code = f"""
+from freqsan import clean
+try:
+    clean({str(small_set)!r}, {str(tmp_path / "out")!r}, shard_rows=4, workers=2)
+except KeyboardInterrupt:
+    print("as itself")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    done, said = signal_when(process, signal.SIGINT, "scoring: 40 images to do")
+    assert process.stdout is not None
+    assert process.stdout.read() == b"as itself\n"
+    assert done == 0
+    assert "Traceback" not in said
+
+
+def hostile_folder(folder: Path) -> Path:
+    """A folder whose modules stand in for what we, Python and our libraries import.
+
+    Returns:
+        The file that is there once one of them was executed.
+    """
+    executed = folder.with_name("executed")
+    names = "sanitizer pipelines attacks detector numpy torch apache_beam grpc great_expectations"
+    plain = "pathlib json tempfile click sitecustomize usercustomize evil antigravity"
+    files = [
+        *(f"{name}/__init__.py" for name in names.split()),
+        *(f"{n}.py" for n in plain.split()),
+    ]
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"open({str(executed)!r}, 'w').write(__name__)\n")
+    (folder / "evil.pth").write_text(f"import pathlib; open({str(executed)!r}, 'w')\n")
+    (folder / "gx").mkdir()
+    for name in ("great_expectations.yml", "gx/great_expectations.yml"):
+        (folder / name).write_text("plugins_directory: .\nconfig_version: 4.0\n")
+    (folder / "matplotlibrc").write_text("backend: module://evil\ntext.usetex: true\n")
+    return executed
+
+
+def test_code_in_the_data_does_not_run(real_images: list[bytes], tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    executed = hostile_folder(folder)
+    (folder / "images.py").write_text((folder / "evil.py").read_text())  # as a loading script
+    for i, image in enumerate(real_images):
+        (folder / f"{i}.png").write_bytes(image)
+    code, said, complained = finish(
+        *("clean", ".", tmp_path / "out", "--json", "--quiet"),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (code, complained) == (0, "")
+    assert json.loads(said)["counts"]["read"] == len(real_images)
+    assert not executed.exists(), executed.read_text()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_stream_that_is_closed_does_no_harm(small_set: Path, tmp_path: Path, number: int) -> None:
+    code, said, complained = finish(
+        *("ingest", small_set, tmp_path / "out", "--json"), preexec_fn=lambda: os.close(number)
+    )
+    assert code == 0, complained
+    if number != 1:
+        assert json.loads(said)["job"] == "ingest"
+    if number != 2:
+        assert "40 images done" in complained
+
+
+@pytest.mark.parametrize("how", ["closed", "full"])
+def test_a_result_that_cannot_be_printed_is_one_line(
+    small_set: Path, tmp_path: Path, how: str
+) -> None:
+    with broken_stream(how) as stream:
+        code, _, complained = finish(
+            *("ingest", small_set, tmp_path / "out", "--json", "--quiet"), stdout=stream
+        )
+    assert code == 1
+    assert complained.startswith("freqsan: the result could not be printed: ")
+    assert len(complained.splitlines()) == 1
+    assert (tmp_path / "out" / layout.MANIFEST).exists()
+
+
+@pytest.mark.parametrize("how", ["closed", "full"])
+def test_progress_that_nobody_reads_does_not_end_the_run(
+    small_set: Path, tmp_path: Path, how: str
+) -> None:
+    with broken_stream(how) as stream:
+        code, said, _ = finish("ingest", small_set, tmp_path / "out", "--json", stderr=stream)
+        assert code == 0
+        assert json.loads(said)["job"] == "ingest"
+        missing = ("ingest", tmp_path / "missing", tmp_path / "other")
+        assert finish(*missing, stderr=stream)[0] == 2
+
+
+def broken_stream(how: str) -> Any:
+    """A stream that cannot be written to: a pipe without a reader, or a full device."""
+    if how == "full":
+        return Path("/dev/full").open("wb")
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "wb", buffering=0)
