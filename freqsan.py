@@ -120,10 +120,10 @@ def main() -> None:
         _check_packages()
     except ImportError as error:
         sys.exit(f"freqsan: {error}")
-    from pipelines.process import mend_streams, stop_on_signals
+    from pipelines.process import mend_streams, own_temporary_folder, stop_on_signals
 
     mend_streams()
-    stop_on_signals()
+    stop_on_signals(own_temporary_folder())
     from pipelines.cli import main as command
 
     command()

@@ -1,12 +1,15 @@
-"""The process of the ``freqsan`` command: its streams, and how it stops when told to.
+"""The process of the ``freqsan`` command: its streams, its temporary files, and how it stops.
 
-For a process that is freqsan's own; the functions for Python leave signals and streams alone.
+For a process that is freqsan's own; the functions for Python leave all of this alone.
 """
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +33,22 @@ def mend_streams() -> None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
 
 
-def stop_on_signals() -> None:
+def own_temporary_folder() -> str | None:
+    """A folder for all temporary files of the command and its helpers, removed when it ends.
+
+    Returns:
+        Its path; None where none can be made, and whoever needs one will say so.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="freqsan-")
+    except OSError:
+        return None
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def stop_on_signals(temporary: str | None) -> None:
     """From now on end at Ctrl-C and SIGTERM with one line and exit code 130 or 143, at once.
 
     A thread waits for them; in all others that are started after this call they are blocked.
@@ -40,6 +58,9 @@ def stop_on_signals() -> None:
     it has half done has a temporary name.
 
     To be called before any other thread is started.
+
+    Args:
+        temporary: a folder to remove.
     """
     # A shell has the commands in its background ignore Ctrl-C; so they shall.
     heard = {number for number in _WORDS if signal.getsignal(number) != signal.SIG_IGN}
@@ -48,10 +69,10 @@ def stop_on_signals() -> None:
         # A terminal sends Ctrl-C to every process of the command. Workers inherit that it is
         # ignored; here it is blocked, and what is blocked is not ignored, says Linux alone.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_stop_at, args=(heard,), name="signals", daemon=True).start()
+    threading.Thread(target=_stop_at, args=(heard, temporary), name="signals", daemon=True).start()
 
 
-def _stop_at(heard: set[signal.Signals]) -> None:
+def _stop_at(heard: set[signal.Signals], temporary: str | None) -> None:
     number = signal.sigwait(heard)
     line = f"freqsan: {_WORDS[signal.Signals(number)]}; run the same command again to go on\n"
     if os.isatty(2):  # where the cursor stands behind ^C or a progress bar
@@ -59,20 +80,21 @@ def _stop_at(heard: set[signal.Signals]) -> None:
     with contextlib.suppress(OSError):  # there may be nobody to tell
         stderr = os.dup(2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # other threads have had their say
-        _kill_workers()
+        _kill_helpers()
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
         os.write(stderr, line.encode())
     os._exit(128 + number)
 
 
-def _kill_workers() -> None:
-    """Beam's worker processes would complain of losing this one, each at length.
+def _kill_helpers() -> None:
+    """End the processes that this one has started; known on Linux alone.
 
-    Known on Linux alone. A process with a session of its own ends by itself.
+    They would end by themselves, but Beam's workers complain first, each at length.
     """
     for process in list(_processes_below("self")):
         with contextlib.suppress(OSError):  # it may just have ended
-            if os.getsid(process) == os.getsid(0):
-                os.kill(process, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 def _processes_below(process: int | str) -> Iterator[int]:

@@ -55,7 +55,13 @@ def signal_when(
     assert process.stderr is not None
     deadline = time.monotonic() + PATIENCE
     if isinstance(moment, str):
-        assert any(moment in line.decode() for line in process.stderr), f"not a word of {moment!r}"
+        before = []
+        for line in process.stderr:
+            before.append(line.decode())
+            if moment in before[-1]:
+                break
+        else:
+            raise AssertionError(f"not a word of {moment!r} in {''.join(before)!r}")
     else:
         while not moment():
             assert process.poll() is None, process.stderr.read().decode()

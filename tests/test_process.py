@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from commands import PATIENCE, signal_when, start
+from hostile import hostile_folder
 from outputs import digests
 
 from pipelines.jobs.demo import SAMPLE
@@ -50,7 +51,6 @@ def test_a_signal_at_any_moment_is_one_line_and_the_run_goes_on(
     }
     for number, moment in (
         (signal.SIGTERM, "scoring: 40 images to do"),
-        (signal.SIGINT, "splitting: 40 images to do"),
         (signal.SIGINT, (broken / layout.SUMMARY).exists),  # then it is validated
         (signal.SIGINT, (broken / layout.VALIDATION).exists),  # then the page is drawn
     ):
@@ -60,13 +60,12 @@ def test_a_signal_at_any_moment_is_one_line_and_the_run_goes_on(
         assert lines[-1] == (INTERRUPTED if number == signal.SIGINT else TERMINATED)
         assert not any("Traceback" in line or "Interrupt" in line for line in lines)
         assert not (broken / layout.MANIFEST).exists()
-        # Helpers end by themselves, a moment later.
-        (broken / layout.VALIDATION).unlink(missing_ok=True)
+        assert list(temporary.iterdir()) == []
     assert start("clean", small_set, broken, "--quiet").wait(PATIENCE) == 0
     assert digests(broken, "*.parquet") == digests(whole, "*.parquet")
 
 
-@pytest.mark.parametrize("module", ["click", "numpy", "torch._C", "apache_beam.coders"])
+@pytest.mark.parametrize("module", ["click", "torch._C"])
 def test_a_signal_while_libraries_load_is_one_line(
     small_set: Path, tmp_path: Path, module: str
 ) -> None:
@@ -84,8 +83,9 @@ def test_a_signal_while_libraries_load_is_one_line(
 
 
 def test_a_signal_to_a_training_is_one_line(small_set: Path, tmp_path: Path) -> None:
-    process = start("train", small_set, "--output", tmp_path / "detector", stderr=subprocess.PIPE)
-    code, said = signal_when(process, signal.SIGINT, "training the detector")
+    trigger = tmp_path / "trigger.safetensors"
+    process = start("craft", "smooth", small_set, "--output", trigger, stderr=subprocess.PIPE)
+    code, said = signal_when(process, signal.SIGINT, "training the quick victim:")
     assert code == 130
     assert said.endswith(INTERRUPTED)
     assert "Traceback" not in said
@@ -144,30 +144,6 @@ except KeyboardInterrupt:
     assert "Traceback" not in said
 
 
-def hostile_folder(folder: Path) -> Path:
-    """A folder whose modules stand in for what we, Python and our libraries import.
-
-    Returns:
-        The file that is there once one of them was executed.
-    """
-    executed = folder.with_name("executed")
-    names = "sanitizer pipelines attacks detector numpy torch apache_beam grpc great_expectations"
-    plain = "pathlib json tempfile click sitecustomize usercustomize evil antigravity"
-    files = [
-        *(f"{name}/__init__.py" for name in names.split()),
-        *(f"{n}.py" for n in plain.split()),
-    ]
-    for name in files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"open({str(executed)!r}, 'w').write(__name__)\n")
-    (folder / "evil.pth").write_text(f"import pathlib; open({str(executed)!r}, 'w')\n")
-    (folder / "gx").mkdir()
-    for name in ("great_expectations.yml", "gx/great_expectations.yml"):
-        (folder / name).write_text("plugins_directory: .\nconfig_version: 4.0\n")
-    (folder / "matplotlibrc").write_text("backend: module://evil\ntext.usetex: true\n")
-    return executed
-
-
 def test_code_in_the_data_does_not_run(real_images: list[bytes], tmp_path: Path) -> None:
     folder = tmp_path / "images"
     executed = hostile_folder(folder)
@@ -184,7 +160,7 @@ def test_code_in_the_data_does_not_run(real_images: list[bytes], tmp_path: Path)
     assert not executed.exists(), executed.read_text()
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [1, 2])
 def test_a_stream_that_is_closed_does_no_harm(small_set: Path, tmp_path: Path, number: int) -> None:
     code, said, complained = finish(
         *("ingest", small_set, tmp_path / "out", "--json"), preexec_fn=lambda: os.close(number)
