@@ -1,10 +1,13 @@
 """The command as a process: signals, closed streams, and a working directory of a stranger."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from commands import PATIENCE, signal_when, start
 from hostile import hostile_folder
-from outputs import digests
 
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
@@ -41,9 +43,7 @@ def finish(*arguments: object, **options: Any) -> tuple[int, str, str]:
 def test_a_signal_at_any_moment_is_one_line_and_the_run_goes_on(
     small_set: Path, tmp_path: Path
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start("clean", small_set, whole, "--quiet").wait(PATIENCE) == 0
-    temporary = tmp_path / "temporary"
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
     temporary.mkdir()
     options: dict[str, Any] = {
         "stderr": subprocess.PIPE,
@@ -51,18 +51,38 @@ def test_a_signal_at_any_moment_is_one_line_and_the_run_goes_on(
     }
     for number, moment in (
         (signal.SIGTERM, "scoring: 40 images to do"),
-        (signal.SIGINT, (broken / layout.SUMMARY).exists),  # then it is validated
-        (signal.SIGINT, (broken / layout.VALIDATION).exists),  # then the page is drawn
+        (signal.SIGINT, (out / layout.SUMMARY).exists),  # then it is validated
+        (signal.SIGINT, (out / layout.VALIDATION).exists),  # then the page is drawn
     ):
-        code, said = signal_when(start("clean", small_set, broken, **options), number, moment)
+        code, said = signal_when(start("clean", small_set, out, **options), number, moment)
         assert code == 128 + number
         lines = said.splitlines(keepends=True)
         assert lines[-1] == (INTERRUPTED if number == signal.SIGINT else TERMINATED)
         assert not any("Traceback" in line or "Interrupt" in line for line in lines)
-        assert not (broken / layout.MANIFEST).exists()
+        assert not (out / layout.MANIFEST).exists()
         assert list(temporary.iterdir()) == []
-    assert start("clean", small_set, broken, "--quiet").wait(PATIENCE) == 0
-    assert digests(broken, "*.parquet") == digests(whole, "*.parquet")
+    assert finish("clean", small_set, out, "--quiet")[0] == 0
+    assert not list(out.rglob(".*"))
+
+
+def test_on_a_terminal_the_line_stands_below_the_progress_bar(
+    small_set: Path, tmp_path: Path
+) -> None:
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    process = start("clean", small_set, tmp_path / "out", stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # so a terminal ends
+        while piece := os.read(ours, 1000):
+            shown += piece
+            if b"0/40" in shown and process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+    os.close(ours)
+    assert process.wait(PATIENCE) == 130
+    *_, bar, line, end = shown.decode().split("\r\n")
+    assert (line, end) == (INTERRUPTED.rstrip(), "")
+    assert "scoring:" in bar
 
 
 @pytest.mark.parametrize("module", ["click", "torch._C"])
