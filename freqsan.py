@@ -8,9 +8,19 @@ for, so that the import and ``freqsan --help`` answer at once.
 ['adaptive_blend', 'adaptive_patch', 'badnets']
 """
 
+import sys
+
+# ``python -m freqsan`` looks first into the working directory, which may be the data's: nothing
+# there is to be executed, be it named like a module of Python or of a library.
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != __file__[: -len("/freqsan.py")]
+):
+    del sys.path[0]
+
 import importlib
 import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,23 +95,35 @@ def _check_packages() -> None:
     """
     home = Path(__file__).resolve().parent
     for name in _PACKAGES:
-        spec = importlib.util.find_spec(name)
-        ours = home / name / "__init__.py"
-        if spec is None or spec.origin is None or Path(spec.origin).resolve() != ours:
-            places = list(spec.submodule_search_locations or ()) if spec is not None else []
-            other = (spec and spec.origin) or next(iter(places), None)
+        found, ours = _place_of(name), home / name / "__init__.py"
+        if found is None or Path(found).resolve() != ours:
             raise ImportError(
                 f"freqsan needs its own package {name!r} ({ours.parent}), but Python finds "
-                f"{other or 'none'}; rename that, or run from another directory"
+                f"{found or 'none'}; rename that, or run from another directory"
             )
 
 
+def _place_of(name: str) -> str | None:
+    """The file, else the folder, of the module that an import of ``name`` gives."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # so find_spec says of a module that somebody has made by hand
+        return f"a module without a file, {sys.modules[name]!r}"
+    if spec is None:
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+
+
 def main() -> None:
-    """The ``freqsan`` command."""
+    """The ``freqsan`` command, in a process of its own."""
     try:
         _check_packages()
     except ImportError as error:
         sys.exit(f"freqsan: {error}")
+    from pipelines.process import mend_streams, own_temporary_folder, stop_on_signals
+
+    mend_streams()
+    stop_on_signals(own_temporary_folder())
     from pipelines.cli import main as command
 
     command()

@@ -3,11 +3,15 @@
 Only click is imported up front: help must answer at once, and the jobs bring torch and Beam.
 """
 
+import contextlib
 import functools
 import io
 import json
 import logging
+import os
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,21 +42,35 @@ class FreqsanGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except FreqsanError as error:
-            click.echo(f"freqsan: {error}", err=True)
+            _say(str(error))
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("freqsan: interrupted; run the same command again to go on", err=True)
-            ctx.exit(1)
+        except KeyboardInterrupt:  # where signals are left alone: called from Python
+            _say("interrupted; run the same command again to go on")
+            ctx.exit(128 + signal.SIGINT)
         except Exception as error:
+            if isinstance(error, OSError) and _came_of_printing(error):
+                _say(f"the result could not be printed: {error}")
+                # Python prints once more what is left when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                ctx.exit(1)
             if ctx.params["debug"]:
                 raise
-            kind = type(error).__name__
-            click.echo(
-                f"freqsan: unexpected {kind}: {error}; this may be a bug, `freqsan --debug …` "
-                "shows where it happened",
-                err=True,
+            _say(
+                f"unexpected {type(error).__name__}: {error}; this may be a bug, "
+                "`freqsan --debug …` shows where it happened"
             )
             ctx.exit(1)
+
+
+def _say(text: str) -> None:
+    """One line on standard error, where somebody listens."""
+    with contextlib.suppress(OSError):
+        click.echo(f"freqsan: {' '.join(text.splitlines())}", err=True)
+
+
+def _came_of_printing(error: OSError) -> bool:
+    """Whether standard output is what failed: a pipe without a reader, or a full disk."""
+    return traceback.extract_tb(error.__traceback__)[-1].filename == click.utils.__file__
 
 
 def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -1,6 +1,8 @@
 """PNG, the one form in which freqsan draws: the same picture always gives the same bytes."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,19 @@ def encode(pixels: np.ndarray, *, optimize: bool = False) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=optimize)
     return buffer.getvalue()
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """matplotlib's own style, whatever a file of settings says; also decorates functions.
+
+    matplotlib reads a ``matplotlibrc`` in the working directory, which may be the data's, and
+    some settings are more than taste: ``text.usetex`` starts LaTeX with a preamble from there.
+    """
+    from matplotlib import style
+
+    with style.context("default"):
+        yield
 
 
 def of_figure(figure: "Figure") -> bytes:

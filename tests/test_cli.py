@@ -115,6 +115,14 @@ def test_what_a_worker_finds_out_is_one_line_too(small_set: Path, tmp_path: Path
     assert len(done.stderr.splitlines()) == (done.returncode > 0), done.stderr
 
 
+def test_an_interrupt_that_python_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.jobs.attacks.attacks", interrupted)
+    assert_one_line(run("attacks"), 130, "interrupted; run the same command again")
+
+
 def test_a_damaged_run_cannot_be_reported_on(small_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("clean", small_set, out, "--quiet").exit_code == 0

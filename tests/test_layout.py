@@ -1,6 +1,7 @@
 """The house: imports point down, light modules stay light, and what users import is ours."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "pipelines.report": ("sanitizer", "pipelines.runs", "pipelines.sources"),
     "pipelines.jobs": (*LEAVES, "pipelines"),
+    "pipelines.process": (),
     "pipelines.cli": ("sanitizer", "pipelines"),
     "freqsan": ("sanitizer", "pipelines"),
 }
@@ -90,6 +92,7 @@ def test_no_arrow_runs_back_up() -> None:
         ("pipelines.jobs.detectors", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.page", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.validation", "torch apache_beam great_expectations pandas"),
+        ("pipelines.process", "click torch apache_beam numpy pyarrow"),
         ("pipelines.sources", "torch apache_beam great_expectations pandas datasets"),
         ("pipelines.runs.job", "torch apache_beam great_expectations pandas scipy"),
         ("pipelines.jobs.clean", "torch apache_beam great_expectations pandas scipy datasets"),
@@ -119,8 +122,28 @@ def test_a_package_that_stands_in_front_of_ours_is_named(tmp_path: Path, shadow:
     name = Path(shadow).parts[0].removesuffix(".py")
     assert last.startswith(f"ImportError: freqsan needs its own package {name!r}")
     assert str(tmp_path) in last
+
+
+def test_a_package_made_by_hand_is_named_too() -> None:
+    code = "import sys, types; sys.modules['attacks'] = types.ModuleType('attacks')\n"
+    run = [sys.executable, "-c", f"{code}from freqsan import clean"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: freqsan needs its own package 'attacks'")
+    assert "<module 'attacks'>" in last
+
+
+@pytest.mark.parametrize(
+    "shadow", ["pipelines/__init__.py", "attacks.py", "pathlib.py", "click.py"]
+)
+def test_nothing_in_the_working_directory_runs(tmp_path: Path, shadow: str) -> None:
+    other = tmp_path / shadow
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("print('executed')")
     run = [sys.executable, "-m", "freqsan", "attacks"]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("freqsan: freqsan needs its own package")
-    assert len(done.stderr.splitlines()) == 1
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "badnets" in done.stdout
+    assert "executed" not in done.stdout

@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,6 +100,8 @@ def test_a_heat_map_is_a_png_that_depends_on_the_spectra_alone() -> None:
     spectra = {"clean": block_spectrum(image), "$ poisoned_^": block_spectrum(image // 2)}
     drawn = spectra_png(spectra)
     assert drawn == spectra_png(spectra)
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30}):  # as of a matplotlibrc
+        assert drawn == spectra_png(spectra)
     with Image.open(io.BytesIO(drawn)) as picture:
         assert picture.format == "PNG"
         assert picture.width > picture.height > 300

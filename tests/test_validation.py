@@ -1,9 +1,12 @@
 """What the suites let pass, and above all what they do not."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import PATIENCE
+from hostile import hostile_folder, hostile_variables
 from summaries import summary_of, tally_of
 
 from pipelines.report import buckets, validation
@@ -239,16 +244,108 @@ def test_a_process_without_an_order_ends_with_its_block() -> None:
     assert validator._process.returncode is not None
 
 
-def test_a_process_that_fails_says_so(tmp_path: Path, capfd) -> None:
-    broken = tmp_path / "scores" / "part-00000-of-00001.parquet"
-    broken.parent.mkdir()
-    broken.write_bytes(b"PAR1")
+def test_nothing_of_a_stranger_has_a_part_in_the_validation(
+    run: Run, tmp_path_factory, monkeypatch
+) -> None:
+    folder = tmp_path_factory.mktemp("stranger") / "images"
+    executed = hostile_folder(folder)
+    monkeypatch.chdir(folder)
+    for name, value in hostile_variables(folder).items():
+        monkeypatch.setenv(name, value)
+    for entry in (str(folder), "lib", ""):  # as a notebook has it
+        monkeypatch.syspath_prepend(entry)
+    with Validator() as validator:
+        # Order and answer are for the owner alone, and what is printed is no answer.
+        assert stat.S_IMODE(Path(validator._folder.name).stat().st_mode) == 0o700
+        assert validator._process.stdout is None
+        assert validator.validate(run.store, run.rows, run.summary).success
+    assert not executed.exists(), executed.read_text()
+
+
+def failure_of(run: Run, spoil: Callable[[Validator, Path], object]) -> str:
+    """What is said of a validation that is spoilt before it is given its order."""
+    with Validator() as validator:
+        folder = Path(validator._folder.name)
+        spoil(validator, folder)
+        with pytest.raises(RunError) as raised:
+            validator.validate(run.store, run.rows, run.summary)
+    assert not folder.exists()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("file", ["order.json", "answer.json"])
+def test_a_full_temporary_disk_is_one_line(run: Run, file: str) -> None:
+    words = failure_of(run, lambda _, folder: (folder / file).symlink_to("/dev/full"))
+    assert "No space left on device" in words
+    assert f"writes to {tempfile.gettempdir()} and {run.path}, failed" in words
+    assert "run the same command again" in words
+    assert len(words.splitlines()) == 1
+
+
+def test_an_output_that_cannot_be_written_to_is_one_line(run: Run) -> None:
+    (run.path / "report").write_bytes(b"in the way of report/validation.json")
+    assert str(run.path / "report") in failure_of(run, lambda *_: None)
+
+
+def test_a_damaged_file_is_one_line(run: Run) -> None:
+    run.file("scores/part", 1).write_bytes(b"PAR1")
+    assert "ArrowInvalid: Parquet file size is 4 bytes" in failure_of(run, lambda *_: None)
+
+
+def test_a_validation_that_was_killed_is_one_line(run: Run) -> None:
+    def kill(validator: Validator, folder: Path) -> None:
+        validator._process.kill()
+        validator._process.wait()
+
+    words = failure_of(run, kill)
+    assert "ended by signal 9 (Killed), which may be for want of memory" in words
+    assert "run the same command again" in words
+
+
+def test_a_bug_in_the_validation_keeps_its_traceback(run: Run) -> None:
     with (
         Validator() as validator,
-        pytest.raises(RuntimeError, match="the validation ended with 1"),
+        pytest.raises(RuntimeError, match="the validation ended with 1") as raised,
     ):
-        validator.validate(Store.at(tmp_path), [1], summary_of(Tally()))
-    assert "ArrowInvalid" in capfd.readouterr().err
+        validator.validate(run.store, ["no number"], run.summary)  # type: ignore[list-item]
+    assert "TypeError" in raised.value.__notes__[0]
+
+
+def test_a_program_without_a_python_is_told_so_at_once(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(RunError, match="use the freqsan command"):
+        Validator()
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(RunError, match=r"cannot be started.*/no/such/python"):
+        Validator()
+
+
+@pytest.mark.parametrize("order", ["", "validator._process.stdin.write(bytes(1))"])
+def test_a_process_ends_with_the_one_that_started_it_and_leaves_nothing(
+    tmp_path: Path, order: str
+) -> None:
+    code = f"""
+import os, signal
+from pipelines.report.validation import Validator
+validator = Validator()
+os.mkfifo(validator._folder.name + "/order.json")  # an order that never ends
+print(validator._process.pid, validator._folder.name, flush=True)
+{order}
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    process, folder = done.stdout.split()
+    assert Path(folder).parent == tmp_path
+    deadline = time.monotonic() + PATIENCE
+    while Path(folder).exists():
+        assert time.monotonic() < deadline, f"process {process} goes on"
+        time.sleep(0.01)
 
 
 def test_an_id_that_occurs_in_two_shards_is_noticed_across_buckets(run: Run, monkeypatch) -> None:

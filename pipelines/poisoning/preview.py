@@ -103,6 +103,7 @@ def _pairs_of(
             yield Pair(decode(original), decode(triggered), caption)
 
 
+@png.own_style()
 def draw(pairs: Sequence[Pair], title: str) -> bytes:
     """A PNG of a few of the pairs, and of the mean over all those of the most frequent size.
 

@@ -21,6 +21,7 @@ LINES: tuple[tuple[str, str, Callable[[Run], VictimFigures]], ...] = (
 )
 
 
+@png.own_style()
 def draw(runs: Sequence[Run], pictures: Mapping[str, np.ndarray], title: str) -> bytes:
     """A PNG of a proof.
 

@@ -147,6 +147,7 @@ def draw_spectra(removed: MeanSpectrum, kept: MeanSpectrum) -> SpectraDrawing:
     )
 
 
+@png.own_style()
 def spectra_png(spectra: Mapping[str, np.ndarray]) -> bytes:
     """Spectra side by side, on one colour scale, lowest frequencies upper left, as a PNG.
 

@@ -8,26 +8,30 @@ Results go to ``report/validation.json`` and, rendered by Great Expectations, to
 suite. Both are over all rows.
 """
 
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
+
+import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
 from pipelines.report.results import Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
+from pipelines.runs.interpreters import module_path
 from pipelines.runs.store import Store
 from sanitizer.errors import RunError
 from sanitizer.summary import Summary
-
-#: Where our packages are.
-HOME = str(Path(__file__).resolve().parents[2])
 
 
 def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validation:
@@ -77,50 +81,135 @@ class Validator:
     Great Expectations takes seconds to import and a hundred megabytes: beside the work that
     is to be validated the first costs no time, and in a process that ends the second is
     given back. Without a run to validate the process ends with the ``with`` block, or when this
-    one does.
+    one does, whatever ends it.
+
+    Nothing that a stranger may have written has a part in it: the process is isolated from the
+    working directory and from Python's variables, it works in a folder that only its owner can
+    read, and order and answer are files in that folder, whatever is printed meanwhile.
+
+    Raises:
+        RunError: no process can be started here.
     """
 
     def __init__(self) -> None:
-        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        self._process = subprocess.Popen(
-            # Our own packages, whatever lies in the working directory.
-            [sys.executable, "-P", "-m", __name__],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([HOME, *given])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+        if not sys.executable:
+            raise RunError(
+                "the validation needs a Python to start, and this program does not know where "
+                "its own is (sys.executable is empty); use the freqsan command"
+            )
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="freqsan-")
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}"),
+                    *("-c", _START, self._folder.name, *module_path()),
+                ],
+                bufsize=0,
+                cwd=self._folder.name,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C in the terminal is for this process alone
+            )
+        except OSError as error:
+            raise RunError(f"the validation cannot be started: {error}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        with self._process:
+            self._process.kill()
+        self._folder.cleanup()
 
     def validate(self, store: Store, rows: Sequence[int], summary: Summary) -> Validation:
         """See :func:`validate_run`.
 
         Raises:
-            RuntimeError: the process failed; its words are on standard error.
+            RunError: a disk is full, a file of the run cannot be read, or the process was
+                killed.
+            RuntimeError: it failed in another way; a note has its words.
         """
-        order = json.dumps([store.address, list(rows), summary.to_json()])
-        answer, _ = self._process.communicate(order)
-        if self._process.returncode != 0:
-            raise RuntimeError(f"the validation ended with {self._process.returncode}")
-        return Validation.from_json(json.loads(answer))
+        assert self._process.stdin is not None
+        assert self._process.stderr is not None
+        folder = Path(self._folder.name)
+        places = f"{folder.parent} and {store.address}"
+        try:
+            order = json.dumps([store.address, list(rows), summary.to_json()])
+            (folder / _ORDER).write_text(order, encoding="utf-8")
+        except OSError as error:
+            raise _failed(str(error), places) from error
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its exit code says how
+            self._process.stdin.write(b"\n")
+        words = self._process.stderr.read().decode("utf-8", "replace").strip()
+        code = self._process.wait()
+        if code < 0:
+            raise RunError(
+                f"the validation was ended by signal {-code} ({signal.strsignal(-code)}), which "
+                "may be for want of memory; finished shards are kept: run the same command "
+                "again to go on"
+            )
+        if code == _EXPECTED:
+            raise _failed(words.rpartition("\n")[2], places)
+        if code:
+            bug = RuntimeError(f"the validation ended with {code}")
+            bug.add_note(words)
+            raise bug
+        return Validation.from_json(json.loads((folder / _ANSWER).read_bytes()))
 
 
-def _answer_one_order() -> None:
-    """The other side of :class:`Validator`: one order on standard input, or none."""
+def _failed(words: str, places: str) -> RunError:
+    return RunError(
+        f"the validation, which writes to {places}, failed: {words}; finished shards are kept: "
+        "mend that and run the same command again to go on"
+    )
+
+
+#: Program of the other process; its arguments are the folder and ``sys.path``.
+_START = f"""\
+import sys
+sys.path[:] = sys.argv[2:]
+from {__name__} import answer_one_order
+answer_one_order(sys.argv[1])
+"""
+
+#: Files in the folder.
+_ORDER, _ANSWER = "order.json", "answer.json"
+
+#: Exit code of the other process after a failure that the last line of its words explains.
+_EXPECTED = 3
+
+
+def answer_one_order(folder: str) -> None:
+    """The other side of :class:`Validator`: a byte on standard input announces the order.
+
+    Standard input ends when the process that started this one has ended.
+
+    Args:
+        folder: for the order, the answer and all that is temporary.
+    """
+    tempfile.tempdir = folder
     with quiet():
         import great_expectations.expectations  # noqa: F401  (before the order comes)
-    if order := sys.stdin.read():
-        address, rows, summary = json.loads(order)
+    if not os.read(0, 1):
+        _leave_nothing(folder)
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    address, rows, summary = json.loads(Path(folder, _ORDER).read_bytes())
+    try:
         validation = validate_run(Store(address), rows, Summary.from_json(summary))
-        print(json.dumps(validation.to_json()))
+        Path(folder, _ANSWER).write_text(json.dumps(validation.to_json()), encoding="utf-8")
+    except (OSError, pa.ArrowInvalid) as error:
+        words = " ".join(str(error).split())
+        print(f"{type(error).__name__}: {words}", file=sys.stderr)
+        sys.exit(_EXPECTED)
 
 
-if __name__ == "__main__":
-    _answer_one_order()
+def _end_with_parent(folder: str) -> None:
+    os.read(0, 1)
+    _leave_nothing(folder)
+
+
+def _leave_nothing(folder: str) -> NoReturn:
+    """End, whatever other threads do; nobody else is left to remove the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)

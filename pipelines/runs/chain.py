@@ -5,6 +5,7 @@ out are shard numbers, so no pixel crosses a stage boundary. Counts come back th
 receipts beside the files.
 """
 
+import contextlib
 import errno
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from pipelines.runs.interpreters import safe_environment
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
@@ -156,8 +158,10 @@ def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:
         pipeline = beam.Pipeline(options=PipelineOptions(arguments))
     except ValueError as error:
         raise InputError(f"Beam refuses these options: {error}".partition("\n")[0]) from error
+    mode = pipeline.options.view_as(DirectOptions).direct_running_mode
+    elsewhere = safe_environment() if mode == "multi_processing" else contextlib.nullcontext()
     try:
-        with pipeline:
+        with elsewhere, pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(elements, reshuffle=False)
@@ -170,7 +174,8 @@ def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:
         failure = take_failure(do_fn.store)
         if failure is not None:
             raise failure from error
-        if "KeyboardInterrupt" in str(error):
+        # In-process runners answer with the worker's traceback, whose last line it is.
+        if "KeyboardInterrupt" in str(error).splitlines():
             raise KeyboardInterrupt from error
         if _is_disk_full(error):
             raise RunError(

@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, what: str, *, unit: str = "images", quiet: bool = False):
         self.what = what
         self.unit = unit
-        self.quiet = quiet
+        self.quiet = quiet or sys.stderr is None  # as in programs without a console
         self._bar: tqdm | None = None
 
     def start(self, *, total: int | None, done: int = 0) -> None:
@@ -89,8 +89,13 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line of its own, unless quiet."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        try:
             tqdm.write(text, file=sys.stderr)
+        except OSError:
+            # A reader who left, or a full disk under a log, is no reason to end hours of work.
+            self.quiet = True
 
 
 @contextmanager
