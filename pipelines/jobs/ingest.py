@@ -83,7 +83,7 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestMani
 
     def finish(written: Output, common: Manifest, made: int) -> IngestManifest:
         write_card(
-            written.store,
+            written,
             common.shards,
             {"train": layout.TRAIN} if made else {},
             "Image set read by freqsan",

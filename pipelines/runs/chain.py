@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.runs.checksums import described
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
@@ -118,7 +119,9 @@ def run_pass(
         RunError: no space left, or a worker failed in an expected way.
     """
     total = len(source.shards)
-    done = output.receipts(this.name)
+    done, changed = output.resume(this.name)
+    if changed:
+        progress.say(f"{this.doing}: {described(changed)} since it was written, doing it again")
     elements: list[Element] = [
         (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
     ]
