@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pipelines.runs import layout
 from pipelines.runs.checksums import (
+    STRAY,
     Changes,
     Checksum,
     changes,
