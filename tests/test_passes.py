@@ -287,7 +287,7 @@ def test_progress_says_what_is_done_again(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("failure", [None, "{", "[]", '{"kind": 1}', "[" * 100_000])
+@pytest.mark.parametrize("failure", [None, "{", "[]", '{"is_input": 1}', "[" * 100_000])
 def test_the_failure_of_an_earlier_run_is_not_told_again(
     numbers: Path, tmp_path: Path, failure: str | None
 ) -> None:
@@ -306,7 +306,7 @@ def test_the_failure_of_an_earlier_run_is_not_told_again(
 
 def test_a_failure_that_cannot_be_read_hides_nothing(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
-    for text in ("", "{", '{"kind": 1}', "[" * 100_000):
+    for text in ("", "{", '{"is_input": 1}', "[" * 100_000):
         store.write(layout.FAILURE, text.encode())
         assert take_failure(store) is None
 

@@ -70,7 +70,11 @@ class RunStep(beam.DoFn):
         self.total, self.workers, self.ahead = total, workers, ahead
 
     def setup(self) -> None:
-        self.step.setup(self.workers)
+        try:
+            self.step.setup(self.workers)
+        except FreqsanError as error:
+            write_failure(self.store, error)
+            raise
 
     # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:

@@ -13,7 +13,11 @@ from sanitizer.record import Record
 VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
 
 #: What fields of a plan are called in messages, where their names do not say it.
-_WORDS = {"source_sha256": "the input's files", "shards": "the number of shards"}
+_WORDS = {
+    "source_sha256": "the input's files",
+    "shards": "the number of shards",
+    "device": "the device that scores (a CPU or a GPU)",
+}
 
 
 @dataclass(frozen=True)

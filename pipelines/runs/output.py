@@ -30,7 +30,7 @@ from pipelines.runs.manifest import Manifest, Plan, StoredPlan
 from pipelines.runs.passes import Receipt
 from pipelines.runs.store import Store, as_json
 from pipelines.sources.base import Reader
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import FreqsanError, InputError, RunError
 from sanitizer.record import Record
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
@@ -235,16 +235,16 @@ def not_what_was_written(store: Store, found: Changes) -> str:
 class Failure(Record):
     """An expected failure of a worker, as it leaves it for the driver."""
 
-    kind: str  #: of the error
+    is_input: bool  #: the input's or the user's fault, not the run's
     text: str
 
 
-def write_failure(store: Store, error: Exception) -> None:
+def write_failure(store: Store, error: FreqsanError) -> None:
     """Leave an expected failure where the driver finds it, whatever the runner does to it."""
-    store.write_json(layout.FAILURE, Failure(type(error).__name__, str(error)).to_json())
+    store.write_json(layout.FAILURE, Failure(isinstance(error, InputError), str(error)).to_json())
 
 
-def take_failure(store: Store) -> Exception | None:
+def take_failure(store: Store) -> FreqsanError | None:
     """The failure that a worker left, if any; it is removed.
 
     None too where it cannot be read: then the runner's own words have to do.
@@ -254,4 +254,4 @@ def take_failure(store: Store) -> Exception | None:
     except (OSError, ValueError, RecursionError):
         return None
     store.remove(layout.FAILURE)
-    return {"InputError": InputError}.get(failure.kind, RunError)(failure.text)
+    return InputError(failure.text) if failure.is_input else RunError(failure.text)
