@@ -265,8 +265,7 @@ def _coarse_process():
         setattr(place, name, value)
 
 
-def test_scores_do_not_depend_on_the_precision_that_a_process_has_chosen(request, data_dir):
-    shipped = Detector.load(bundled.DEFAULT_DETECTOR)
+def test_scores_do_not_depend_on_the_precision_that_a_process_has_chosen(small, request, data_dir):
     batch = pq.ParquetFile(data_dir / "caltech101_32.parquet").read_row_group(0)
     rows = batch.slice(0, 64)["image"].to_pylist()
     parts = [small.prepare(row["bytes"]).parts for row in rows]

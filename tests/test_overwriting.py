@@ -224,3 +224,26 @@ def test_an_unfinished_run_is_removed_by_its_number_of_shards(
     (output / "data/train-00000-of-00009.parquet").touch()
     again(image_set, output)
     assert entries(output) == ONE_SHARD | {"data/train-00000-of-00009.parquet"}
+
+
+def test_what_a_proof_has_written_goes_with_it(
+    image_set: Path, finished: Path, output: Path
+) -> None:
+    """Whole runs of its own, finished and not, and records beside them."""
+    shutil.copytree(finished, output / "proof/train")
+    shutil.copytree(finished, output / "proof/seed-0/poisoned")
+    (output / "proof/seed-0/poisoned/manifest.json").unlink()
+    for name in (
+        *("proof.json", "proof.md", "proof.png", "proof/seed-0/before.json"),
+        *("proof/seed-0/poisoned/.freqsan/plan.json", "proof/seed-0/poisoned/.freqsan/lock"),
+        *("proof/seed-0/poisoned/.freqsan/copy/00001.json", "proof/seed-0/mine.json"),
+    ):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text("{}")
+    manifest = json.loads((output / layout.MANIFEST).read_text())
+    facts = {"bytes": 2, "sha256": "of no interest here"}
+    manifest["files"] |= dict.fromkeys(("proof.json", "proof.md", "proof.png"), facts)
+    (output / layout.MANIFEST).write_text(json.dumps(seal(manifest)))
+    again(image_set, output)
+    mine = {"proof", "proof/seed-0", "proof/seed-0/mine.json"}
+    assert entries(output) == ONE_SHARD | mine
