@@ -127,6 +127,10 @@ def test_a_broken_manifest_of_somebody_else_is_not_taken_for_ours(
             again(image_set, output, overwrite=overwrite)
     assert digests(output) == before
     assert entries(output) == {"data", *before}
+    (output / "manifest.json").rename(tmp_path / "aside")
+    (output / "manifest.json").symlink_to(tmp_path / "aside")
+    with pytest.raises(InputError, match="holds no freqsan run"):
+        again(image_set, output)
 
 
 @pytest.mark.parametrize("where", ["manifest", "plan"])

@@ -80,6 +80,16 @@ def link(name: str) -> Tampering:
     return tamper
 
 
+def pipe(name: str) -> Tampering:
+    """Put something in its place that never ends to be read."""
+
+    def tamper(output: Path) -> None:
+        (output / name).unlink()
+        os.mkfifo(output / name)
+
+    return tamper
+
+
 def copied(name: str, to: str) -> Tampering:
     return lambda output: shutil.copy(output / name, output / to)
 
@@ -115,6 +125,9 @@ RESULTS: dict[str, tuple[Tampering, str]] = {
         lambda o: (o / "manifest.json").write_text((o / "manifest.json").read_text()[:500]),
         "manifest.json cannot be read",
     ),
+    "manifest linked": (link("manifest.json"), "manifest.json cannot be read"),
+    "manifest a pipe": (pipe("manifest.json"), "manifest.json cannot be read"),
+    "pipe": (pipe("README.md"), "README.md is no plain file"),
     "manifest nested": (
         lambda o: (o / "manifest.json").write_text("[" * 100_000),
         "manifest.json cannot be read",
@@ -126,6 +139,7 @@ REPORT: dict[str, tuple[Tampering, str]] = {
     "page": (flip("report/index.html"), "report/index.html was altered"),
     "validation": (flip("report/validation.json"), "report/validation.json was altered"),
     "data docs": (flip("report/data_docs/clean.html"), "report/data_docs/clean.html was altered"),
+    "checksums linked": (link("report/checksums.json"), "report/checksums.json was altered"),
     "checksums": (
         lambda o: (o / "report/checksums.json").write_text("{}"),
         "report/checksums.json was altered",

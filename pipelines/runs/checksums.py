@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipelines.runs import layout
-from pipelines.runs.store import Store
+from pipelines.runs.store import NotPlainError, Store
 from pipelines.runs.threads import available_cores, map_in_order
 from sanitizer.record import Record
 
@@ -129,7 +129,7 @@ def report_changes(store: Store) -> Changes:
         written = ReportChecksums.from_json(store.read_json(layout.REPORT_CHECKSUMS))
     except FileNotFoundError:
         return {layout.REPORT_CHECKSUMS: MISSING}
-    except (ValueError, RecursionError):
+    except (NotPlainError, ValueError, RecursionError):
         return {layout.REPORT_CHECKSUMS: ALTERED}
     return changes(store, written.files)
 

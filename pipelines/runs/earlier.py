@@ -144,10 +144,14 @@ def _speaks_of_freqsan(store: Store) -> bool:
     own = (kind for kind in layout.SHARDED if kind != layout.TRAIN)  # others name theirs so too
     if store.exists(layout.PLAN) or any(store.shards(kind) for kind in own):
         return True
-    return any(
-        store.size(name) is not None and b"freqsan" in store.read(name)
-        for name in (layout.MANIFEST, layout.CARD)
-    )
+    return any(_mentions_freqsan(store, name) for name in (layout.MANIFEST, layout.CARD))
+
+
+def _mentions_freqsan(store: Store, name: str) -> bool:
+    try:
+        return b"freqsan" in store.read(name)
+    except OSError:  # what cannot be read says nothing
+        return False
 
 
 def _read(store: Store, name: str, kind: type[R]) -> tuple[R, dict[str, Any]] | None:

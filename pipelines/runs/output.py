@@ -28,7 +28,7 @@ from pipelines.runs.guards import check_folders, check_space
 from pipelines.runs.lock import locked
 from pipelines.runs.manifest import Manifest, Plan, StoredPlan
 from pipelines.runs.passes import Receipt
-from pipelines.runs.store import Store, as_json
+from pipelines.runs.store import NotPlainError, Store, as_json
 from pipelines.sources.base import Reader
 from sanitizer.errors import FreqsanError, InputError, RunError
 from sanitizer.record import Record
@@ -159,7 +159,7 @@ class Output:
                     continue
                 value = self.store.read_json(name)
                 receipt = Receipt.from_json(value)
-            except (ValueError, RecursionError):
+            except (NotPlainError, ValueError, RecursionError):
                 continue
             if is_sealed(value) and receipt.index == index:
                 receipts[index] = receipt

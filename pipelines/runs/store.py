@@ -7,6 +7,7 @@ renamed, elsewhere it is written to a local temporary file and put in one piece.
 """
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -15,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO, Any, Self
 
 import fsspec
@@ -31,6 +33,10 @@ from sanitizer.files import (
     temporary_name,
     write_atomically,
 )
+
+
+class NotPlainError(OSError):
+    """What should be a file is a link, a folder, a pipe or the like: freqsan makes no such."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +93,18 @@ class Store:
         """The bytes of a file.
 
         Raises:
+            NotPlainError: it is a link, which may lead out of the store, or no file.
             OSError: it is missing or cannot be read.
         """
+        if self.local is not None and not S_ISREG((self.local / name).lstat().st_mode):
+            raise NotPlainError(errno.EINVAL, "a link or no plain file", self.locate(name))
         return bytes(self._files.cat_file(name))
 
     def read_json(self, name: str) -> Any:
         """A file of JSON.
 
         Raises:
-            OSError: it is missing or cannot be read.
+            OSError: as :meth:`read`.
             ValueError: it is not JSON.
         """
         return json.loads(self.read(name))
