@@ -18,6 +18,7 @@ from detector.card import Card, TrainingSet
 from detector.dct import dct2_on
 from detector.inputs import Prepared, Tiles
 from detector.network import Network, channels_last, for_scoring, logits
+from detector.precision import full_precision
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
 from detector.weights import TensorForm
@@ -43,11 +44,18 @@ class Detector:
             it, such as ``"freqsan-small@0123abcd4567"``.
     """
 
-    def __init__(self, card: Card, calibration: Calibration, network: Network, weights: bytes):
+    def __init__(
+        self,
+        card: Card,
+        calibration: Calibration,
+        network: Network,
+        weights: bytes,
+        device: str | None = None,
+    ):
         self.card, self.calibration = card, calibration
         self.identity = storage.identity(weights, card, calibration)
         self._weights = weights
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device or best_device())
         self._network = for_scoring(network).to(self._device)
 
     @property
@@ -58,6 +66,11 @@ class Detector:
     def digest(self) -> str:
         """12 hexadecimal digits, see :func:`detector.storage.identity`."""
         return self.identity.rpartition("@")[2]
+
+    @property
+    def device(self) -> str:
+        """Where it scores, ``"cpu"`` or ``"cuda"``; two of them differ in the last digits."""
+        return self._device.type
 
     @property
     def inputs(self) -> Tiles:
@@ -88,9 +101,10 @@ class Detector:
         if not len(parts):
             return Scores.joined([])
         stacked = np.concatenate(parts)
-        part_scores = np.concatenate(
-            [self._part_scores(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
-        )
+        with full_precision, torch.autocast(self._device.type, enabled=False):
+            part_scores = np.concatenate(
+                [self._part_scores(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
+            )
         return Scores.worst(part_scores, np.array([len(image) for image in parts]))
 
     def _check(self, image: np.ndarray) -> None:
@@ -117,23 +131,32 @@ class Detector:
         return scores.round(DECIMALS).astype(np.float32)
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> "Detector":
+    def load(cls, name_or_path: str | Path, device: str | None = None) -> "Detector":
         """Load a bundled detector by name, or any by its directory.
 
         What the card says of the network is compared with the header of the weights before
         memory is taken for either.
 
+        Args:
+            name_or_path: of the detector.
+            device: where to score, ``"cpu"`` or ``"cuda"``; None: the GPU where there is one.
+
         Raises:
-            DetectorError: in one line, what is missing or wrong.
+            DetectorError: in one line, what is missing or wrong; also a device that is not there.
         """
         directory = find(name_or_path)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise DetectorError(
+                f"{directory.name} is to score on a GPU, as the run began, and this machine has "
+                "none; go on where there is one, or start anew with --overwrite"
+            )
         card, calibration = storage.load_card(directory)
         try:
             with torch.device("meta"):  # shapes without memory
                 network = build(card.settings, card.inputs.side)
             weights = storage.load_weights(directory, _forms(network))
             network.load_state_dict(safetensors.torch.load(weights), assign=True)
-            detector = cls(card, calibration, channels_last(network), weights)
+            detector = cls(card, calibration, channels_last(network), weights, device)
         except (
             *(ValueError, TypeError, RuntimeError, ArithmeticError),
             safetensors.SafetensorError,
@@ -194,6 +217,11 @@ class Detector:
     def save(self, directory: Path) -> None:
         """Write ``weights.safetensors`` and ``detector.json``, each as a whole."""
         storage.save(directory, self._weights, self.card, self.calibration)
+
+
+def best_device() -> str:
+    """The GPU where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _forms(network: Network) -> dict[str, TensorForm]:

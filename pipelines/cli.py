@@ -234,6 +234,7 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
     click.echo(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
     for kind, count in manifest.rejected_by_reason.items():
         click.echo(f"  {count:>16,}  {kind}")
+    click.echo(f"checksum  {manifest.sha256}")
     click.echo(f"report    {output}/report/index.html")
     if counts.rejected == counts.read:
         click.echo("warning: not one image could be judged; see why in the report", err=True)
@@ -459,11 +460,20 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("output")
-def report(output: str) -> None:
-    """Validate the finished run in OUTPUT again and rebuild its report."""
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def report(output: str, as_json: bool) -> None:
+    """Check the finished run in OUTPUT against its checksums and rebuild its report.
+
+    The checksum that is printed is that of the manifest, which holds all others: compare it
+    with the one that the run has ended with.
+    """
     from pipelines.jobs.report import report as job
 
-    click.echo(f"report    {job(output)}")
+    checked = job(output)
+    if as_json:
+        return _print_json(checked.to_json())
+    click.echo(f"checked   {checked.files:,} files, {checked.bytes:,} bytes: as they were written")
+    click.echo(f"checksum  {checked.sha256}\nreport    {checked.page}")
 
 
 @main.command()

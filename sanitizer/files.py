@@ -1,6 +1,8 @@
 """Files that are whole or not there: the one way in which freqsan writes to a local path."""
 
+import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +12,34 @@ from pathlib import Path
 #: names with a dot in front.
 TEMPORARY_PREFIX = ".part-"
 
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r".+-[0-9a-f]{32}", re.DOTALL)
+
+#: What a file system says that has no fsync for a kind of file, as some network mounts.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+def temporary_name(name: str) -> str:
+    """A name beside ``name`` that nothing else uses, for a file that is not whole yet."""
+    return f"{TEMPORARY_PREFIX}{name}-{uuid.uuid4().hex}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether :func:`temporary_name` gave a file its name.
+
+    >>> is_temporary(temporary_name("a.txt")), is_temporary(".part-of-my-thesis")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
+
 
 @contextmanager
 def publishing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``: what is written there gets the name ``path`` in the end.
 
-    Nobody ever sees half of the file. It is synced before it is renamed, so that not even a
-    power cut leaves an empty file under the final name. On an error it is removed.
+    Nobody ever sees half of the file, see :func:`publish`. On an error it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         publish(temporary, path)
@@ -28,13 +48,32 @@ def publishing(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a whole file its final name, replacing an older one of that name."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    """Give a whole file its final name, replacing an older one of that name.
+
+    The file is synced before it is renamed and its folder after, so that not even a power cut
+    leaves an empty file under the final name, or lets a later file be there without this one.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    _sync(temporary)
     temporary.replace(path)
+    _sync(path.parent)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a whole file, or none: see :func:`publishing`."""
     with publishing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder to the disk, where its file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)

@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from commands import start
 from outputs import digests, table_of
 from PIL import Image
 
+from detector.model import Detector
 from freqsan import clean, ingest, score
 from pipelines.jobs.clean import CleanManifest
 from pipelines.jobs.demo import SAMPLE
@@ -237,6 +239,25 @@ def test_two_runs_cannot_write_to_one_output(image_set: Path, tmp_path: Path) ->
         clean(image_set, tmp_path / "out", quiet=True)
     clean(image_set, tmp_path / "out", quiet=True)
     assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_run_is_not_taken_up_on_another_device(
+    image_set: Path, tmp_path: Path, full_disk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="no space left"):
+        score(image_set, tmp_path / "out", quiet=True)
+    monkeypatch.setattr(Detector, "device", "cuda")
+    with pytest.raises(InputError, match=r"differs in the device that scores \(a CPU or a GPU\)"):
+        score(image_set, tmp_path / "out", quiet=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_worker_without_the_device_of_the_run_says_so(
+    image_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Detector, "device", "cuda")
+    with pytest.raises(InputError, match=r"on a GPU, as the run began, and this machine has none"):
+        score(image_set, tmp_path / "out", quiet=True)
 
 
 def test_a_changed_input_is_noticed(tmp_path: Path) -> None:

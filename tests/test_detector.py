@@ -2,6 +2,7 @@
 
 import itertools
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from detector.architectures import build
 from detector.dct import matrix_dct2
 from detector.model import Detector
 from detector.network import for_scoring, logits
+from detector.precision import full_precision
 from detector.settings import TwoBranchSettings
 from detector.storage import DetectorError
 from detector.training.calibrate import calibrate
@@ -242,3 +244,56 @@ def test_the_bundled_detector_on_real_images(small, data_dir: Path):
     assert lost < 0.03
     assert flagged(attacks.get("random_patch")(images)) > 0.8
     assert flagged(attacks.get("badnets")(images)) > 2 * lost
+
+
+# --- What makes scores differ ---------------------------------------------------------------
+
+
+@pytest.fixture(name="coarse_process")
+def _coarse_process():
+    """A process that has allowed torch whatever rounds more, as for a training."""
+    places = [(torch.backends.cudnn, "allow_tf32", True)]
+    if hasattr(torch.backends.mkldnn, "conv"):
+        places.append((torch.backends.mkldnn.conv, "fp32_precision", "bf16"))
+    before = [getattr(place, name) for place, name, _ in places]
+    torch.set_float32_matmul_precision("medium")
+    for place, name, value in places:
+        setattr(place, name, value)
+    yield lambda: [torch.get_float32_matmul_precision(), *(getattr(p, n) for p, n, _ in places)]
+    torch.set_float32_matmul_precision("highest")
+    for (place, name, _), value in zip(places, before, strict=True):
+        setattr(place, name, value)
+
+
+def test_scores_do_not_depend_on_the_precision_that_a_process_has_chosen(small, request, data_dir):
+    batch = pq.ParquetFile(data_dir / "caltech101_32.parquet").read_row_group(0)
+    rows = batch.slice(0, 64)["image"].to_pylist()
+    parts = [small.prepare(row["bytes"]).parts for row in rows]
+    exact = small.score(parts).values
+    chosen = request.getfixturevalue("coarse_process")
+    before = chosen()
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(small.score(parts).values, exact)
+    assert chosen() == before
+    with pytest.raises(ValueError, match="expected"), full_precision:
+        small.score([np.zeros((1, 2, 3))])
+    assert chosen() == before
+
+
+def test_precision_is_given_back_by_the_last_thread_that_asked_for_it(coarse_process):
+    before = coarse_process()
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(full_precision)
+    second.enter_context(full_precision)
+    first.close()
+    assert torch.get_float32_matmul_precision() == "highest"
+    second.close()
+    assert coarse_process() == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_in_one_line():
+    with pytest.raises(DetectorError, match=r"on a GPU.*this machine has none") as told:
+        Detector.load(bundled.DEFAULT_DETECTOR, "cuda")
+    assert "\n" not in str(told.value)
+    assert Detector.load(bundled.DEFAULT_DETECTOR, "cpu").device == "cpu"

@@ -193,10 +193,9 @@ def test_report_is_rebuilt_and_notices_what_changed(image_set: Path, tmp_path: P
     clean(str(image_set), output, quiet=True)
     before = (output / "report/index.html").read_bytes()
     (output / "report/index.html").unlink()
-    assert Path(report(output)).read_bytes() == before
+    assert Path(report(output).page).read_bytes() == before
 
     scores = next((output / "scores").glob("*.parquet"))
     pq.write_table(pq.read_table(scores).slice(0, ROWS - 1), scores)
-    with pytest.raises(RunError, match="validation failed"):
+    with pytest.raises(RunError, match=f"scores/{scores.name} was altered"):
         report(output)
-    assert not json.loads((output / "report/validation.json").read_text())["success"]

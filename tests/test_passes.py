@@ -1,6 +1,7 @@
 """The engine: passes over shards, what is kept of a run that was killed, and what travels."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from pipelines.runs.chain import Machines, RunStep
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.layout import ShardedFile
 from pipelines.runs.manifest import Manifest
-from pipelines.runs.output import Output
+from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
@@ -136,7 +137,8 @@ def run(
     fail_share: int | None = None,
     **settings: Any,
 ) -> ShareManifest:
-    chosen = Settings(image_column="image", shard_rows=SHARD_ROWS, quiet=True, **settings)
+    settings = {"quiet": True} | settings
+    chosen = Settings(image_column="image", shard_rows=SHARD_ROWS, **settings)
     log.touch()
     job = Job(
         name="share",
@@ -208,7 +210,107 @@ def test_a_shard_whose_artefact_is_gone_is_done_again(numbers: Path, tmp_path: P
     assert shares(store) == pytest.approx(EXPECTED)
 
 
-@pytest.mark.parametrize("damaged", ["", "{", "{}", '{"index": "x"}'])
+def flip(store: Store, name: str) -> None:
+    """Change one byte of a file, and not its size."""
+    data = bytearray(store.read(name))
+    data[len(data) // 2] ^= 1
+    store.write(name, bytes(data))
+
+
+def edit_receipt(store: Store, name: str) -> None:
+    """Let a shard have counted something else."""
+    receipt = store.read_json(name)
+    receipt["counts"]["total"] += 1
+    store.write_json(name, receipt)
+
+
+def link(store: Store, name: str) -> None:
+    """Put a link to the very same content in a file's place."""
+    path = Path(store.locate(name))
+    aside = path.rename(path.parents[2] / "aside")
+    path.symlink_to(aside)
+
+
+@pytest.mark.parametrize("tamper", [flip, link, Store.remove])
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        (layout.artefact("add", 4), "add 4"),
+        (layout.receipt("add", 4), "add 4"),
+        (SHARES.name(1, 6), "share 1"),
+        (layout.LISTING, "share 3"),
+    ],
+)
+def test_what_was_changed_in_an_unfinished_run_is_made_anew(
+    numbers: Path, tmp_path: Path, tamper: Callable[..., None], name: str, first: str
+) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(InputError):
+        run(numbers, store, log, fail_share=3, workers=1)
+    tamper(store, name)
+    log.unlink()
+    run(numbers, store, log, workers=1)
+    assert log.read_text().splitlines()[0] == first
+    assert shares(store) == pytest.approx(EXPECTED)
+    assert not Path(store.locate(SHARES.name(1, 6))).is_symlink()
+
+
+def test_a_receipt_that_was_edited_counts_for_nothing(numbers: Path, tmp_path: Path) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(InputError):
+        run(numbers, store, log, fail_share=3, workers=1)
+    edit_receipt(store, layout.receipt("add", 4))
+    assert run(numbers, store, log, workers=1).total == 2 * sum(range(ROWS))
+
+
+def test_a_plan_that_was_edited_is_another_plan(numbers: Path, tmp_path: Path) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(InputError):
+        run(numbers, store, log, fail_share=3)
+    plan = store.read_json(layout.PLAN)
+    plan["plan"]["options"]["scale"] = 7
+    store.write_json(layout.PLAN, plan)
+    with pytest.raises(InputError, match="unfinished run that differs in scale"):
+        run(numbers, store, log)
+
+
+def test_progress_says_what_is_done_again(
+    numbers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(InputError):
+        run(numbers, store, log, fail_share=3)
+    flip(store, layout.artefact("add", 4))
+    run(numbers, store, log, quiet=False)
+    words = f"adding: {layout.artefact('add', 4)} was altered since it was written, doing it again"
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failure", [None, "{", "[]", '{"is_input": 1}', "[" * 100_000])
+def test_the_failure_of_an_earlier_run_is_not_told_again(
+    numbers: Path, tmp_path: Path, failure: str | None
+) -> None:
+    store, log = Store.at(tmp_path / "out"), tmp_path / "log"
+    with pytest.raises(RunError, match="as asked"):
+        run(numbers, store, log, fail_add=3)
+    if failure is None:
+        write_failure(store, RunError("of yesterday"))
+    else:
+        store.write(layout.FAILURE, failure.encode())
+    with pytest.raises(InputError, match="Beam refuses"):
+        run(numbers, store, log, runner="Foo")
+    assert not store.exists(layout.FAILURE)
+    run(numbers, store, log)
+
+
+def test_a_failure_that_cannot_be_read_hides_nothing(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    for text in ("", "{", '{"is_input": 1}', "[" * 100_000):
+        store.write(layout.FAILURE, text.encode())
+        assert take_failure(store) is None
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "{}", '{"index": "x"}', "[" * 100_000])
 def test_a_shard_whose_receipt_is_damaged_is_done_again(
     numbers: Path, tmp_path: Path, damaged: str
 ) -> None:

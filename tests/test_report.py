@@ -183,7 +183,7 @@ class Page(HTMLParser):
 
 def page_of(run: tuple[Store, Summary]) -> Page:
     """Write the page of a finished run and read it."""
-    write_page(*run)
+    write_page(*run, shards=len(run[0].names("data", "clean-*")))
     return Page(run[0])
 
 
@@ -192,7 +192,7 @@ def attacked_run(output: str | Path) -> Store:
     names = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]
     store, summary = finished_run(output, attacked_set(), class_names=names)
     assert validate_run(store, [30, 30], summary).success
-    write_page(store, summary)
+    write_page(store, summary, shards=2)
     return store
 
 

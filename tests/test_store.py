@@ -1,13 +1,16 @@
 """The files of an output: whole or not there, on this machine and on an object store."""
 
+import errno
 import os
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from pipelines.runs.layout import CLEAN
 from pipelines.runs.store import Store
-from sanitizer.files import TEMPORARY_PREFIX
+from sanitizer.files import TEMPORARY_PREFIX, is_temporary
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -111,3 +114,64 @@ def test_a_pattern_in_a_name_removes_nothing_else(store: Store) -> None:
         store.remove(name.partition("/")[0])
         assert store.size(name) is None
     assert store.read("aXb/kept.txt") == b"kept"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is asked of the system, in order, each with the name of its file."""
+    made: list[tuple[str, str]] = []
+    sync, replace = os.fsync, Path.replace
+
+    def recorded_sync(handle: int) -> None:
+        made.append(("sync", Path(f"/proc/self/fd/{handle}").resolve().name))
+        sync(handle)
+
+    def recorded_replace(self: Path, target: Path) -> Path:
+        made.append(("rename", self.name))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    return made
+
+
+def test_a_file_is_on_the_disk_before_its_name_and_its_name_before_what_follows(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    store = Store.at(tmp_path / "out")
+    store.write("data/a.txt", b"a")
+    staged = store.stage("b.txt")
+    staged.write_bytes(b"b")
+    store.publish(staged, "b.txt")
+    temporary = calls[0][1]
+    assert is_temporary(temporary)
+    assert calls == [
+        *(("sync", temporary), ("rename", temporary), ("sync", "data")),
+        *(("sync", staged.name), ("rename", staged.name), ("sync", "out")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_fine"),
+    [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False), (errno.ENOSPC, False)],
+)
+def test_only_a_file_system_that_knows_no_sync_may_refuse_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_fine: bool
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store = Store.at(tmp_path)
+    with nullcontext() if is_fine else pytest.raises(OSError, match=os.strerror(code)):
+        store.write("a.txt", b"a")
+    assert os.listdir(tmp_path) == ["a.txt"] * is_fine  # noqa: PTH208
+
+
+def test_only_shards_of_the_number_asked_for_are_listed(store: Store) -> None:
+    names = ["00000-of-00002", "00001-of-00002", "00000-of-00009", "mine", "1-of-2"]
+    for name in names:
+        store.write(f"data/clean-{name}.parquet", b"")
+    two = ["data/clean-00000-of-00002.parquet", "data/clean-00001-of-00002.parquet"]
+    assert store.shards(CLEAN, 2) == two
+    assert sorted(store.shards(CLEAN)) == sorted([*two, "data/clean-00000-of-00009.parquet"])

@@ -8,6 +8,7 @@ from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
+from pipelines.runs.checksums import vouch_for_report
 from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
@@ -111,10 +112,11 @@ class _Finish:
 
         store = output.store
         summary = self._summary(common, made)
-        store.write_json(layout.SUMMARY, summary.to_json())
+        output.write_json(layout.SUMMARY, summary.to_json())
         rows = score_rows(common)
         check_valid(store, self.validator.validate(store, rows, summary))
-        write_page(store, summary)
+        write_page(store, summary, len(common.shards))
+        vouch_for_report(store)
         counts = summary.counts
         splits = {}
         # load_dataset fails on a split without a row, so an empty one is not announced.
@@ -123,7 +125,7 @@ class _Finish:
         if counts.poisoned:
             splits[POISONED] = layout.POISONED
         write_card(
-            store,
+            output,
             common.shards,
             splits,
             "Image set cleaned by freqsan",

@@ -41,7 +41,7 @@ def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanMan
     manifest = clean(str(SAMPLE), output, **settings)
     store = Store.at(output)
     removed, kept = (
-        read_rows(store, split, ["is_poisoned"])["is_poisoned"].to_pylist()
+        read_rows(store, split, ["is_poisoned"], len(manifest.shards))["is_poisoned"].to_pylist()
         for split in (layout.POISONED, layout.CLEAN)
     )
     truth = Truth(

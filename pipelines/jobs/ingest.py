@@ -105,7 +105,7 @@ def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestMani
 
     def finish(written: Output, common: Manifest, made: Copied) -> IngestManifest:
         write_card(
-            written.store,
+            written,
             common.shards,
             {"train": layout.TRAIN} if made.rows else {},
             "Image set read by freqsan",

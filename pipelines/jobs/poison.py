@@ -181,7 +181,7 @@ def _finish(
     attack = AttackFacts(recipe.attack.title, recipe.attack.source)
     words = describe(tally, labels, settled)
     write_card(
-        output.store,
+        output,
         common.shards,
         {"train": layout.TRAIN} if tally.counts.read else {},
         "Image set poisoned by freqsan, to evaluate defences",

@@ -180,7 +180,7 @@ def _proved(task: "ProofTask", output: Output) -> Proof:
     settings, store = task.sets.settings, output.store
     try:
         if output.open(overwrite=settings.overwrite):
-            _write(task, store)
+            _write(task, output)
             output.commit(common_manifest(output.plan, task.sets.source, ()))
         else:
             Progress("proving", quiet=settings.quiet).say(
@@ -196,12 +196,12 @@ def _proved(task: "ProofTask", output: Output) -> Proof:
         output.close()
 
 
-def _write(task: "ProofTask", store: Store) -> None:
+def _write(task: "ProofTask", output: Output) -> None:
     """Do all runs and write what came out."""
     from pipelines.proof.drawing import draw
     from pipelines.proof.tables import page
 
-    proof, pictures = task.prove(store.within(layout.PROOF_WORK))
-    store.write_json(layout.PROOF, proof.to_json())
-    store.write(layout.PROOF_PAGE, page(proof, layout.PROOF_PICTURE).encode())
-    store.write(layout.PROOF_PICTURE, draw(proof.runs, pictures, proof.title))
+    proof, pictures = task.prove(output.store.within(layout.PROOF_WORK))
+    output.write_json(layout.PROOF, proof.to_json())
+    output.write(layout.PROOF_PAGE, page(proof, layout.PROOF_PICTURE).encode())
+    output.write(layout.PROOF_PICTURE, draw(proof.runs, pictures, proof.title))

@@ -1,43 +1,94 @@
-"""``report``: rebuild the report of a finished run."""
+"""``report``: check a finished run and rebuild its report."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.jobs.clean import CleanManifest, score_rows
 from pipelines.runs import layout
-from pipelines.runs.output import read_manifest
+from pipelines.runs.checksums import MISSING, described, report_changes, vouch_for_report
+from pipelines.runs.earlier import Earlier, Finished
+from pipelines.runs.guards import check_folders
+from pipelines.runs.lock import locked
+from pipelines.runs.output import not_what_was_written
 from pipelines.runs.store import Store
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, RunError
+from sanitizer.record import Record
 from sanitizer.summary import Summary
 
 
-def report(output: str | Path) -> str:
-    """Validate a finished ``clean`` run again and rewrite ``output/report/``.
+@dataclass(frozen=True)
+class Checked(Record):
+    """A finished run whose results are, to the last bit, what was written."""
+
+    page: str  #: address of ``index.html``
+    files: int  #: of the result, that were compared with their checksums
+    bytes: int  #: in them
+    sha256: str  #: of the manifest, which holds the checksums
+
+
+def report(output: str | Path) -> Checked:
+    """Compare a finished ``clean`` run with its checksums and rewrite ``output/report/``.
 
     Returns:
-        The address of ``index.html``.
+        What was checked.
 
     Raises:
         InputError: ``output`` holds no finished run of ``clean``.
-        RunError: what is on disk is no longer what was written.
+        RunError: what is on disk is no longer what was written. Where that is only the report
+            itself, it is rewritten before.
     """
     store = Store.at(output)
-    stored = read_manifest(store)
-    if stored is None or stored["job"] != "clean":
-        raise InputError(
-            f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
+    nothing = InputError(
+        f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
+    )
+    if not store.exists(layout.MANIFEST):
+        raise nothing
+    check_folders(store)
+    try:
+        with locked(store):
+            earlier = Earlier.read(store)
+            if earlier.broken is not None:
+                raise InputError(f"{earlier.broken}; clean again with --overwrite")
+            if earlier.finished is None or earlier.finished.manifest.job != "clean":
+                raise nothing
+            if earlier.plan is not None and earlier.plan.replaces is not None:
+                raise InputError(f"{store.address} is being replaced; clean again with --overwrite")
+            return _report(store, earlier.finished)
+    except OSError as error:
+        raise RunError(f"{error.strerror or error} ({error.filename or store.address})") from error
+
+
+def _report(store: Store, finished: Finished) -> Checked:
+    if changed := finished.changes(store):
+        raise RunError(not_what_was_written(store, changed))
+    altered = {name: change for name, change in report_changes(store).items() if change != MISSING}
+    _rebuild(store, finished)
+    if altered:
+        raise RunError(
+            f"{store.address}: {described(altered)} since it was written, and is made anew now; "
+            "the results are what freqsan wrote"
         )
+    files = finished.results.values()
+    return Checked(
+        store.locate(layout.PAGE), len(files), sum(f.bytes for f in files), finished.json["sha256"]
+    )
+
+
+def _rebuild(store: Store, finished: Finished) -> None:
     from pipelines.report.page import write_page
     from pipelines.report.validation import check_valid, validate_run
 
+    # Until all is written nobody vouches for any of it.
+    store.remove(layout.REPORT_CHECKSUMS)
     try:
-        manifest = CleanManifest.from_json(stored)
+        manifest = CleanManifest.from_json(finished.json)
         summary = Summary.from_json(store.read_json(layout.SUMMARY))
         check_valid(store, validate_run(store, score_rows(manifest), summary))
-        write_page(store, summary)
-    except (OSError, ValueError) as error:
-        # ValueError is also what Arrow says of a damaged Parquet file.
+        write_page(store, summary, len(manifest.shards))
+    except ValueError as error:
+        # Also what Arrow says of a Parquet file that it cannot read.
         raise InputError(
-            f"{store.address} is damaged ({type(error).__name__}: {error}); clean again with "
+            f"{store.address} was written by another version ({error}); clean again with "
             "--overwrite"
         ) from error
-    return store.locate(layout.PAGE)
+    vouch_for_report(store)

@@ -89,7 +89,7 @@ def score(
             tally.per_class(source.class_names),
             tally.score_histogram(),
         )
-        written.store.write_json(layout.SCORE_SUMMARY, summary.to_json())
+        written.write_json(layout.SCORE_SUMMARY, summary.to_json())
         return ScoreManifest.of(
             common,
             counts=summary.counts,

@@ -23,28 +23,33 @@ if TYPE_CHECKING:
     from detector.model import Detector
 
 
-def load_detector(name_or_path: str | Path) -> "Detector":
+def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detector":
     """A bundled detector by name, or one in a directory; read once in a process.
 
     A name that does not exist is told before torch is loaded.
 
+    Args:
+        name_or_path: of the detector.
+        device: as for :meth:`detector.model.Detector.load`.
+
     Raises:
-        InputError: there is no such detector, or the directory does not hold a whole one.
+        InputError: there is no such detector, the directory does not hold a whole one, or the
+            device is not there.
     """
     try:
         directory = find(name_or_path)
         written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
-        return _loaded(directory, written)
+        return _loaded(directory, written, device)
     except OSError as error:
         raise InputError(f"{name_or_path} is no detector: {error}") from error
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(directory: Path, written: tuple[int, ...]) -> "Detector":
+def _loaded(directory: Path, written: tuple[int, ...], device: str | None) -> "Detector":
     """The detector in a directory; ``written`` says when, so that a new one is read anew."""
     from detector.model import Detector
 
-    return Detector.load(directory)
+    return Detector.load(directory, device)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,13 @@ class Judging:
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
         """Score all samples, then write the verdicts and, with ``split``, the samples."""
         return [
-            ScorePass(source, self.address, self.calibration.calibration, self.policy),
+            ScorePass(
+                source,
+                self.address,
+                self.detector.device,
+                self.calibration.calibration,
+                self.policy,
+            ),
             VerdictPass(source, self.detector.identity, split),
         ]
 
@@ -67,4 +73,5 @@ class Judging:
             policy.fdr,
             self.trusted,
             self.calibration.calibration.digest(),
+            self.detector.device,
         )

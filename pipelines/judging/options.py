@@ -15,3 +15,4 @@ class JudgingOptions(Record):
     fdr: float | None  #: of policy fdr
     trusted: str | None  #: clean images to calibrate on
     calibration_sha256: str
+    device: str  #: that scores: a CPU and a GPU differ in the last digits

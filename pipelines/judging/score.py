@@ -80,11 +80,12 @@ class ScoreStep(Step[NoCounts]):
     label_column: str | None
     schema: pa.Schema  #: of what is left
     detector: str  #: bundled name, or absolute directory
+    device: str  #: that all workers score on
     calibration: Calibration
 
     def setup(self, workers: int) -> None:
         threads.share_cores(workers)
-        load_detector(self.detector)
+        load_detector(self.detector, self.device)
 
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         artefact = task.open_artefact(self.schema)
@@ -96,7 +97,7 @@ class ScoreStep(Step[NoCounts]):
     def score(self, samples: Samples) -> list[ScoredSample]:
         """Score a batch."""
         batch = samples.batch
-        detector = load_detector(self.detector)
+        detector = load_detector(self.detector, self.device)
         encoded = encoded_images(batch, self.image_column)
         prepared = [
             detector.prepare(samples.unread.get(row, data)) for row, data in enumerate(encoded)
@@ -143,6 +144,7 @@ class ScorePass(Pass[None, NoCounts, Decision]):
 
     source: Source
     detector: str  #: bundled name, or absolute directory
+    device: str  #: that all workers score on
     calibration: Calibration
     policy: Policy
     doing: str = "scoring"
@@ -153,6 +155,7 @@ class ScorePass(Pass[None, NoCounts, Decision]):
             label_column=self.source.label_column,
             schema=scored_schema(label_type(self.source)),
             detector=self.detector,
+            device=self.device,
             calibration=self.calibration,
         )
 

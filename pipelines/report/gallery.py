@@ -62,14 +62,14 @@ class Exhibit:
     picture: Picture
 
 
-def exhibits(store: Store, summary: Summary) -> list[Exhibit]:
+def exhibits(store: Store, summary: Summary, shards: int) -> list[Exhibit]:
     """The most suspicious removed images, the first of all first.
 
     Of the score rows only the most suspicious are kept while reading, of the images only
     those that are shown.
     """
     shown = heapq.nsmallest(
-        GALLERY, _removed(store), key=lambda row: (-row.score, row.p_value, row.sample_id)
+        GALLERY, _removed(store, shards), key=lambda row: (-row.score, row.p_value, row.sample_id)
     )
     encoded = _encoded(store, shown, summary.source.image_column)
     magma = colours("magma")
@@ -82,9 +82,9 @@ def exhibits(store: Store, summary: Summary) -> list[Exhibit]:
     return result
 
 
-def _removed(store: Store) -> Iterator[Removed]:
+def _removed(store: Store, shards: int) -> Iterator[Removed]:
     columns = ["sample_id", "label", "score", "p_value", "reason", "width", "height"]
-    for name in store.shards(layout.SCORES):
+    for name in store.shards(layout.SCORES, shards):
         images = layout.POISONED.prefix + name.removeprefix(layout.SCORES.prefix)
         with store.open(name) as handle, pq.ParquetFile(handle) as scores:
             for batch in scores.iter_batches(10_000, columns=[*columns, "verdict"]):

@@ -1,14 +1,13 @@
 """The images of a finished run, a few in memory at a time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.runs.layout import ShardedFile
 from pipelines.runs.store import Store
 from pipelines.sources.columns import encoded_images
 from sanitizer.images import ImageError, decode
@@ -26,14 +25,14 @@ def stored_images(store: Store, name: str, image_column: str) -> Iterator[tuple[
 
 
 def sampled_images(
-    store: Store, split: ShardedFile, image_column: str, count: int
+    store: Store, files: Sequence[str], image_column: str, count: int
 ) -> Iterator[np.ndarray]:
-    """About ``count`` decoded images of a split, (height, width, 3) uint8 each.
+    """About ``count`` decoded images of the files of a split, (height, width, 3) uint8 each.
 
     They are the first images of shards that lie evenly over the run: a few are decoded, and
     no more than that many files read, however large the run.
     """
-    files = [name for name in store.shards(split) if _row_count(store, name)]
+    files = [name for name in files if _row_count(store, name)]
     files = files[:: max(1, math.ceil(len(files) / count))]
     for name in files:
         encoded = stored_images(store, name, image_column)

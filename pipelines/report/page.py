@@ -27,12 +27,13 @@ LISTED = 20
 SPECTRUM_IMAGES = 500
 
 
-def write_page(store: Store, summary: Summary) -> None:
+def write_page(store: Store, summary: Summary, shards: int) -> None:
     """Write the page of a run of ``clean`` from its files and its summary.
 
     Args:
         store: OUTPUT, with its splits and score rows; its validation is shown if it is there.
         summary: of the run.
+        shards: that it has.
 
     Raises:
         OSError, pyarrow.ArrowInvalid: a file of the run cannot be read.
@@ -63,8 +64,8 @@ def write_page(store: Store, summary: Summary) -> None:
         counts=summary.counts,
         histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
         classes=rank_classes(summary.per_class, summary.decision.limit),
-        gallery=exhibits(store, summary),
-        spectra=_mean_spectra(store, summary.source.image_column),
+        gallery=exhibits(store, summary, shards),
+        spectra=_mean_spectra(store, summary.source.image_column, shards),
         validation=_validation(store),
         data_docs=store.names(layout.DATA_DOCS, "*.html"),
         listed=LISTED,
@@ -73,11 +74,11 @@ def write_page(store: Store, summary: Summary) -> None:
     store.write(layout.PAGE, page.encode("utf-8", "replace"))
 
 
-def _mean_spectra(store: Store, image_column: str) -> SpectraDrawing | None:
+def _mean_spectra(store: Store, image_column: str, shards: int) -> SpectraDrawing | None:
     """The mean spectra of a sample of both splits; None where one has no image."""
     removed, kept = (
-        MeanSpectrum.of(sampled_images(store, split, image_column, SPECTRUM_IMAGES))
-        for split in (layout.POISONED, layout.CLEAN)
+        MeanSpectrum.of(sampled_images(store, files, image_column, SPECTRUM_IMAGES))
+        for files in (store.shards(split, shards) for split in (layout.POISONED, layout.CLEAN))
     )
     return draw_spectra(removed, kept) if removed.images and kept.images else None
 

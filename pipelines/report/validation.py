@@ -54,7 +54,8 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         suites.check_counts(count_table(rows, summary, written))
         suites.check_classes(class_table(summary, written))
         results = suites.results()
-        store.remove(layout.DATA_DOCS)
+        for page in store.names(layout.DATA_DOCS, "*.html"):
+            store.remove(page)
         for suite in results:
             store.write(layout.data_docs_page(suite.name), suite.data_docs_page().encode())
     validation = Validation.of(sum(rows), (one for s in results for one in s.expectations()))

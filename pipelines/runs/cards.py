@@ -1,7 +1,7 @@
 """The dataset card of an output, so that ``load_dataset(OUTPUT)`` gives just its splits."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipelines.runs import layout
 from pipelines.runs.layout import ShardedFile
 from pipelines.runs.manifest import ShardFacts
-from pipelines.runs.store import Store
+from pipelines.runs.output import Output
 from pipelines.sources.base import Source
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def write_card(
-    store: Store,
-    shards: Iterable[ShardFacts],
+    output: Output,
+    shards: Sequence[ShardFacts],
     splits: Mapping[str, ShardedFile],
     title: str,
     text: str,
@@ -31,7 +31,11 @@ def write_card(
     card's head, whatever the files hold. So the head holds their digest: else a second run into
     the same folder, or into another of that name, would be read as the first.
 
+    The files of the splits are listed one by one: a pattern would also take in what somebody
+    else has put beside them.
+
     Args:
+        output: where the card and the files are.
         shards: all of them, with the digests of their files.
         splits: those with rows, by name; without any, the card names none.
         source: the input. Where its images are plain bytes, the card says that they are
@@ -42,7 +46,11 @@ def write_card(
     from huggingface_hub import DatasetCardData
 
     schema = source.schema if schema is None else schema
-    files = [{"split": split, "path": file.pattern} for split, file in splits.items()]
+    total = len(shards)
+    files = [
+        {"split": split, "path": [file.name(shard.index, total) for shard in shards]}
+        for split, file in splits.items()
+    ]
     data = DatasetCardData()
     if files:
         described = f"freqsan {_digest(shards)}"
@@ -51,7 +59,7 @@ def write_card(
     if not pa.types.is_struct(schema.field(source.image_column).type):
         _add_features(data, schema, source.image_column)
     card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
-    store.write(layout.CARD, card.encode())
+    output.write(layout.CARD, card.encode())
 
 
 def _digest(shards: Iterable[ShardFacts]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from pipelines.runs.checksums import described
 from pipelines.runs.interpreters import safe_environment
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
@@ -71,7 +72,11 @@ class RunStep(beam.DoFn):
         self.total, self.workers, self.ahead = total, workers, ahead
 
     def setup(self) -> None:
-        self.step.setup(self.workers)
+        try:
+            self.step.setup(self.workers)
+        except FreqsanError as error:
+            write_failure(self.store, error)
+            raise
 
     # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:
@@ -120,7 +125,9 @@ def run_pass(
         RunError: no space left, or a worker failed in an expected way.
     """
     total = len(source.shards)
-    done = output.receipts(this.name)
+    done, changed = output.resume(this.name)
+    if changed:
+        progress.say(f"{this.doing}: {described(changed)} since it was written, doing it again")
     elements: list[Element] = [
         (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
     ]

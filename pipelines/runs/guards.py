@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path, PurePath, PurePosixPath
 
+from pipelines.runs import layout
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.errors import InputError, RunError
@@ -31,6 +32,22 @@ def check_output(store: Store) -> None:
     parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{parent} cannot be written to; give another OUTPUT")
+
+
+def check_folders(store: Store) -> None:
+    """Refuse links in place of the folders of an OUTPUT: who follows one leaves OUTPUT.
+
+    Raises:
+        InputError: there is one.
+    """
+    if store.local is None:
+        return
+    for folder in layout.FOLDERS:
+        if (store.local / folder).is_symlink():
+            raise InputError(
+                f"{store.locate(folder)} is a link, and freqsan writes to plain folders only; "
+                "remove it, or give another OUTPUT"
+            )
 
 
 def check_picture(path: Path, output: Store | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pipelines.runs import layout
 from pipelines.runs.guards import check_places
 from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
-from pipelines.runs.output import Output, read_manifest
+from pipelines.runs.output import Output
 from pipelines.runs.passes import Pass
 from pipelines.runs.progress import Progress
 from pipelines.runs.store import Store
@@ -113,11 +113,10 @@ class Job(Generic[AnyManifest]):
                 Progress(self.passes[0].doing, quiet=settings.quiet).say(
                     f"{self.store.address} already holds this very run, finished: nothing to do"
                 )
-                return self.manifest.from_json(read_manifest(self.store))
+                return self.manifest.from_json(self.store.read_json(layout.MANIFEST))
             made, shards = self._do_passes(output, settings)
             manifest = self.finish(output, common_manifest(plan, self.source, shards), made)
-            output.commit(manifest)
-            return manifest
+            return output.commit(manifest)
         except OSError as error:
             raise RunError(
                 f"{error.strerror or error} ({error.filename or self.store.address}); finished "

@@ -3,7 +3,9 @@
 A new file in the output is one line here; its writer and its readers use the name.
 """
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
 #: What the run is, with the checksums of its files. Written last: it is the commit.
 MANIFEST = "manifest.json"
@@ -36,6 +38,19 @@ class ShardedFile:
         """A glob, relative to OUTPUT, of the files of all shards."""
         return f"{self.prefix}-*.parquet"
 
+    def shards_of(self, name: str) -> int | None:
+        """Out of how many shards a file is; None for one that is not of this kind.
+
+        >>> SCORES.shards_of("scores/part-00003-of-00012.parquet")
+        12
+        """
+        match = self._names.fullmatch(name)
+        return int(match[1]) if match else None
+
+    @cached_property
+    def _names(self) -> re.Pattern[str]:
+        return re.compile(rf"{re.escape(self.prefix)}-[0-9]{{5,}}-of-([0-9]{{5,}})\.parquet")
+
 
 #: The input's rows by verdict, or all of them; columns untouched.
 CLEAN, POISONED, TRAIN = map(ShardedFile, ("data/clean", "data/poisoned", "data/train"))
@@ -49,6 +64,9 @@ SCORES = ShardedFile("scores/part")
 #: DCT features.
 FEATURES = ShardedFile("features/part")
 
+#: All of these kinds.
+SHARDED = (CLEAN, POISONED, TRAIN, REJECTED, SCORES, FEATURES)
+
 #: What ``score`` amounts to.
 SCORE_SUMMARY = "scores/summary.json"
 
@@ -57,6 +75,7 @@ PAGE = "report/index.html"
 SUMMARY = "report/summary.json"
 VALIDATION = "report/validation.json"
 DATA_DOCS = "report/data_docs"
+REPORT_CHECKSUMS = "report/checksums.json"
 
 #: A proof: its figures, its page, its picture, and the runs that it consists of.
 PROOF = "proof.json"
@@ -71,12 +90,26 @@ LOCK = f"{WORK}/lock"
 FAILURE = f"{WORK}/failure.json"
 LISTING = f"{WORK}/listing.arrow"
 
-#: What ``--overwrite`` may remove: all that a run writes, and nothing else.
-OWN_ENTRIES = (
-    MANIFEST,
-    CARD,
-    *("data", "rejected", "scores", "features", "report"),
-    *(PROOF, PROOF_PAGE, PROOF_PICTURE, PROOF_WORK),
+#: The folders that runs write to, an inner one after the outer.
+FOLDERS = ("data", "rejected", "scores", "features", "report", DATA_DOCS, PROOF_WORK, WORK)
+
+#: The files of which there is one.
+_SINGLE = (
+    *(MANIFEST, CARD, SCORE_SUMMARY, PAGE, SUMMARY, VALIDATION, REPORT_CHECKSUMS),
+    *(PROOF, PROOF_PAGE, PROOF_PICTURE),
+)
+
+_DATA_DOCS_PAGE = re.compile(rf"{DATA_DOCS}/[a-z_]+\.html")
+
+#: What a proof writes: whole runs, each in an OUTPUT of its own, and records beside them.
+_RUN_OF_PROOF = re.compile(
+    rf"{PROOF_WORK}/(?:train|test|seed-[0-9]+/(?:poisoned|cleaned))/(?P<name>.+)"
+)
+_RECORD_OF_PROOF = re.compile(
+    rf"{PROOF_WORK}/seed-[0-9]+/(?:reference|before|after|detection)\.json"
+)
+_WORK_FILE = re.compile(
+    rf"{re.escape(WORK)}/(?:[a-z]+/[0-9]+\.(?:json|parquet)|[a-z]+\.(?:json|arrow)|lock)"
 )
 
 
@@ -93,3 +126,35 @@ def receipt(pass_name: str, shard: int) -> str:
 def artefact(pass_name: str, shard: int) -> str:
     """Of what a shard of one pass leaves to the next."""
     return f"{WORK}/{pass_name}/{shard:05d}.parquet"
+
+
+def is_ours(name: str) -> bool:
+    """Whether a run may have written a file of this name; only such are ever removed.
+
+    >>> is_ours("data/clean-00003-of-00012.parquet"), is_ours("data/clean-mine.parquet")
+    (True, False)
+    """
+    if run := _RUN_OF_PROOF.fullmatch(name):
+        return _WORK_FILE.fullmatch(run["name"]) is not None or is_ours(run["name"])
+    return (
+        name in _SINGLE
+        or shards_of(name) is not None
+        or _DATA_DOCS_PAGE.fullmatch(name) is not None
+        or _RECORD_OF_PROOF.fullmatch(name) is not None
+    )
+
+
+def shards_of(name: str) -> int | None:
+    """Out of how many shards a file of any kind is; None for one that is of none."""
+    return next(filter(None, (kind.shards_of(name) for kind in SHARDED)), None)
+
+
+def is_report(name: str) -> bool:
+    """Whether a file follows from the results of ``clean``, so that it can be made anew."""
+    single = (PAGE, VALIDATION, REPORT_CHECKSUMS)
+    return name in single or _DATA_DOCS_PAGE.fullmatch(name) is not None
+
+
+def is_proof_work(name: str) -> bool:
+    """Whether a file is of the runs that a proof consists of."""
+    return name.startswith(f"{PROOF_WORK}/")

@@ -1,10 +1,11 @@
 """What a run is: the plan that decides its result, and the manifest that commits it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from typing import Any, Self
 
+from pipelines.runs.checksums import Checksum
 from pipelines.sources.base import Source
 from sanitizer.record import Record
 
@@ -12,7 +13,11 @@ from sanitizer.record import Record
 VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "torch")
 
 #: What fields of a plan are called in messages, where their names do not say it.
-_WORDS = {"source_sha256": "the input's files", "shards": "the number of shards"}
+_WORDS = {
+    "source_sha256": "the input's files",
+    "shards": "the number of shards",
+    "device": "the device that scores (a CPU or a GPU)",
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class Plan(Record):
         chosen = options.to_json()
         return cls(job, source.location, shards, shard_rows, source.digest(), chosen, versions)
 
-    def differences(self, other: Mapping[str, Any]) -> str:
-        """In what another plan, read from JSON, differs; in words."""
-        before, after = _flat(other), _flat(self.to_json())
+    def differences(self, other: "Plan") -> str:
+        """In what another plan differs; in words."""
+        before, after = _flat(other.to_json()), _flat(self.to_json())
         names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
         return ", ".join(_WORDS.get(name, name) for name in names)
 
@@ -48,18 +53,30 @@ class Plan(Record):
 def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     """The innermost values by their own names."""
     flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+    pending = [nested]
+    for mapping in pending:  # not by recursion: what was read may be nested however deep
+        for name, value in mapping.items():
+            if isinstance(value, Mapping):
+                pending.append(value)
+            else:
+                flat[name] = value
     return flat
 
 
 @dataclass(frozen=True)
-class FileFacts(Record):
+class StoredPlan(Record):
+    """The plan of a run under way, as it is written before anything else is touched."""
+
+    plan: Plan
+    #: Files of the run before that are still to be removed; None when they are gone.
+    replaces: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts(Checksum):
     """A Parquet file of an output."""
 
     rows: int
-    bytes: int
-    sha256: str  #: hexadecimal
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,13 @@ class Manifest(Record):
     options: dict[str, Any]  #: what the user chose
     versions: dict[str, str]  #: of packages that may change the result
     plan: Plan
+    #: Files beside those of the shards, by name; not those that ``freqsan report`` makes anew.
+    files: dict[str, Checksum] = field(default_factory=dict)
+    sha256: str = ""  #: of all the other fields, see :func:`pipelines.runs.checksums.seal`
+
+    def results(self) -> dict[str, Checksum]:
+        """Every file of the result, by name."""
+        return {name: f for shard in self.shards for name, f in shard.files.items()} | self.files
 
     @classmethod
     def of(cls, common: "Manifest", **own: Any) -> Self:

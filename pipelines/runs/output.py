@@ -8,18 +8,32 @@ commit; then ``.freqsan/`` goes.
 
 import dataclasses
 from collections.abc import Container
+from contextlib import ExitStack
 from pathlib import PurePosixPath
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import Any, TypeVar
 
 from pipelines.runs import layout
-from pipelines.runs.guards import check_space
-from pipelines.runs.manifest import Manifest, Plan
+from pipelines.runs.checksums import (
+    STRAY,
+    Changes,
+    Checksum,
+    changes,
+    checksum,
+    described,
+    is_sealed,
+    seal,
+)
+from pipelines.runs.earlier import Earlier, Finished, remove
+from pipelines.runs.guards import check_folders, check_space
+from pipelines.runs.lock import locked
+from pipelines.runs.manifest import Manifest, Plan, StoredPlan
 from pipelines.runs.passes import Receipt
-from pipelines.runs.store import Store
+from pipelines.runs.store import NotPlainError, Store, as_json
 from pipelines.sources.base import Reader
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import FreqsanError, InputError, RunError
+from sanitizer.record import Record
+
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
 class Output:
@@ -33,110 +47,109 @@ class Output:
     def __init__(self, store: Store, plan: Plan):
         self.store = store
         self.plan = plan
-        self._lock: FileLock | None = None
+        self._held = ExitStack()
+        self._files: dict[str, Checksum] = {}  # written for the whole set, by name
 
     def open(self, *, overwrite: bool, needed_bytes: int = 0) -> bool:
         """Make the directory ready and lock it; :meth:`close` it in the end.
-
-        Only a directory of this machine can be locked; on an object store two runs at once
-        are for the user to avoid.
 
         Returns:
             False, and nothing is done, if this very run is already complete there.
 
         Raises:
-            InputError: the directory holds another run, without ``overwrite``; files that
-                are not freqsan's; or a run that is at work right now.
-            RunError: a new run would need more than the free space, ``needed_bytes``.
+            InputError: the directory holds another run, or one that cannot be read, without
+                ``overwrite``; files that are not freqsan's; or a run that is at work right now.
+            RunError: a new run would need more than the free space, ``needed_bytes``; or this
+                very run is complete there, but its files are no longer what it wrote.
         """
-        manifest, plan = read_manifest(self.store), _read_json(self.store, layout.PLAN)
-        if manifest is None and plan is None and self._holds_foreign_files():
+        check_folders(self.store)
+        self._held.enter_context(locked(self.store))
+        earlier = Earlier.read(self.store)
+        if not earlier.is_there and self._holds_foreign_files():
             raise InputError(
                 f"{self.store.address} is not empty and holds no freqsan run; nothing in it is "
                 "touched, give an empty or new OUTPUT"
             )
-        if not overwrite:
-            if manifest is not None:
-                self._check_same_run(manifest)
+        if overwrite:
+            replaced: tuple[str, ...] | None = tuple(earlier.files(self.store))
+        else:
+            self._check_same_run(earlier)
+            replaced = None if earlier.plan is None else earlier.plan.replaces
+            if earlier.finished is not None and replaced is None:
+                check_unchanged(self.store, earlier.finished)
                 # Left by a run that was killed right after its commit.
                 self.store.remove(layout.WORK)
                 return False
-            if plan not in (None, self.plan.to_json()):
-                raise InputError(
-                    f"{self.store.address} holds an unfinished run that differs in "
-                    f"{self.plan.differences(plan or {})}; give --overwrite to start anew, or "
-                    "the same settings and input to go on"
-                )
-            if plan is None:
+            if earlier.plan is None:
                 check_space(self.store, needed_bytes)
-        self._acquire_lock()
-        if overwrite:
-            self._clear()
-        self.store.remove_leftovers()
-        self.store.write_json(layout.PLAN, self.plan.to_json())
+        self._begin(replaced)
         return True
 
     def close(self) -> None:
         """Let others in."""
-        if self._lock is not None:
-            self._lock.release()
+        self._held.close()
 
     def _holds_foreign_files(self) -> bool:
         entries = [*self.store.names(), *self.store.names("", ".*")]
         return any(name != layout.WORK for name in entries)
 
-    def _check_same_run(self, manifest: dict[str, Any]) -> None:
-        """Refuse the manifest of another run.
+    def _check_same_run(self, earlier: Earlier) -> None:
+        """Refuse what is not this run, finished or not.
 
         Raises:
-            InputError: it is one.
+            InputError: it is another, or cannot be read.
         """
-        if manifest["plan"] != self.plan.to_json():
+        if earlier.broken is not None:
+            raise InputError(f"{earlier.broken}; give --overwrite to start anew")
+        if earlier.plan is not None and earlier.plan.plan != self.plan:
             raise InputError(
-                f"{self.store.address} holds a finished run that differs in "
-                f"{self.plan.differences(manifest['plan'])}; give --overwrite to replace it, "
-                "or another OUTPUT"
+                f"{self.store.address} holds an unfinished run that differs in "
+                f"{self.plan.differences(earlier.plan.plan)}; give --overwrite to start anew, or "
+                "the same settings and input to go on"
             )
+        if earlier.plan is None and earlier.finished is not None:
+            before = earlier.finished.manifest.plan
+            if before != self.plan:
+                raise InputError(
+                    f"{self.store.address} holds a finished run that differs in "
+                    f"{self.plan.differences(before)}; give --overwrite to replace it, or another "
+                    "OUTPUT"
+                )
 
-    def _acquire_lock(self) -> None:
-        if self.store.local is None:
-            return
-        path = self.store.local / layout.LOCK
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(
-                f"another freqsan run is writing to {self.store.address} right now; wait for it "
-                "or give another OUTPUT"
-            ) from error
-        self._lock = lock
+    def _begin(self, replaced: tuple[str, ...] | None) -> None:
+        """Leave the plan, and nothing of a run that is replaced.
 
-    def _clear(self) -> None:
-        """Remove an earlier run, and only what is ours."""
-        # A run killed from here on must neither look finished nor like somebody else's files.
-        self.store.write_json(layout.PLAN, {"job": "overwritten"})
-        for entry in layout.OWN_ENTRIES:
-            self.store.remove(entry)
-        kept = (layout.PLAN, layout.LOCK)
-        for entry in self.store.names(layout.WORK):
-            if entry not in kept:
-                self.store.remove(entry)
+        The list of what goes is written first: a run that is killed from here on neither looks
+        finished nor like somebody else's files, and the next one knows what is still to go.
+
+        Args:
+            replaced: files of that run, and with them its receipts; None where there is none.
+        """
+        if replaced is not None:
+            self._write_plan(replaced)
+            remove(self.store, replaced)
+            for entry in self.store.names(layout.WORK):
+                if entry not in (layout.PLAN, layout.LOCK):
+                    self.store.remove(entry)
+        # What an earlier run failed of is not what this one fails of.
+        self.store.remove(layout.FAILURE)
+        self.store.remove_leftovers()
+        self._write_plan(None)
+
+    def _write_plan(self, replaces: tuple[str, ...] | None) -> None:
+        self.store.write_json(layout.PLAN, StoredPlan(self.plan, replaces).to_json())
 
     def with_stored_units(self, reader: Reader) -> Reader:
         """The reader, with its units in a file of this output: small enough to be sent around."""
-        data = reader.units.to_bytes()
-        if self.store.size(layout.LISTING) != len(data):
-            self.store.write(layout.LISTING, data)
+        self.store.write(layout.LISTING, reader.units.to_bytes())
         units = reader.units.stored(self.store.locate(layout.LISTING))
         return dataclasses.replace(reader, units=units)  # type: ignore[type-var]
 
     def receipts(self, pass_name: str, skip: Container[int] = ()) -> dict[int, Receipt]:
         """Receipts of the finished shards of a pass, by shard number, but those in ``skip``.
 
-        A shard whose receipt is damaged, or whose files are gone or not of the size they had,
-        is not finished.
+        A shard whose receipt is damaged is not finished. Its files are not looked at, see
+        :meth:`resume`.
         """
         receipts = {}
         for name in self.store.names(f"{layout.WORK}/{pass_name}", "[0-9]*.json"):
@@ -144,57 +157,101 @@ class Output:
                 index = int(PurePosixPath(name).stem)
                 if index in skip:
                     continue
-                receipt = Receipt.from_json(self.store.read_json(name))
-            except ValueError:
+                value = self.store.read_json(name)
+                receipt = Receipt.from_json(value)
+            except (NotPlainError, ValueError, RecursionError):
                 continue
-            if all(self.store.size(f) == facts.bytes for f, facts in receipt.files.items()):
+            if is_sealed(value) and receipt.index == index:
                 receipts[index] = receipt
         return receipts
+
+    def resume(self, pass_name: str) -> tuple[dict[int, Receipt], Changes]:
+        """The shards of a pass that an earlier run has finished, and what has changed since.
+
+        A shard with a changed file is finished no longer: it loses its receipt.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        receipts = self.receipts(pass_name)
+        files = {name: f for receipt in receipts.values() for name, f in receipt.files.items()}
+        changed = changes(self.store, files)
+        for index in [i for i, receipt in receipts.items() if changed.keys() & receipt.files]:
+            del receipts[index]
+            self.store.remove(layout.receipt(pass_name, index))
+        return receipts, changed
 
     @staticmethod
     def write_receipt(store: Store, pass_name: str, receipt: Receipt) -> None:
         """Leave the receipt of a shard whose files are in place."""
-        store.write_json(layout.receipt(pass_name, receipt.index), receipt.to_json())
+        store.write_json(layout.receipt(pass_name, receipt.index), seal(receipt.to_json()))
 
-    def commit(self, manifest: Manifest) -> None:
-        """Write the manifest, the act that makes the run a result, and tidy up."""
-        self.store.write_json(layout.MANIFEST, manifest.to_json())
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that belongs to the whole set; the manifest will have its checksum."""
+        self.store.write(name, data)
+        self._files[name] = checksum(data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """As :meth:`write`, JSON for people and programs."""
+        self.write(name, as_json(value))
+
+    def commit(self, manifest: AnyManifest) -> AnyManifest:
+        """Write the manifest, the act that makes the run a result, and tidy up.
+
+        Returns:
+            The manifest as written, with its digest.
+        """
+        manifest = dataclasses.replace(manifest, files=self._files)
+        sealed = seal(manifest.to_json())
+        self.store.write_json(layout.MANIFEST, sealed)
         self.store.remove(layout.WORK)
+        return dataclasses.replace(manifest, sha256=sealed["sha256"])
 
 
-def read_manifest(store: Store) -> dict[str, Any] | None:
-    """The manifest of a finished run, as JSON; None where there is none of freqsan's.
+def check_unchanged(store: Store, finished: Finished) -> None:
+    """Refuse a finished run whose files are no longer what it wrote.
 
     Raises:
-        InputError: there is one, but it is unreadable.
+        RunError: so it is.
     """
-    manifest = _read_json(store, layout.MANIFEST)
-    # Other programs write files of that name too.
-    ours = manifest is not None and {"freqsan", "job", "plan"} <= manifest.keys()
-    return manifest if ours else None
+    if found := finished.changes(store):
+        raise RunError(not_what_was_written(store, found))
+    if found := finished.report_changes(store):
+        raise RunError(
+            f"{store.address}: {described(found)}, since the run ended; `freqsan report` checks "
+            "the results and makes the report anew"
+        )
 
 
-def _read_json(store: Store, name: str) -> dict[str, Any] | None:
-    try:
-        value = store.read_json(name)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{store.locate(name)} is unreadable ({error}); remove it to go on"
-        ) from error
-    return value if isinstance(value, dict) else None
+def not_what_was_written(store: Store, found: Changes) -> str:
+    """One line on results that have changed, and what to do."""
+    cure = (
+        "move that elsewhere" if set(found.values()) == {STRAY} else "start anew with --overwrite"
+    )
+    return f"{store.address} is not what freqsan wrote: {described(found)}; do not use it, {cure}"
 
 
-def write_failure(store: Store, error: Exception) -> None:
+@dataclasses.dataclass(frozen=True)
+class Failure(Record):
+    """An expected failure of a worker, as it leaves it for the driver."""
+
+    is_input: bool  #: the input's or the user's fault, not the run's
+    text: str
+
+
+def write_failure(store: Store, error: FreqsanError) -> None:
     """Leave an expected failure where the driver finds it, whatever the runner does to it."""
-    store.write_json(layout.FAILURE, {"kind": type(error).__name__, "text": str(error)})
+    store.write_json(layout.FAILURE, Failure(isinstance(error, InputError), str(error)).to_json())
 
 
-def take_failure(store: Store) -> Exception | None:
-    """The failure that a worker left, if any; it is removed."""
-    if not store.exists(layout.FAILURE):
+def take_failure(store: Store) -> FreqsanError | None:
+    """The failure that a worker left, if any; it is removed.
+
+    None too where it cannot be read: then the runner's own words have to do.
+    """
+    try:
+        failure = Failure.from_json(store.read_json(layout.FAILURE))
+    except (OSError, ValueError, RecursionError):
         return None
-    failure = store.read_json(layout.FAILURE)
     store.remove(layout.FAILURE)
-    return {"InputError": InputError}.get(failure["kind"], RunError)(failure["text"])
+    return InputError(failure.text) if failure.is_input else RunError(failure.text)

@@ -78,7 +78,7 @@ class RowWriter:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = self._staged.stat().st_size
         self._store.publish(self._staged, self.name)
-        return FileFacts(self.rows, size, digest)
+        return FileFacts(bytes=size, sha256=digest, rows=self.rows)
 
     def discard(self) -> None:
         """Remove what was written and not published."""
@@ -91,14 +91,19 @@ def _holds_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def read_rows(store: Store, file: ShardedFile, columns: list[str]) -> pa.Table:
+def read_rows(
+    store: Store, file: ShardedFile, columns: list[str], shards: int | None = None
+) -> pa.Table:
     """Some columns of a sharded file, all shards together, in their order.
+
+    Args:
+        shards: how many there are; None: whatever there is.
 
     Raises:
         OSError: there is none, or one cannot be read.
     """
     tables = []
-    for name in store.shards(file):
+    for name in store.shards(file, shards):
         with store.open(name) as opened:
             tables.append(pq.read_table(opened, columns=columns))
     if not tables:

@@ -6,14 +6,17 @@ machine writes to the same place; it travels as that address. Names are relative
 renamed, elsewhere it is written to a local temporary file and put in one piece.
 """
 
+import contextlib
+import errno
 import functools
 import json
+import os
 import shutil
 import tempfile
-import uuid
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO, Any, Self
 
 import fsspec
@@ -23,7 +26,17 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.runs.layout import ShardedFile
 from pipelines.sources.files import local_path
-from sanitizer.files import TEMPORARY_PREFIX, publish, write_atomically
+from sanitizer.files import (
+    TEMPORARY_PREFIX,
+    is_temporary,
+    publish,
+    temporary_name,
+    write_atomically,
+)
+
+
+class NotPlainError(OSError):
+    """What should be a file is a link, a folder, a pipe or the like: freqsan makes no such."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +93,18 @@ class Store:
         """The bytes of a file.
 
         Raises:
+            NotPlainError: it is a link, which may lead out of the store, or no file.
             OSError: it is missing or cannot be read.
         """
+        if self.local is not None and not S_ISREG((self.local / name).lstat().st_mode):
+            raise NotPlainError(errno.EINVAL, "a link or no plain file", self.locate(name))
         return bytes(self._files.cat_file(name))
 
     def read_json(self, name: str) -> Any:
         """A file of JSON.
 
         Raises:
-            OSError: it is missing or cannot be read.
+            OSError: as :meth:`read`.
             ValueError: it is not JSON.
         """
         return json.loads(self.read(name))
@@ -124,9 +140,27 @@ class Store:
             if name and fnmatchcase(name, pattern) and name.startswith(".") == hidden
         )
 
-    def shards(self, kind: ShardedFile) -> list[str]:
-        """The names of the files of one kind that there are, in the order of their shards."""
-        return self.names(kind.folder, kind.pattern.rpartition("/")[2])
+    def shards(self, kind: ShardedFile, shards: int | None = None) -> list[str]:
+        """The names of the files of one kind that there are, in the order of their shards.
+
+        Args:
+            kind: what files.
+            shards: of so many shards only; None: of however many. A file that somebody else
+                has put beside them may look like one of another number.
+        """
+        named = self.names(kind.folder, kind.pattern.rpartition("/")[2])
+        of = {name: kind.shards_of(name) for name in named}
+        return [name for name in named if of[name] is not None and of[name] == (shards or of[name])]
+
+    def walk(self, folder: str) -> list[str]:
+        """The names of all files and links below a folder, hidden ones too; links lead nowhere."""
+        if self.local is None:
+            return sorted(self._files.find(folder))
+        root = self.local / folder
+        if root.is_symlink():
+            return []
+        found = (Path(at) / name for at, _, files in os.walk(root) for name in files)
+        return sorted(path.relative_to(self.local).as_posix() for path in found)
 
     # --- Writing --------------------------------------------------------------------------
 
@@ -139,12 +173,11 @@ class Store:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON for people and programs."""
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        self.write(name, text.encode("utf-8", "surrogatepass"))
+        self.write(name, as_json(value))
 
     def stage(self, name: str) -> Path:
         """Where a file is written before it is whole: a local path that nothing else uses."""
-        temporary = f"{TEMPORARY_PREFIX}{name.rpartition('/')[2]}-{uuid.uuid4().hex}"
+        temporary = temporary_name(name.rpartition("/")[2])
         if self.local is None:
             return Path(tempfile.gettempdir()) / f"freqsan{temporary}"
         folder = (self.local / name).parent
@@ -172,15 +205,28 @@ class Store:
             for file in self._files.find(name):
                 self._files.rm_file(file)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder that nothing is in; only on this machine there are such."""
+        if self.local is not None:
+            with contextlib.suppress(OSError):  # it holds something, or is not there
+                (self.local / folder).rmdir()
+
     def remove_leftovers(self) -> None:
         """Remove what killed workers left half written beside its place."""
         if self.local is not None:
             for leftover in self.local.rglob(f"{TEMPORARY_PREFIX}*"):
-                leftover.unlink(missing_ok=True)
+                if is_temporary(leftover.name) and not leftover.is_dir():
+                    leftover.unlink(missing_ok=True)
 
     @property
     def _files(self) -> DirFileSystem:
         return _filesystem(self.address)
+
+
+def as_json(value: Any) -> bytes:
+    """JSON for people and programs."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
 
 
 @functools.lru_cache(maxsize=64)
