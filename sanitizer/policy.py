@@ -168,12 +168,16 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     judged = len(p_values)
     removed = int(np.count_nonzero(_checked(p_values) <= limit + ROUNDING))
     innocents = min(float(removed), limit * judged)
-    words = (
-        f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
-        f"{limit:.3g}{aim}; up to {innocents:,.1f} innocent ones are expected among them."
-        if removed
-        else f"Of {judged:,} judged images none is removed: {why_none}."
-    )
+    if removed:
+        words = (
+            f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
+            f"{limit:.3g}{aim}. Where the calibration fits the set, up to {innocents:,.1f} "
+            "innocent ones are expected among them."
+        )
+    elif judged:
+        words = f"Of {judged:,} judged images none is removed: {why_none}."
+    else:
+        words = "No image could be judged, so none is removed."
     return Decision(policy, limit, judged, removed, innocents, words)
 
 

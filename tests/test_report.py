@@ -85,8 +85,8 @@ class Sample:
     def row(self, sample_id: str) -> ScoreRow:
         judged = self.verdict != REJECTED
         reasons = {
-            CLEAN: "50.00% of clean images score as high (calibration: photographs)",
-            POISONED: "only 0.10% of clean images score as high (calibration: photographs)",
+            CLEAN: "2,500 of 5,000 clean images score as high",
+            POISONED: "only 4 of 5,000 clean images score as high",
             REJECTED: "truncated or corrupt: OSError: image file is truncated",
         }
         p_values = {CLEAN: 0.5, POISONED: 0.001, REJECTED: None}
@@ -205,7 +205,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_the_page_says_what_happened(attacked: Store) -> None:
     text = Page(attacked).text
     assert "7 of 60 images removed, 1 could not be judged." in text
-    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "on average fewer than one of the 7 removed images is innocent" in text
     assert "An image is removed at a p-value of at most 0.01." in text
     assert "Of clean images like these 1.00% or less are expected to be removed." in text
     assert "truncated or corrupt" in text
@@ -313,7 +313,8 @@ def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> N
         ([], "There were no images to judge."),
         ([CLEAN], "No image of 1 removed."),
         ([POISONED], "1 of 1 image removed."),
-        ([REJECTED], "No image of 1 removed, 1 could not be judged."),
+        ([REJECTED], "None of 1 image could be judged."),
+        ([CLEAN, POISONED] + [REJECTED] * 3, "Only 2 of 5 images could be judged; 1 of them"),
         ([CLEAN] * 2 + [REJECTED], "No image of 3 removed, 1 could not be judged."),
     ],
 )
@@ -322,7 +323,7 @@ def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words:
     samples = [Sample(verdict, data, None, score=0.5) for verdict in verdicts]
     store, summary = finished_run(tmp_path, [samples, []])
     page = page_of((store, summary))
-    assert headline(summary.counts) == words
+    assert headline(summary.counts).startswith(words)
     assert words in page.text
     assert "labelled" not in page.text
     for verdict in (CLEAN, POISONED):
@@ -377,7 +378,7 @@ def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) ->
     run = finished_run(tmp_path, attacked_set(), policy=policy, decision=decision)
     text = page_of(run).text
     assert "Of the removed at most 5% are innocent." in text
-    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "on average fewer than one of the 7 removed images is innocent" in text
     assert "--fdr" in text
     assert "--max-clean-loss" not in text
 
@@ -400,26 +401,36 @@ def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (("budget", 0.01, 0, 0, 0.0), "No image could be judged."),
+        (("budget", 0.01, 0, 0, 0.0), ""),
         (("budget", 0.01, 900, 0, 9.0), "No image was removed; below it says why"),
         (("budget", 0.01, 900, 9, 9.0), "On average up to 9 innocent images would be removed"),
         (("budget", 0.01, 50, 1, 0.5), "On average fewer than one innocent image would be removed"),
         (
             ("budget", 0.01, 900, 99, 9.0),
-            "On average up to 9 of the 99 removed images are innocent",
+            "on average up to 9 of the 99 removed images are innocent",
         ),
         (
             ("budget", 0.01, 120, 99, 1.2),
-            "On average up to 2 of the 99 removed images are innocent",
+            "on average up to 2 of the 99 removed images are innocent",
         ),
-        (("budget", 0.01, 100, 2, 1.0), "On average up to 1 of the 2 removed images is innocent"),
-        (("fdr", 0.001, 900, 20, 1.0), "On average up to 1 of the 20 removed images is innocent"),
-        (("fdr", 0.001, 900, 1, 0.05), "On average fewer than one of the 1 removed image is"),
+        (
+            ("budget", 0.01, 100, 2, 1.0),
+            "on average up to 1 of the 2 removed images is innocent",
+        ),
+        (
+            ("fdr", 0.001, 900, 20, 1.0),
+            "on average up to 1 of the 20 removed images is innocent",
+        ),
+        (
+            ("fdr", 0.001, 900, 1, 0.05),
+            "on average fewer than one of the 1 removed image is",
+        ),
         (("fdr", 0.0, 900, 0, 0.0), "No image was removed; below it says why"),
     ],
 )
 def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
-    assert innocents(Decision(*decision, words="")).startswith(words)
+    said = innocents(Decision(*decision, words=""))
+    assert said.removeprefix("Where the calibration fits the set, ").startswith(words)
 
 
 def test_almost_none_and_almost_all_are_told_from_none_and_all() -> None:
