@@ -5,7 +5,7 @@
 Only test rows are read: CIFAR-10 rows 40,000-49,999, GTSRB tracks 4 mod 5, Imagenette rows
 3,000-3,924, Caltech 101 rows 1,000-1,999. ``--part choosing`` takes other rows instead: those
 that the limits in ``sanitizer/fit.py`` were chosen on. Each image is scored once for each look
-and trigger; sets are drawn from these scores. Rows are kept in OUTPUT.jsonl as they are
+and trigger; sets are drawn from these scores. Rows are kept in WORK as they are
 finished, so a run that was stopped goes on; OUTPUT.json has the counts.
 """
 
@@ -43,6 +43,9 @@ SETS, SHARE = 5, 0.7
 
 #: Of all images; of a clean-label attack, of the target class.
 RATES, CLEAN_LABEL_RATES = (0.005, 0.01, 0.02, 0.05, 0.1), (0.1, 0.5, 1.0)
+
+#: Images of a data set, at most.
+IMAGES = 2500
 
 ATTACKS = (
     *("random_patch", "badnets", "blend", "trojan_square", "trojan_watermark", "nature", "l2_inv"),
@@ -147,10 +150,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("choosing", "test"), default="test")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/wrong_calibration"))
+    parser.add_argument("--work", type=Path, default=Path("build/wrong_calibration.jsonl"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
-    file = arguments.output.with_suffix(".jsonl")
+    file = arguments.work
+    file.parent.mkdir(parents=True, exist_ok=True)
     rows = [Row.from_json(json.loads(line)) for line in _lines(file)]
     done = {(row.part, row.data, row.look, row.attack) for row in rows}
     detector = Detector.load("freqsan-small")
@@ -191,7 +196,7 @@ def _image_sets(data: Path, part: str) -> dict[str, tuple[list[np.ndarray], np.n
     sets = {}
     for name, chosen in rows.items():
         file = data / f"{name}.parquet"
-        chosen = np.sort(chosen[:4000])
+        chosen = np.sort(chosen[:IMAGES])
         labels = pq.read_table(file, columns=["label"])["label"].to_numpy()[chosen]
         sets[name.split("_")[0]] = decoded(table(file), chosen), labels
     return sets
@@ -302,7 +307,7 @@ def _drawn(
     removed = np.bincount(index[out], minlength=len(classes))
     judged = np.bincount(index, minlength=len(classes))
     facts = fit(removed, judged, ScoreShape.of(scores, p_values, LIMIT), LIMIT, CALIBRATION_IMAGES)
-    named = standing_out(removed, judged, LIMIT) & (not facts.wrong)
+    named = standing_out(removed, judged, LIMIT) & (not facts.doubtful)
     is_target = classes == target if kind in ("one target", "clean label") and rate else classes < 0
     return Drawn(
         lost=float(out[~bad].mean()),

@@ -82,6 +82,11 @@ class CalibrationFit(Record):
     kept_suspicious: bool  #: the kept images are more suspicious than clean ones
     shape: ScoreShape
 
+    @property
+    def doubtful(self) -> bool:
+        """The set as a whole is suspicious, so that what a class has lost accuses nobody."""
+        return self.kept_suspicious and not self.split
+
 
 def fit(
     removed: np.ndarray,
@@ -167,8 +172,8 @@ def standing_out(removed: np.ndarray, judged: np.ndarray, limit: float) -> np.nd
     others = (lost - removed) / np.maximum(images - judged, 1)
     # bdtrc(-1, ...) is no probability: nothing lost is always explained.
     at_least = np.maximum(removed, 1) - 1
-    by_size = special.bdtrc(at_least, float(lost), judged / images)
-    by_limit = special.bdtrc(at_least, judged.astype(float), least)
+    by_size = special.bdtrc(at_least, lost, judged / images)
+    by_limit = special.bdtrc(at_least, judged, least)
     unlikely = np.maximum(by_size, by_limit) < CLASS_SIGNIFICANCE / len(removed)
     far = share >= 2 * np.maximum(others, least)
     return np.asarray(unlikely & far & (removed > 0))

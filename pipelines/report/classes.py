@@ -27,7 +27,7 @@ def rank_classes(
         per_class: all classes.
         limit: the largest p-value that is called poisoned, and so the share of clean images
             that is removed at most; 0 where nothing is called poisoned.
-        accuse: False where the calibration does not fit the set: then no class stands out.
+        accuse: False where the set as a whole is suspicious: then no class stands out.
     """
     removed = np.array([one.poisoned for one in per_class], np.int64)
     judged = removed + np.array([one.clean for one in per_class], np.int64)

@@ -65,7 +65,7 @@ def write_page(store: Store, summary: Summary) -> None:
         judged=summary.decision.judged,
         histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
         classes=rank_classes(
-            summary.per_class, summary.decision.limit, accuse=not summary.fit.wrong
+            summary.per_class, summary.decision.limit, accuse=not summary.fit.doubtful
         ),
         gallery=exhibits(store, summary),
         spectra=_mean_spectra(store, summary.source.image_column),
