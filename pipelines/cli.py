@@ -252,7 +252,12 @@ def _print_score(manifest: "ScoreManifest", output: str) -> None:
 
 
 def _print_features(manifest: "FeatureManifest", output: str) -> None:
+    from pipelines.report.words import few_judged
+
     counts = manifest.counts
+    few = few_judged(counts.read, manifest.rejected_by_reason)
+    if few:
+        click.echo(f"warning: {few}")
     _print_notes(manifest)
     click.echo(
         f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "

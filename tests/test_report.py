@@ -27,6 +27,7 @@ from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from sanitizer.fit import CalibrationFit, ScoreShape
 from sanitizer.png import encode as png
 from sanitizer.policy import Decision
 from sanitizer.records import (
@@ -393,6 +394,37 @@ def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> Non
     assert "0.8700" in page.text
     assert "2 or more" in page.text
     assert "out of reach" in page.text
+
+
+WRONG = CalibrationFit(True, 7, 7, 59, True, False, True, ScoreShape(0.7, 30, 52))
+
+
+def test_a_wrong_calibration_is_told_first_and_no_class_is_accused(tmp_path: Path) -> None:
+    page = page_of(finished_run(tmp_path, attacked_set(), fit=WRONG))
+    assert "<h1>The calibration does not fit this set: 7 of 60 images removed" in page.html
+    assert "most of the 7 removed images may be innocent" in page.text
+    assert "11.9% were removed where it would be 1% of clean images, over most classes" in page.text
+    assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
+    assert "No class is suspected" in page.text
+    assert "far above the rest" not in page.text
+    assert "on average fewer than one" not in page.text
+
+
+def test_trusted_images_that_do_not_fit_are_named_as_such(tmp_path: Path) -> None:
+    calibration = CalibrationFacts("trusted", "words", {"any parts": 0.87}, ())
+    fit = dataclasses.replace(WRONG, classes=1)
+    text = page_of(finished_run(tmp_path, attacked_set(), fit=fit, calibration=calibration)).text
+    assert "The trusted images are unlike this set" in text
+    assert "over most classes" not in text
+
+
+def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Path) -> None:
+    page = page_of(finished_run(tmp_path, [[Sample(REJECTED, b"GIF") for _ in range(3)]]))
+    assert "<h1>None of 3 images could be judged.</h1>" in page.html
+    assert "None of 3 images could be judged (3 truncated or corrupt)." in page.text
+    assert "Removed images None: no image could be judged." in page.text
+    for untrue in ("No class", "No image of", "most suspicious", "How suspicious"):
+        assert untrue not in page.text
 
 
 # --- Words, classes and drawings ----------------------------------------------------------

@@ -30,9 +30,15 @@ class Judged(Protocol):
 
 def warnings(run: Judged) -> list[str]:
     """What is to be said before all else: that little was judged, or probably judged wrongly."""
-    few = unjudged(run.counts.read, run.rejected_by_reason)
+    few = few_judged(run.counts.read, run.rejected_by_reason)
     wrong = wrong_calibration(run.fit, run.decision, run.calibration.origin == "trusted")
-    return [*([f"{few[0].upper()}{few[1:]}."] if few else []), *([wrong] if wrong else [])]
+    return [warning for warning in (few, wrong) if warning]
+
+
+def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
+    """:func:`sanitizer.summary.unjudged` as a sentence of its own; else nothing."""
+    words = unjudged(read, rejected_by_reason)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
 def headline(counts: Counts, *, wrong: bool = False) -> str:
