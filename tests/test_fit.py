@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanitizer.fit import (
@@ -122,6 +122,7 @@ def test_a_class_must_be_above_the_rest_and_not_only_above_the_promise() -> None
     assert standing_out(np.array([160, 40, 45, 50, 45, 42, 38, 44]), judged, LIMIT)[0]
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-5, 5))
 def test_a_hump_is_the_same_on_any_scale_and_in_any_order(seed: int, scale, shift) -> None:
     values = np.random.default_rng(seed).normal(size=300)

@@ -401,7 +401,7 @@ WRONG = CalibrationFit(True, 7, 7, 59, True, False, True, ScoreShape(0.7, 30, 52
 
 def test_a_wrong_calibration_is_told_first_and_no_class_is_accused(tmp_path: Path) -> None:
     page = page_of(finished_run(tmp_path, attacked_set(), fit=WRONG))
-    assert "<h1>The calibration does not fit this set: 7 of 60 images removed" in page.html
+    assert "<h1>The calibration does not seem to fit this set: 7 of 60 images removed" in page.html
     assert "most of the 7 removed images may be innocent" in page.text
     assert "11.9% were removed where it would be 1% of clean images, over most classes" in page.text
     assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
@@ -414,7 +414,7 @@ def test_trusted_images_that_do_not_fit_are_named_as_such(tmp_path: Path) -> Non
     calibration = CalibrationFacts("trusted", "words", {"any parts": 0.87}, ())
     fit = dataclasses.replace(WRONG, classes=1)
     text = page_of(finished_run(tmp_path, attacked_set(), fit=fit, calibration=calibration)).text
-    assert "The trusted images are unlike this set" in text
+    assert "The trusted images seem to be unlike this set" in text
     assert "over most classes" not in text
 
 

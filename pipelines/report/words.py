@@ -66,7 +66,7 @@ def headline(counts: Counts, *, wrong: bool = False) -> str:
         f"{removed:,} of {read:,} {images} removed" if removed else f"No image of {read:,} removed"
     )
     if wrong:
-        start = f"The calibration does not fit this set: {start}"
+        start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
 
 
@@ -100,11 +100,11 @@ def wrong_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) ->
     """
     if not fit.wrong:
         return ""
-    share = fit.elsewhere_removed / fit.elsewhere_judged
+    share = decision.removed / decision.judged
     which, cure = (
-        ("The trusted images are unlike this set", "trusted images from the same source")
+        ("The trusted images seem to be unlike this set", "trusted images from the same source")
         if trusted
-        else ("The calibration does not fit this set", "clean images from the same source")
+        else ("The calibration does not seem to fit this set", "clean images from the same source")
     )
     return (
         f"{which}, so most of the {decision.removed:,} removed images may be innocent. "
