@@ -35,7 +35,9 @@ class PValues:
     """The conformal p-values of n images."""
 
     values: np.ndarray  #: (n,) float64, above 0, at most 1
-    groups: list[str]  #: for each image, the calibration group whose p-value is the largest
+    #: Of the calibration group whose p-value is the largest, for each image: clean images that
+    as_high: np.ndarray  #: score at least as high, (n,) int64
+    compared: np.ndarray  #: there are, (n,) int64
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,10 @@ class CalibrationGroup:
         """Which of (n,) images of so many parts the group speaks for, (n,) bool."""
         return (parts >= self.min_parts) & (parts <= self.max_parts)
 
-    def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """Conformal p-values, (m,) float64, of (m,) scores."""
-        n = len(self.scores)
-        at_least = n - np.searchsorted(self.scores, scores.astype(np.float32), side="left")
-        return (1 + at_least) / (1 + n)
+    def as_high(self, scores: np.ndarray) -> np.ndarray:
+        """How many of the group score at least as high as each of (m,) scores, (m,) int64."""
+        below = np.searchsorted(self.scores, scores.astype(np.float32), side="left")
+        return len(self.scores) - below
 
     def threshold(self, limit: float) -> float | None:
         """The score above which the p-value is at most ``limit``, 0 to below 1.
@@ -116,16 +117,20 @@ class Calibration:
         if not _are_scores(scores.values):
             raise ValueError("expected scores in [0, 1], got NaN or a value outside")
         values = np.zeros(len(scores))
-        decider = np.full(len(scores), -1)
-        for index, group in enumerate(self.groups):
-            of_group = group.p_values(scores.values)
-            higher = group.speaks_for(scores.parts) & (of_group > values)
-            values[higher] = of_group[higher]
-            decider[higher] = index
-        if (decider < 0).any():
-            parts = int(scores.parts[decider < 0][0])
+        as_high, compared = (np.zeros(len(scores), np.int64) for _ in range(2))
+        for group in self.groups:
+            n, of_group = len(group.scores), group.as_high(scores.values)
+            p_values = (1 + of_group) / (1 + n)
+            higher = group.speaks_for(scores.parts) & (p_values > values)
+            values[higher], as_high[higher], compared[higher] = (
+                p_values[higher],
+                of_group[higher],
+                n,
+            )
+        if not values.all():
+            parts = int(scores.parts[values == 0][0])
             raise ValueError(f"no calibration group speaks for images of {parts} parts")
-        return PValues(values, [self.groups[index].name for index in decider])
+        return PValues(values, as_high, compared)
 
     def thresholds(self, limit: float) -> dict[str, float]:
         """For each range of parts the score above which the p-value is at most ``limit``.

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from sanitizer.blocks import blocks
-from sanitizer.images import Header, ImageError, decode
+from sanitizer.images import Header, ImageError, decode, read_header
 from sanitizer.record import Record
 
 
@@ -114,6 +114,19 @@ class Tiles(Record):
             # Its traceback and cause would keep the pixels alive.
             error.__cause__ = error.__context__ = None
             return Prepared(header, None, error.with_traceback(None))
+
+    def refusal(self, encoded: bytes | None) -> ImageError | None:
+        """Why an encoded image cannot be judged, as far as its header tells; else None.
+
+        >>> Tiles().refusal(b"not an image").kind
+        'unsupported format'
+        """
+        try:
+            header = read_header(encoded)
+            self.check(header.width, header.height)
+        except ImageError as error:
+            return error
+        return None
 
 
 def judgeable(prepared: Iterable[Prepared]) -> list[np.ndarray]:

@@ -14,17 +14,20 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sanitizer.errors import FreqsanError, InputError
+from sanitizer.errors import FreqsanError, InputError, UnjudgedError
 
 if TYPE_CHECKING:
     from pipelines.jobs.clean import CleanManifest
+    from pipelines.jobs.features import FeatureManifest
+    from pipelines.jobs.score import ScoreManifest
     from pipelines.runs.manifest import Manifest
 
 Command = Callable[..., None]
+Result = TypeVar("Result")
 
 
 class FreqsanGroup(click.Group):
@@ -138,6 +141,13 @@ policy_options = _options(
 )
 
 
+unjudged_option = click.option(
+    "--allow-unjudged",
+    is_flag=True,
+    help="Do not fail where less than half of the images could be judged.",
+)
+
+
 def _pairs(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, str]:
@@ -224,9 +234,27 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
+    """The manifest of a run; and the error to end with, of one that judged too little."""
+    try:
+        return run(), None
+    except UnjudgedError as error:
+        return error.manifest, error
+
+
+def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
+    """What was decided; before all else, what speaks against it."""
+    from pipelines.report.words import warnings as what_speaks_against
+
+    click.echo()
+    for warning in what_speaks_against(manifest):
+        click.echo(f"warning: {warning}\n")
+    click.echo(f"{manifest.calibration.words}\n\n{manifest.decision.words}\n")
+
+
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
     counts = manifest.counts
-    click.echo(f"\n{manifest.calibration.words}\n\n{manifest.decision.words}\n")
+    _print_judged(manifest)
     _print_notes(manifest)
     click.echo(f"read      {counts.read:>9,}")
     click.echo(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
@@ -236,8 +264,30 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
         click.echo(f"  {count:>16,}  {kind}")
     click.echo(f"checksum  {manifest.sha256}")
     click.echo(f"report    {output}/report/index.html")
-    if counts.rejected == counts.read:
-        click.echo("warning: not one image could be judged; see why in the report", err=True)
+
+
+def _print_score(manifest: "ScoreManifest", output: str) -> None:
+    counts = manifest.counts
+    _print_judged(manifest)
+    _print_notes(manifest)
+    click.echo(
+        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
+        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
+    )
+
+
+def _print_features(manifest: "FeatureManifest", output: str) -> None:
+    from pipelines.report.words import few_judged
+
+    counts = manifest.counts
+    few = few_judged(counts.read, manifest.rejected_by_reason)
+    if few:
+        click.echo(f"warning: {few}")
+    _print_notes(manifest)
+    click.echo(
+        f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "
+        f"{output}/features/"
+    )
 
 
 @main.command()
@@ -245,6 +295,7 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
 @click.argument("output")
 @judging_options
 @policy_options
+@unjudged_option
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Split INPUT into clean and poisoned samples in OUTPUT, with a report.
@@ -258,8 +309,10 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.clean import clean as job
 
-    manifest = job(input, output, **_arguments(options))
+    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
+    if unjudged:
+        raise unjudged
 
 
 @main.command()
@@ -267,6 +320,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.argument("output")
 @judging_options
 @policy_options
+@unjudged_option
 @job_options
 def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Write a score row for every image of INPUT; nothing is split.
@@ -276,15 +330,10 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.score import score as job
 
-    manifest = job(input, output, **_arguments(options))
-    if as_json:
-        return _print_json(manifest.to_json())
-    counts = manifest.counts
-    click.echo(f"\n{manifest.calibration.words}\n\n{manifest.decision.words}\n")
-    click.echo(
-        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
-        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
-    )
+    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    _print_json(manifest.to_json()) if as_json else _print_score(manifest, output)
+    if unjudged:
+        raise unjudged
 
 
 @main.command()
@@ -311,6 +360,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
 @main.command()
 @click.argument("input")
 @click.argument("output")
+@unjudged_option
 @job_options
 def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Write the DCT features of every image of INPUT to Parquet in OUTPUT.
@@ -320,14 +370,10 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.features import features as job
 
-    manifest = job(input, output, **_arguments(options))
-    if as_json:
-        return _print_json(manifest.to_json())
-    counts = manifest.counts
-    click.echo(
-        f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "
-        f"{output}/features/"
-    )
+    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    _print_json(manifest.to_json()) if as_json else _print_features(manifest, output)
+    if unjudged:
+        raise unjudged
 
 
 @main.command()

@@ -1,5 +1,7 @@
 """The two failures that a user is told of in one line, and their exit codes."""
 
+from typing import Any
+
 
 class FreqsanError(Exception):
     """An expected failure; its message says what was found, what was expected, what to do."""
@@ -15,3 +17,15 @@ class InputError(FreqsanError):
 
 class RunError(FreqsanError):
     """A run that failed on good input, such as a full disk: exit code 1."""
+
+
+class UnjudgedError(RunError):
+    """A run that is complete, but could judge less than half of the images: exit code 1.
+
+    Attributes:
+        manifest: of the run, as it was written.
+    """
+
+    def __init__(self, message: str, manifest: Any):
+        super().__init__(message)
+        self.manifest = manifest

@@ -7,6 +7,7 @@ checked in the header before anything is decompressed, and every failure is an
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,27 @@ def decode(
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on hostile bytes
         raise ImageError("truncated or corrupt", f"{type(error).__name__}: {error}") from error
+
+
+class _HeaderRead(ImageError):
+    """Stops the decoding of an image of which only the header was asked for."""
+
+
+def read_header(data: bytes | None) -> Header:
+    """What an encoded image says of itself; nothing is decompressed.
+
+    Raises:
+        ImageError: no bytes, a format outside ``FORMATS``, or a damaged header.
+    """
+    headers: list[Header] = []
+
+    def stop(header: Header) -> None:
+        headers.append(header)
+        raise _HeaderRead("header", "read")
+
+    with suppress(_HeaderRead):
+        decode(data, stop)
+    return headers[0]
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

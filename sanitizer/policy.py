@@ -147,8 +147,8 @@ class FalseDiscovery(Record):
         p_values = _checked(p_values)
         adjusted = stats.false_discovery_control(p_values) if len(p_values) else p_values
         limit = float(p_values[adjusted <= self.fdr + ROUNDING].max(initial=0.0))
-        aim = f", so that {self._aim()}"
-        return _decision(self.name, limit, p_values, aim, self._why_none(p_values, smallest))
+        why_none = self._why_none(p_values, smallest)
+        return _decision(self.name, limit, p_values, self._aim(), why_none)
 
     def _why_none(self, p_values: np.ndarray, smallest: float) -> str:
         """Why no image can be removed: none is suspicious enough, or nobody could tell."""
@@ -168,12 +168,18 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     judged = len(p_values)
     removed = int(np.count_nonzero(_checked(p_values) <= limit + ROUNDING))
     innocents = min(float(removed), limit * judged)
-    words = (
-        f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
-        f"{limit:.3g}{aim}; up to {innocents:,.1f} innocent ones are expected among them."
-        if removed
-        else f"Of {judged:,} judged images none is removed: {why_none}."
-    )
+    if removed:
+        words = (
+            f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
+            f"{limit:.3g}. Where the calibration fits the set, "
+        )
+        few = f"up to {innocents:,.1f}"
+        words += f"{aim}, here {few}." if aim else f"{few} innocent ones are expected among them."
+    elif judged:
+        images = "images" if judged > 1 else "image"
+        words = f"Of {judged:,} judged {images} none is removed: {why_none}."
+    else:
+        words = "No image could be judged, so none is removed."
     return Decision(policy, limit, judged, removed, innocents, words)
 
 

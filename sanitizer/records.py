@@ -26,7 +26,8 @@ class ScoredSample:
     content_sha256: str | None  #: of the encoded bytes, hexadecimal; None where there were none
     score: float | None  #: 0 to 1, higher is more suspicious; None where it was not judged
     p_value: float | None  #: conformal, above 0, at most 1; None where it was not judged
-    group: str | None  #: of clean images that gave the p-value; None where it was not judged
+    as_high: int | None  #: clean images that score as high; None where it was not judged
+    compared: int | None  #: clean images that it was compared with; None where it was not judged
     reject_kind: str | None  #: a short category of why it was not judged, else None
     reject_reason: str | None  #: the same in words
 
@@ -67,8 +68,9 @@ class ScoreRow:
 
 def scored_schema(label_type: pa.DataType) -> pa.Schema:
     """The schema of :class:`ScoredSample`; the label keeps the input's type."""
-    reject = [pa.field(name, pa.string()) for name in ("group", "reject_kind", "reject_reason")]
-    return pa.schema([*_sample_fields(label_type), *reject])
+    counts = [pa.field(name, pa.int64()) for name in ("as_high", "compared")]
+    reject = [pa.field(name, pa.string()) for name in ("reject_kind", "reject_reason")]
+    return pa.schema([*_sample_fields(label_type), *counts, *reject])
 
 
 def score_schema(label_type: pa.DataType) -> pa.Schema:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, VERDICTS
@@ -204,6 +205,7 @@ class Summary(Record):
     policy: PolicyFacts
     decision: Decision
     calibration: CalibrationFacts
+    fit: CalibrationFit  #: whether it fits the set
     detector: str  #: name and digest
     source: SourceFacts
     versions: dict[str, str]  #: of the packages that may change a result
@@ -211,6 +213,37 @@ class Summary(Record):
     @property
     def removed(self) -> int:
         return self.counts.poisoned
+
+
+def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
+    """That less than half of the images could be judged, and why; else nothing.
+
+    Args:
+        read: images in all.
+        rejected_by_reason: those of them that could not be judged, by kind.
+
+    >>> unjudged(300, {"too large to judge": 200, "animated": 98})
+    'only 2 of 300 images could be judged (200 too large to judge, 98 animated)'
+    >>> unjudged(4, {"animated": 2})
+    ''
+    """
+    judged = read - sum(rejected_by_reason.values())
+    if 2 * judged >= read:
+        return ""
+    which = f"only {judged:,} of {read:,} images" if judged else f"none of {read:,} images"
+    if read == 1:
+        which = "not the one image"
+    return f"{which} could be judged ({kinds_in_words(rejected_by_reason)})"
+
+
+def kinds_in_words(kinds: Mapping[str, int]) -> str:
+    """How many images there are of each kind, the most frequent first.
+
+    >>> kinds_in_words({"animated": 2, "too large to judge": 1000})
+    '1,000 too large to judge, 2 animated'
+    """
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
 
 
 def label_counts(labels: pa.Array, verdicts: pa.Array) -> Counter[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sanitizer.fit import CalibrationFit, ScoreShape
 from sanitizer.policy import Decision
 from sanitizer.records import REJECTED, ScoreRow
 from sanitizer.summary import (
@@ -18,6 +19,9 @@ from sanitizer.summary import (
     Summary,
     Tally,
 )
+
+#: Of a calibration that fits.
+FITS = CalibrationFit(False, 1, 0, 60, False, False, False, ScoreShape(0.5, 10, 50))
 
 
 def tally_of(rows: Sequence[ScoreRow], label_type: pa.DataType | None = None) -> Tally:
@@ -54,6 +58,7 @@ def summary_of(tally: Tally, class_names: Sequence[str] | None = None, **changes
             thresholds={"1-1 parts": 0.87},
             groups=(group,),
         ),
+        fit=FITS,
         detector="freqsan-small@0123abcd4567",
         source=SourceFacts("train", "image folder", ("one note",), "image"),
         versions={"freqsan": "0.1.0"},

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -83,7 +84,8 @@ def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
         assert ids == {r["sample_id"] for r in scores.to_pylist() if r["verdict"] == verdict}
     for row in scores.to_pylist():
         assert (row["p_value"] <= LOSS) == (row["verdict"] == "poisoned")
-        assert "of clean images score as high" in row["reason"]
+        count = "(none|only [0-9]+)" if row["verdict"] == "poisoned" else "[0-9,]+"
+        assert re.fullmatch(f"{count} of [0-9,]+ clean images score as high", row["reason"])
         assert row["detector"].startswith("freqsan-small@")
     first = pq.read_table(str(SAMPLE)).slice(0, 1).to_pylist()[0]
     row = next(r for r in scores.to_pylist() if r["sample_id"] == "set.parquet#0")
@@ -280,7 +282,7 @@ def test_memory_does_not_grow_with_the_size_of_pictures_that_are_not_judged(
         Image.new("1", (7000, 7000)).save(folder / f"{i}.png", optimize=True)
     tracemalloc.start()
     try:
-        score(folder, tmp_path / "out", workers=1, quiet=True)
+        score(folder, tmp_path / "out", workers=1, allow_unjudged=True, quiet=True)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -313,7 +315,7 @@ def test_bad_images_are_rejected_with_their_reason_and_their_bytes(tmp_path: Pat
     Image.new("1", (14_000, 14_000)).save(folder / "cats" / "bomb.png", optimize=True)
     frames[0].save(folder / "cats" / "moving.gif", save_all=True, append_images=frames[1:])
 
-    manifest = clean(str(folder), tmp_path / "out", quiet=True)
+    manifest = clean(str(folder), tmp_path / "out", allow_unjudged=True, quiet=True)
 
     assert manifest.counts.rejected == 6
     assert manifest.rejected_by_reason == {

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from commands import run
+from PIL import Image
 
+from freqsan import RunError, clean
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 
@@ -63,6 +65,66 @@ def test_json_is_the_manifest_and_quiet_is_quiet(small_set: Path, tmp_path: Path
     result = run("clean", small_set, tmp_path / "out", "--json", "--quiet")
     assert result.stderr == ""
     assert json.loads(result.stdout) == json.loads((tmp_path / "out/manifest.json").read_text())
+
+
+@pytest.fixture
+def mostly_large(small_set: Path, tmp_path: Path) -> Path:
+    """A folder of one image that can be judged, one that is too large and one that is text."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    good = pq.read_table(small_set)["image"][0].as_py()["bytes"]
+    (folder / "good.png").write_bytes(good)
+    Image.new("RGB", (640, 480), "green").save(folder / "large.jpg")
+    (folder / "text.png").write_text("not an image")
+    return folder
+
+
+FEW = "1 of 3 images could be judged (1 too large to judge, 1 unsupported format)"
+
+
+@pytest.mark.parametrize("command", ["clean", "score", "features"])
+def test_a_run_that_judges_less_than_half_says_so_first_and_fails(
+    mostly_large: Path, tmp_path: Path, command: str
+) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):  # the second time there is nothing to do, and still not enough judged
+        result = run(command, mostly_large, out)
+        assert result.exit_code == 1, result.output
+        assert result.stderr.splitlines()[-1].startswith(f"freqsan: only {FEW}; the output is")
+        assert result.stdout.strip().splitlines()[0] == f"warning: Only {FEW}."
+    assert (out / "manifest.json").exists()
+    printed = run(command, mostly_large, out, "--json", "--quiet")
+    assert printed.exit_code == 1
+    assert json.loads(printed.stdout) == json.loads((out / "manifest.json").read_text())
+    assert len(printed.stderr.splitlines()) == 1
+    # To accept that is no other run: its result is the same.
+    accepted = run(command, mostly_large, out, "--allow-unjudged", "--quiet")
+    assert (accepted.exit_code, accepted.stderr) == (0, "")
+
+
+def test_images_that_cannot_be_judged_are_told_before_the_work_begins(
+    mostly_large: Path, small_set: Path, tmp_path: Path
+) -> None:
+    lines = run("clean", mostly_large, tmp_path / "out").stderr.splitlines()
+    assert lines[0] == (
+        "warning: 2 of the first 3 images cannot be judged and will be rejected "
+        "(1 too large to judge, 1 unsupported format), such as large.jpg: too large to judge: "
+        "640x480, this detector judges images of up to 160 px a side"
+    )
+    (mostly_large / "good.png").unlink()
+    lines = run("score", mostly_large, tmp_path / "none").stderr.splitlines()
+    assert "all of the first 2 images cannot be judged" in lines[0]
+    assert "cannot be judged" not in run("score", small_set, tmp_path / "good").stderr
+
+
+def test_python_raises_where_the_command_fails(mostly_large: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"only 1 of 3 images could be judged") as raised:
+        clean(mostly_large, tmp_path / "out", quiet=True)
+    manifest = clean(mostly_large, tmp_path / "out", allow_unjudged=True, quiet=True)
+    assert raised.value.manifest == manifest
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "<h1>Only 1 of 3 images could be judged; none of them removed.</h1>" in page
+    assert f"Only {FEW}." in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_bad_input_is_one_line_and_exit_code_2(small_set: Path, tmp_path: Path) -> None:

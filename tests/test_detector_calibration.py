@@ -28,7 +28,8 @@ def test_p_values_follow_the_formula(clean: list[float], scores: list[float]) ->
     p_values = Calibration((group(clean),)).p_values(of_parts(scores))
     expected = [(1 + sum(c >= s for c in clean)) / (1 + len(clean)) for s in scores]
     np.testing.assert_allclose(p_values.values, expected)
-    assert p_values.groups == ["g"] * len(scores)
+    assert p_values.as_high.tolist() == [sum(c >= s for c in clean) for s in scores]
+    assert p_values.compared.tolist() == [len(clean)] * len(scores)
 
 
 @given(
@@ -61,17 +62,17 @@ def test_the_smallest_p_value_is_that_of_the_best_calibrated_range() -> None:
     assert Calibration().smallest_p_value == 1
 
 
-def test_the_group_with_the_largest_p_value_is_named() -> None:
-    calibration = Calibration((group([0.1] * 99, "low"), group([0.9] * 99, "high")))
+def test_the_group_with_the_largest_p_value_is_counted() -> None:
+    calibration = Calibration((group([0.1] * 99, "low"), group([0.9] * 49, "high")))
     p_values = calibration.p_values(of_parts([0.5]))
-    assert p_values.groups == ["high"]
+    assert (p_values.as_high.tolist(), p_values.compared.tolist()) == ([49], [49])
     assert p_values.values.tolist() == [1.0]
 
 
 def test_groups_speak_only_for_their_numbers_of_parts() -> None:
     calibration = Calibration((group([0.1] * 99, "one", (1, 1)), group([0.9] * 99, "many", (2, 9))))
     p_values = calibration.p_values(of_parts([0.5, 0.5], [1, 4]))
-    assert p_values.groups == ["one", "many"]
+    assert p_values.as_high.tolist() == [0, 99]
     assert p_values.values.tolist() == [0.01, 1.0]
     assert [calibration.covers(parts) for parts in (1, 9, 10)] == [True, True, False]
     with pytest.raises(ValueError, match="speaks for images of 10 parts"):

@@ -84,3 +84,18 @@ def test_inputs_survive_json_and_are_checked() -> None:
             Tiles.from_json(INPUTS.to_json() | wrong)
     with pytest.raises(ValueError, match="smallest <= largest"):
         Tiles.from_json({"smallest": 161})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, b"", b"no image", png(noise(8, 161, 3)), png(noise(7, 32, 3)), png(noise(32, 32, 3))],
+)
+def test_a_header_tells_what_the_whole_image_would(data: bytes | None) -> None:
+    expected, found = INPUTS.prepare(data).error, INPUTS.refusal(data)
+    assert str(found) == str(expected)
+
+
+def test_damage_behind_the_header_is_not_seen_by_a_look_at_the_header() -> None:
+    data = png(noise(32, 32, 3))[:-100]
+    assert INPUTS.refusal(data) is None
+    assert INPUTS.prepare(data).error is not None

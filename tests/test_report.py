@@ -27,6 +27,7 @@ from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from sanitizer.fit import CalibrationFit, ScoreShape
 from sanitizer.png import encode as png
 from sanitizer.policy import Decision
 from sanitizer.records import (
@@ -85,8 +86,8 @@ class Sample:
     def row(self, sample_id: str) -> ScoreRow:
         judged = self.verdict != REJECTED
         reasons = {
-            CLEAN: "50.00% of clean images score as high (calibration: photographs)",
-            POISONED: "only 0.10% of clean images score as high (calibration: photographs)",
+            CLEAN: "2,500 of 5,000 clean images score as high",
+            POISONED: "only 4 of 5,000 clean images score as high",
             REJECTED: "truncated or corrupt: OSError: image file is truncated",
         }
         p_values = {CLEAN: 0.5, POISONED: 0.001, REJECTED: None}
@@ -205,7 +206,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_the_page_says_what_happened(attacked: Store) -> None:
     text = Page(attacked).text
     assert "7 of 60 images removed, 1 could not be judged." in text
-    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "on average fewer than one of the 7 removed images is innocent" in text
     assert "An image is removed at a p-value of at most 0.01." in text
     assert "Of clean images like these 1.00% or less are expected to be removed." in text
     assert "truncated or corrupt" in text
@@ -313,7 +314,8 @@ def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> N
         ([], "There were no images to judge."),
         ([CLEAN], "No image of 1 removed."),
         ([POISONED], "1 of 1 image removed."),
-        ([REJECTED], "No image of 1 removed, 1 could not be judged."),
+        ([REJECTED], "None of 1 image could be judged."),
+        ([CLEAN, POISONED] + [REJECTED] * 3, "Only 2 of 5 images could be judged; 1 of them"),
         ([CLEAN] * 2 + [REJECTED], "No image of 3 removed, 1 could not be judged."),
     ],
 )
@@ -322,7 +324,7 @@ def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words:
     samples = [Sample(verdict, data, None, score=0.5) for verdict in verdicts]
     store, summary = finished_run(tmp_path, [samples, []])
     page = page_of((store, summary))
-    assert headline(summary.counts) == words
+    assert headline(summary.counts).startswith(words)
     assert words in page.text
     assert "labelled" not in page.text
     for verdict in (CLEAN, POISONED):
@@ -377,7 +379,7 @@ def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) ->
     run = finished_run(tmp_path, attacked_set(), policy=policy, decision=decision)
     text = page_of(run).text
     assert "Of the removed at most 5% are innocent." in text
-    assert "On average fewer than one of the 7 removed images is innocent" in text
+    assert "on average fewer than one of the 7 removed images is innocent" in text
     assert "--fdr" in text
     assert "--max-clean-loss" not in text
 
@@ -394,32 +396,73 @@ def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> Non
     assert "out of reach" in page.text
 
 
+WRONG = CalibrationFit(True, 7, 7, 59, True, False, True, ScoreShape(0.7, 30, 52))
+
+
+def test_a_wrong_calibration_is_told_first_and_no_class_is_accused(tmp_path: Path) -> None:
+    page = page_of(finished_run(tmp_path, attacked_set(), fit=WRONG))
+    assert "<h1>The calibration does not seem to fit this set: 7 of 60 images removed" in page.html
+    assert "most of the 7 removed images may be innocent" in page.text
+    assert "11.9% were removed where it would be 1% of clean images, over most classes" in page.text
+    assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
+    assert "No class is suspected" in page.text
+    assert "far above the rest" not in page.text
+    assert "on average fewer than one" not in page.text
+
+
+def test_trusted_images_that_do_not_fit_are_named_as_such(tmp_path: Path) -> None:
+    calibration = CalibrationFacts("trusted", "words", {"any parts": 0.87}, ())
+    fit = dataclasses.replace(WRONG, classes=1)
+    text = page_of(finished_run(tmp_path, attacked_set(), fit=fit, calibration=calibration)).text
+    assert "The trusted images seem to be unlike this set" in text
+    assert "over most classes" not in text
+
+
+def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Path) -> None:
+    page = page_of(finished_run(tmp_path, [[Sample(REJECTED, b"GIF") for _ in range(3)]]))
+    assert "<h1>None of 3 images could be judged.</h1>" in page.html
+    assert "None of 3 images could be judged (3 truncated or corrupt)." in page.text
+    assert "Removed images None: no image could be judged." in page.text
+    for untrue in ("No class", "No image of", "most suspicious", "How suspicious"):
+        assert untrue not in page.text
+
+
 # --- Words, classes and drawings ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (("budget", 0.01, 0, 0, 0.0), "No image could be judged."),
+        (("budget", 0.01, 0, 0, 0.0), ""),
         (("budget", 0.01, 900, 0, 9.0), "No image was removed; below it says why"),
         (("budget", 0.01, 900, 9, 9.0), "On average up to 9 innocent images would be removed"),
         (("budget", 0.01, 50, 1, 0.5), "On average fewer than one innocent image would be removed"),
         (
             ("budget", 0.01, 900, 99, 9.0),
-            "On average up to 9 of the 99 removed images are innocent",
+            "on average up to 9 of the 99 removed images are innocent",
         ),
         (
             ("budget", 0.01, 120, 99, 1.2),
-            "On average up to 2 of the 99 removed images are innocent",
+            "on average up to 2 of the 99 removed images are innocent",
         ),
-        (("budget", 0.01, 100, 2, 1.0), "On average up to 1 of the 2 removed images is innocent"),
-        (("fdr", 0.001, 900, 20, 1.0), "On average up to 1 of the 20 removed images is innocent"),
-        (("fdr", 0.001, 900, 1, 0.05), "On average fewer than one of the 1 removed image is"),
+        (
+            ("budget", 0.01, 100, 2, 1.0),
+            "on average up to 1 of the 2 removed images is innocent",
+        ),
+        (
+            ("fdr", 0.001, 900, 20, 1.0),
+            "on average up to 1 of the 20 removed images is innocent",
+        ),
+        (
+            ("fdr", 0.001, 900, 1, 0.05),
+            "on average fewer than one of the 1 removed image is",
+        ),
         (("fdr", 0.0, 900, 0, 0.0), "No image was removed; below it says why"),
     ],
 )
 def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
-    assert innocents(Decision(*decision, words="")).startswith(words)
+    said = innocents(Decision(*decision, words=""))
+    assert said.removeprefix("Where the calibration fits the set, ").startswith(words)
 
 
 def test_almost_none_and_almost_all_are_told_from_none_and_all() -> None:

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.bundled import DEFAULT_DETECTOR
-from pipelines.judging.policies import choose_policy, find_detector, open_trusted
+from pipelines.judging.coverage import check_judged, look_ahead
+from pipelines.judging.policies import (
+    choose_policy,
+    detector_inputs,
+    find_detector,
+    open_trusted,
+)
 from pipelines.runs import layout
 from pipelines.runs.cards import write_card
 from pipelines.runs.checksums import vouch_for_report
@@ -15,6 +21,7 @@ from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
+from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
 from sanitizer.records import CLEAN, POISONED
 from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, SourceFacts, Summary
@@ -36,6 +43,7 @@ class CleanManifest(Manifest):
     decision: Decision
     threshold: dict[str, float]  #: by the numbers of parts, the score that is flagged above
     calibration: CalibrationFacts
+    fit: CalibrationFit  #: whether the calibration fits the set
     seed: None = None  #: nothing in this job is drawn at random
 
 
@@ -48,6 +56,7 @@ def clean(
     max_clean_loss: float = 0.01,
     fdr: float = 0.05,
     trusted: str | Path | None = None,
+    allow_unjudged: bool = False,
     **settings: Any,
 ) -> CleanManifest:
     """Split an image set into clean, poisoned and rejected samples.
@@ -63,6 +72,7 @@ def clean(
             at most 0.5.
         fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
+        allow_unjudged: do not raise where less than half of the images could be judged.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -72,6 +82,7 @@ def clean(
         InputError: bad usage or input. What was not seen before the work began, such as a
             corrupt file, leaves an unfinished run behind, without a manifest.
         RunError: the run failed; what was finished is kept for the next run.
+        UnjudgedError: less than half of the images could be judged; the output is complete.
     """
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
@@ -80,13 +91,14 @@ def clean(
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
+    look_ahead(source, detector_inputs(address), quiet=chosen.quiet)
     # Seconds to load, after all that can be refused without them.
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
 
     judging = Judging.begin(address, decides, known_good, chosen)
     with Validator() as validator:
-        return Job(
+        manifest = Job(
             name="clean",
             source=source,
             store=store,
@@ -96,6 +108,7 @@ def clean(
             manifest=CleanManifest,
             needed_bytes=source.nbytes,
         ).run(chosen)
+    return check_judged(manifest, allow_unjudged=allow_unjudged)
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,7 @@ class _Finish:
     def __call__(self, output: Output, common: Manifest, made: "Outcome") -> CleanManifest:
         from pipelines.report.page import write_page
         from pipelines.report.validation import check_valid
+        from pipelines.report.words import warnings
 
         store = output.store
         summary = self._summary(common, made)
@@ -129,9 +143,7 @@ class _Finish:
             common.shards,
             splits,
             "Image set cleaned by freqsan",
-            f"Of {counts.read:,} images {counts.clean:,} passed, {counts.poisoned:,} were "
-            f"removed and {counts.rejected:,} could not be judged (`rejected/`). "
-            f"`{layout.PAGE}` shows why.",
+            "\n\n".join([*warnings(summary), _counted(counts)]),
             self.source,
         )
         return CleanManifest.of(
@@ -143,6 +155,7 @@ class _Finish:
             decision=summary.decision,
             threshold=summary.calibration.thresholds,
             calibration=summary.calibration,
+            fit=summary.fit,
         )
 
     def _summary(self, common: Manifest, made: "Outcome") -> Summary:
@@ -155,10 +168,18 @@ class _Finish:
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit),
+            fit=made.fit(judging.calibration.images),
             detector=judging.detector.identity,
             source=SourceFacts(source.location, source.kind, source.notes, source.image_column),
             versions=common.versions,
         )
+
+
+def _counted(counts: Counts) -> str:
+    return (
+        f"Of {counts.read:,} images {counts.clean:,} passed, {counts.poisoned:,} were removed and "
+        f"{counts.rejected:,} could not be judged (`rejected/`). `{layout.PAGE}` shows why."
+    )
 
 
 def score_rows(manifest: Manifest) -> list[int]:

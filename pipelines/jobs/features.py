@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from detector.bundled import DEFAULT_DETECTOR
 from detector.inputs import Prepared, Tiles
+from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import detector_inputs
 from pipelines.runs import layout
 from pipelines.runs.job import Job, NoOptions, Settings
@@ -163,12 +164,15 @@ class FeaturePass(Pass[None, FeatureTally, FeatureTally]):
         return FeatureTally.total(finished.counts)
 
 
-def features(input: str | Path, output: str | Path, **settings: Any) -> FeatureManifest:
+def features(
+    input: str | Path, output: str | Path, *, allow_unjudged: bool = False, **settings: Any
+) -> FeatureManifest:
     """Write the DCT coefficients of every image's tiles to Parquet.
 
     Args:
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same.
+        allow_unjudged: do not raise where less than half of the images have features.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -177,21 +181,26 @@ def features(input: str | Path, output: str | Path, **settings: Any) -> FeatureM
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
+        UnjudgedError: less than half of the images are of a size that the detector judges, and
+            so have features; the output is complete.
     """
     chosen = Settings(**settings)
     source = chosen.open(input)
+    inputs = detector_inputs(DEFAULT_DETECTOR)
+    look_ahead(source, inputs, quiet=chosen.quiet)
 
     def finish(written: Output, common: Manifest, tally: FeatureTally) -> FeatureManifest:
         return FeatureManifest.of(
             common, counts=tally.counts(), rejected_by_reason=tally.reject_kinds
         )
 
-    return Job(
+    manifest = Job(
         name="features",
         source=source,
         store=Store.at(output),
-        passes=[FeaturePass(source, detector_inputs(DEFAULT_DETECTOR))],
+        passes=[FeaturePass(source, inputs)],
         options=NoOptions(),
         finish=finish,
         manifest=FeatureManifest,
     ).run(chosen)
+    return check_judged(manifest, allow_unjudged=allow_unjudged)

@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.bundled import DEFAULT_DETECTOR
-from pipelines.judging.policies import choose_policy, find_detector, open_trusted
+from pipelines.judging.coverage import check_judged, look_ahead
+from pipelines.judging.policies import (
+    choose_policy,
+    detector_inputs,
+    find_detector,
+    open_trusted,
+)
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.store import Store
+from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
 from sanitizer.record import Record
 from sanitizer.summary import CalibrationFacts, ClassCounts, Counts, Histogram, PolicyFacts
@@ -40,6 +47,7 @@ class ScoreManifest(Manifest):
     policy: PolicyFacts
     decision: Decision
     calibration: CalibrationFacts
+    fit: CalibrationFit  #: whether the calibration fits the set
 
 
 def score(
@@ -51,6 +59,7 @@ def score(
     max_clean_loss: float = 0.01,
     fdr: float = 0.05,
     trusted: str | Path | None = None,
+    allow_unjudged: bool = False,
     **settings: Any,
 ) -> ScoreManifest:
     """Write a score row for every image of a set; nothing is split.
@@ -59,7 +68,7 @@ def score(
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same; a
             path, or a URL such as ``s3://bucket/folder``. The rows go to ``output/scores/``.
-        detector, policy, max_clean_loss, fdr, trusted: as for ``clean``.
+        detector, policy, max_clean_loss, fdr, trusted, allow_unjudged: as for ``clean``.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -68,6 +77,7 @@ def score(
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
+        UnjudgedError: less than half of the images could be judged; the output is complete.
     """
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
@@ -76,6 +86,7 @@ def score(
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
+    look_ahead(source, detector_inputs(address), quiet=chosen.quiet)
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 
@@ -98,9 +109,10 @@ def score(
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit),
+            fit=made.fit(judging.calibration.images),
         )
 
-    return Job(
+    manifest = Job(
         name="score",
         source=source,
         store=store,
@@ -109,3 +121,4 @@ def score(
         finish=finish,
         manifest=ScoreManifest,
     ).run(chosen)
+    return check_judged(manifest, allow_unjudged=allow_unjudged)

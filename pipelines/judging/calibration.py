@@ -60,6 +60,11 @@ class ChosenCalibration:
     origin: str  #: "stored" or "trusted"
     words: str  #: what decides and what is promised, for people
 
+    @property
+    def images(self) -> int:
+        """Clean images in its smallest group."""
+        return min(len(group.scores) for group in self.calibration.groups)
+
     def facts(self, limit: float) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned."""
         return CalibrationFacts(

@@ -21,6 +21,7 @@ from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
+from sanitizer.fit import ScoreShape
 from sanitizer.images import ImageError
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
@@ -33,7 +34,8 @@ class Assessment:
 
     score: float | None  #: 0 to 1, higher is more suspicious; None where it cannot be judged
     p_value: float | None  #: conformal, above 0, at most 1; None where it cannot be judged
-    group: str | None  #: of clean images that gave the p-value; None where it cannot be judged
+    as_high: int | None  #: clean images that score as high; None where it cannot be judged
+    compared: int | None  #: clean images that it was compared with; None likewise
     error: ImageError | None  #: why it cannot be judged
 
 
@@ -54,11 +56,13 @@ def assess(
         Assessment,
         scores.values.tolist(),
         p_values.values.tolist(),
-        p_values.groups,
+        p_values.as_high.tolist(),
+        p_values.compared.tolist(),
         [None] * len(scores.values),
     )
     return [
-        next(judged) if error is None else Assessment(None, None, None, error) for error in errors
+        next(judged) if error is None else Assessment(None, None, None, None, error)
+        for error in errors
     ]
 
 
@@ -118,7 +122,8 @@ class ScoreStep(Step[NoCounts]):
                 content_sha256=hashlib.sha256(data).hexdigest() if data else None,
                 score=assessed.score,
                 p_value=assessed.p_value,
-                group=assessed.group,
+                as_high=assessed.as_high,
+                compared=assessed.compared,
                 reject_kind=assessed.error.kind if assessed.error else None,
                 reject_reason=str(assessed.error) if assessed.error else None,
             )
@@ -134,8 +139,16 @@ class ScoreStep(Step[NoCounts]):
         ]
 
 
+@dataclass(frozen=True)
+class Decided:
+    """What was decided of a whole set, and how its scores lie."""
+
+    decision: Decision
+    shape: ScoreShape
+
+
 @dataclass
-class ScorePass(Pass[None, NoCounts, Decision]):
+class ScorePass(Pass[None, NoCounts, Decided]):
     """Score all samples; then the policy decides over all their p-values."""
 
     name: ClassVar[str] = "score"
@@ -159,11 +172,14 @@ class ScorePass(Pass[None, NoCounts, Decision]):
             calibration=self.calibration,
         )
 
-    def merge(self, given: None, finished: Finished[NoCounts]) -> Decision:
-        p_values = [
-            table["p_value"].drop_null().to_numpy() for table in finished.artefacts(["p_value"])
-        ]
-        return self.policy.fit(np.concatenate(p_values), self.calibration.smallest_p_value)
+    def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
+        judged = [table.drop_null() for table in finished.artefacts(["score", "p_value"])]
+        scores, p_values = (
+            np.concatenate([table[column].to_numpy() for table in judged])
+            for column in ("score", "p_value")
+        )
+        decision = self.policy.fit(p_values, self.calibration.smallest_p_value)
+        return Decided(decision, ScoreShape.of(scores, p_values, decision.limit))
 
 
 def label_type(source: Source) -> pa.DataType:

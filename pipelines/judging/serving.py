@@ -109,7 +109,9 @@ def judge(
         p_values=p_values,
         scores=np.array([one.score for one in assessed], np.float32),
         reasons=[
-            str(one.error) if one.p_value is None else reason(one.p_value, poisoned, str(one.group))
+            str(one.error)
+            if one.as_high is None or one.compared is None
+            else reason(poisoned, one.as_high, one.compared)
             for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
         ],
     )

@@ -10,13 +10,14 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.judging.score import ScorePass, label_type
+from pipelines.judging.score import Decided, ScorePass, label_type
 from pipelines.runs import layout
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import RowWriter, ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import RunError
+from sanitizer.fit import CalibrationFit, fit
 from sanitizer.policy import Decision
 from sanitizer.record import Record
 from sanitizer.records import (
@@ -50,23 +51,25 @@ def verdict_rows(
     poisoned = iter(decision.poisoned(p_values).tolist())
     return [
         _row(s, REJECTED, s.reject_reason, detector)
-        if s.p_value is None
-        else _row(s, *_verdict(s.p_value, next(poisoned), str(s.group)), detector)
+        if s.as_high is None or s.compared is None
+        else _row(s, *_verdict(next(poisoned), s.as_high, s.compared), detector)
         for s in samples
     ]
 
 
-def _verdict(p_value: float, poisoned: bool, group: str) -> tuple[str, str]:
+def _verdict(poisoned: bool, as_high: int, compared: int) -> tuple[str, str]:
     """The verdict of a judged sample, and its reason."""
-    return POISONED if poisoned else CLEAN, reason(p_value, poisoned, group)
+    return POISONED if poisoned else CLEAN, reason(poisoned, as_high, compared)
 
 
-def reason(p_value: float, poisoned: bool, group: str) -> str:
-    """What decided, in words."""
-    return (
-        f"{'only ' if poisoned else ''}{p_value:.2%} of clean images score as high "
-        f"(calibration: {group})"
-    )
+def reason(poisoned: bool, as_high: int, compared: int) -> str:
+    """What decided, in words: ``as_high`` of so many clean images score as high.
+
+    >>> reason(True, 0, 1500), reason(True, 3, 1500)
+    ('none of 1,500 clean images score as high', 'only 3 of 1,500 clean images score as high')
+    """
+    count = f"{'only ' if poisoned else ''}{as_high:,}" if as_high else "none"
+    return f"{count} of {compared:,} clean images score as high"
 
 
 def _row(sample: ScoredSample, verdict: str, reason: str | None, detector: str) -> ScoreRow:
@@ -186,12 +189,27 @@ class SplitStep(VerdictStep):
 class Outcome:
     """What was decided, and how many samples there are of each kind."""
 
-    decision: Decision
+    decided: Decided
     tally: Tally
+
+    @property
+    def decision(self) -> Decision:
+        return self.decided.decision
+
+    def fit(self, calibration_images: int) -> CalibrationFit:
+        """Whether the calibration fits the set.
+
+        Args:
+            calibration_images: clean images in the smallest group that decided.
+        """
+        classes = self.tally.per_class()
+        removed = np.array([one.poisoned for one in classes], np.int64)
+        judged = removed + np.array([one.clean for one in classes], np.int64)
+        return fit(removed, judged, self.decided.shape, self.decision.limit, calibration_images)
 
 
 @dataclass
-class VerdictPass(Pass[Decision, Tally, Outcome]):
+class VerdictPass(Pass[Decided, Tally, Outcome]):
     """Write what was decided of each sample; with ``split`` also the samples themselves."""
 
     name: ClassVar[str] = "split"
@@ -202,11 +220,11 @@ class VerdictPass(Pass[Decision, Tally, Outcome]):
     split: bool
     doing: str = "splitting"
 
-    def step(self, given: Decision) -> Step[Tally]:
-        kind = label_type(self.source)
+    def step(self, given: Decided) -> Step[Tally]:
+        kind, decision, source = label_type(self.source), given.decision, self.source
         if not self.split:
-            return VerdictStep(kind, given, self.detector)
-        return SplitStep(kind, given, self.detector, self.source.schema, self.source.image_column)
+            return VerdictStep(kind, decision, self.detector)
+        return SplitStep(kind, decision, self.detector, source.schema, source.image_column)
 
-    def merge(self, given: Decision, finished: Finished[Tally]) -> Outcome:
+    def merge(self, given: Decided, finished: Finished[Tally]) -> Outcome:
         return Outcome(given, Tally.total(finished.counts))

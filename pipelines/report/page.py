@@ -14,7 +14,7 @@ from pipelines.report.gallery import exhibits
 from pipelines.report.images import sampled_images
 from pipelines.report.plots import SpectraDrawing, draw_histogram, draw_spectra
 from pipelines.report.results import Validation
-from pipelines.report.words import headline, innocents, percent
+from pipelines.report.words import headline, innocents, percent, warnings
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.spectrum import MeanSpectrum
@@ -58,12 +58,16 @@ def write_page(store: Store, summary: Summary, shards: int) -> None:
         output=store.address if store.local is None else store.local.name,
         is_local=store.local is not None,
         layout=layout,
-        headline=headline(summary.counts),
+        headline=headline(summary.counts, wrong=summary.fit.wrong),
+        warnings=warnings(summary),
         innocents=innocents(summary.decision),
         summary=summary,
         counts=summary.counts,
+        judged=summary.decision.judged,
         histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
-        classes=rank_classes(summary.per_class, summary.decision.limit),
+        classes=rank_classes(
+            summary.per_class, summary.decision.limit, accuse=not summary.fit.doubtful
+        ),
         gallery=exhibits(store, summary, shards),
         spectra=_mean_spectra(store, summary.source.image_column, shards),
         validation=_validation(store),

@@ -1,25 +1,72 @@
-"""Numbers of a run in words, for the page."""
+"""What a run amounts to in words, for the page and for the end of a command."""
 
 import math
+from collections.abc import Mapping
+from typing import Protocol
 
+from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
-from sanitizer.summary import Counts
+from sanitizer.summary import CalibrationFacts, Counts, unjudged
 
 
-def headline(counts: Counts) -> str:
+class Judged(Protocol):
+    """What is known of a run that judged: its summary, or its manifest."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+    @property
+    def rejected_by_reason(self) -> Mapping[str, int]: ...
+
+    @property
+    def decision(self) -> Decision: ...
+
+    @property
+    def calibration(self) -> CalibrationFacts: ...
+
+    @property
+    def fit(self) -> CalibrationFit: ...
+
+
+def warnings(run: Judged) -> list[str]:
+    """What is to be said before all else: that little was judged, or probably judged wrongly."""
+    few = few_judged(run.counts.read, run.rejected_by_reason)
+    wrong = wrong_calibration(run.fit, run.decision, run.calibration.origin == "trusted")
+    return [warning for warning in (few, wrong) if warning]
+
+
+def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
+    """:func:`sanitizer.summary.unjudged` as a sentence of its own; else nothing."""
+    words = unjudged(read, rejected_by_reason)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def headline(counts: Counts, *, wrong: bool = False) -> str:
     """What happened, in one sentence.
+
+    Args:
+        wrong: the calibration does not fit the set.
 
     >>> headline(Counts(60, 52, 7, 1))
     '7 of 60 images removed, 1 could not be judged.'
+    >>> headline(Counts(60, 2, 1, 57))
+    'Only 3 of 60 images could be judged; 1 of them removed.'
     """
-    if not counts.read:
+    read, removed = counts.read, counts.poisoned
+    judged = counts.clean + removed
+    if not read:
         return "There were no images to judge."
-    images = "image" if counts.read == 1 else "images"
+    images = "image" if read == 1 else "images"
+    if not judged:
+        return f"None of {read:,} {images} could be judged."
+    if 2 * judged < read:
+        of_them = f"{removed:,} of them removed" if removed else "none of them removed"
+        return f"Only {judged:,} of {read:,} images could be judged; {of_them}."
     start = (
-        f"{counts.poisoned:,} of {counts.read:,} {images} removed"
-        if counts.poisoned
-        else f"No image of {counts.read:,} removed"
+        f"{removed:,} of {read:,} {images} removed" if removed else f"No image of {read:,} removed"
     )
+    if wrong:
+        start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
 
 
@@ -27,7 +74,7 @@ def innocents(decision: Decision) -> str:
     """How many innocent images are expected among the removed, and what that means."""
     removed, expected = decision.removed, decision.expected_innocents
     if not decision.judged:
-        return "No image could be judged."
+        return ""
     if not removed:
         return "No image was removed; below it says why."
     at_most = math.ceil(expected - 1e-9)
@@ -40,8 +87,31 @@ def innocents(decision: Decision) -> str:
         )
     images, are = "images" if removed > 1 else "image", "are" if at_most > 1 else "is"
     return (
-        f"On average {share} of the {removed:,} removed {images} {are} innocent: look through "
-        "them below before you train without them."
+        f"Where the calibration fits the set, on average {share} of the {removed:,} removed "
+        f"{images} {are} innocent: look through them below before you train without them."
+    )
+
+
+def wrong_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) -> str:
+    """That the calibration does not fit the set, why that seems so and what to do; else nothing.
+
+    Args:
+        trusted: the calibration is on images that the user trusts.
+    """
+    if not fit.wrong:
+        return ""
+    share = decision.removed / decision.judged
+    which, cure = (
+        ("The trusted images seem to be unlike this set", "trusted images from the same source")
+        if trusted
+        else ("The calibration does not seem to fit this set", "clean images from the same source")
+    )
+    return (
+        f"{which}, so most of the {decision.removed:,} removed images may be innocent. "
+        f"{percent(share)} were removed where it would be {percent(decision.limit)} of clean "
+        f"images{', over most classes' if fit.classes > 1 else ''}; the scores do not split in "
+        "two, as those of clean and poisoned images would; and the kept images are more suspicious "
+        f"than clean ones, too. Run again and give --trusted with {cure}, prepared in the same way."
     )
 
 

@@ -1,0 +1,88 @@
+"""Whether the detector can judge a set at all: a look ahead, and a check at the end."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from detector.inputs import Tiles
+from pipelines.runs.progress import Progress
+from pipelines.sources.base import Source
+from pipelines.sources.columns import encoded_images, sample_ids
+from sanitizer.errors import UnjudgedError
+from sanitizer.images import ImageError
+from sanitizer.summary import kinds_in_words, unjudged
+
+#: Images that are looked at before the work begins.
+AHEAD = 256
+
+
+class _Counted(Protocol):
+    @property
+    def read(self) -> int: ...
+
+
+class _Result(Protocol):
+    """A manifest that counts what could not be judged."""
+
+    @property
+    def counts(self) -> _Counted: ...
+
+    @property
+    def rejected_by_reason(self) -> Mapping[str, int]: ...
+
+
+Result = TypeVar("Result", bound=_Result)
+
+
+def check_judged(manifest: Result, *, allow_unjudged: bool) -> Result:
+    """The manifest of a finished run, if at least half of its images could be judged.
+
+    Raises:
+        UnjudgedError: less than half could, and ``allow_unjudged`` is not given.
+    """
+    words = unjudged(manifest.counts.read, manifest.rejected_by_reason)
+    if words and not allow_unjudged:
+        raise UnjudgedError(
+            f"{words}; the output is complete all the same, with the reason for each image: give "
+            "--allow-unjudged to accept that",
+            manifest,
+        )
+    return manifest
+
+
+def look_ahead(source: Source, inputs: Tiles, *, quiet: bool) -> None:
+    """Say at once which of the first images cannot be judged, as far as their headers tell.
+
+    Nothing is decompressed, and of an input that is not on this machine nothing is read, so
+    this takes a fraction of a second.
+
+    Raises:
+        InputError: the first shard is unreadable.
+    """
+    if quiet or source.root is None or not source.shards:
+        return
+    ids: list[str] = []
+    errors: list[tuple[str, ImageError]] = []
+    for samples in source.reader.read(source.shards[0], AHEAD):
+        for sample_id, data in islice(
+            zip(
+                sample_ids(samples.batch),
+                encoded_images(samples.batch, source.image_column),
+                strict=True,
+            ),
+            AHEAD - len(ids),
+        ):
+            ids.append(sample_id)
+            error = inputs.refusal(data)
+            if error is not None:
+                errors.append((sample_id, error))
+        break  # a batch is enough: large pictures make small ones
+    if errors:
+        kinds = Counter(error.kind for _, error in errors)
+        first_id, first = errors[0]
+        which = "all" if len(errors) == len(ids) else f"{len(errors):,}"
+        Progress("looking ahead").say(
+            f"warning: {which} of the first {len(ids):,} images cannot be judged and will be "
+            f"rejected ({kinds_in_words(kinds)}), such as {first_id}: {first}"
+        )
