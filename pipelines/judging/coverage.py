@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 from typing import Protocol, TypeVar
 
 from detector.inputs import Tiles
@@ -10,7 +9,6 @@ from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import UnjudgedError
-from sanitizer.images import ImageError
 from sanitizer.summary import kinds_in_words, unjudged
 
 #: Images that are looked at before the work begins.
@@ -62,22 +60,15 @@ def look_ahead(source: Source, inputs: Tiles, *, quiet: bool) -> None:
     """
     if quiet or source.root is None or not source.shards:
         return
-    ids: list[str] = []
-    errors: list[tuple[str, ImageError]] = []
-    for samples in source.reader.read(source.shards[0], AHEAD):
-        for sample_id, data in islice(
-            zip(
-                sample_ids(samples.batch),
-                encoded_images(samples.batch, source.image_column),
-                strict=True,
-            ),
-            AHEAD - len(ids),
-        ):
-            ids.append(sample_id)
-            error = inputs.refusal(data)
-            if error is not None:
-                errors.append((sample_id, error))
-        break  # a batch is enough: large pictures make small ones
+    # A batch is enough: large pictures make small ones.
+    samples = next(source.reader.read(source.shards[0], AHEAD))
+    ids = sample_ids(samples.batch)
+    encoded = encoded_images(samples.batch, source.image_column)
+    refusals = (
+        (sample_id, samples.unread.get(row) or inputs.refusal(data))
+        for row, (sample_id, data) in enumerate(zip(ids, encoded, strict=True))
+    )
+    errors = [(sample_id, error) for sample_id, error in refusals if error is not None]
     if errors:
         kinds = Counter(error.kind for _, error in errors)
         first_id, first = errors[0]
