@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("freqsan", deadline=None)
+settings.load_profile("freqsan")
 
 # Several test processes share the cores; torch would take all of them in each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -245,6 +245,18 @@ def test_saved_splits_must_be_chosen(dataset: datasets.Dataset, tmp_path: Path) 
     assert [r["sample_id"] for r in rows_of(source)][4] == "extra/data-00000-of-00001.arrow#4"
 
 
+def test_links_out_of_a_saved_dataset_are_followed_only_where_told(
+    dataset: datasets.Dataset, tmp_path: Path
+) -> None:
+    dataset.save_to_disk(tmp_path / "saved")
+    (arrow,) = (tmp_path / "saved").glob("*.arrow")
+    arrow.rename(tmp_path / "elsewhere.arrow")
+    arrow.symlink_to(tmp_path / "elsewhere.arrow")
+    with pytest.raises(InputError, match=rf"{arrow.name} leads out of INPUT.*--follow-links"):
+        open_source(str(tmp_path / "saved"))
+    assert open_source(str(tmp_path / "saved"), follow_links=True).rows == 90
+
+
 def test_paths_in_a_saved_dataset_are_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")

@@ -118,8 +118,8 @@ RESULTS: dict[str, tuple[Tampering, str]] = {
         "data/clean-00002-of-00002.parquet is not of this run",
     ),
     "file added": (
-        copied(f"data/poisoned-{SHARDS}", "data/more.parquet"),
-        "data/more.parquet is not of this run",
+        copied(f"data/poisoned-{SHARDS}", "data/clean-more.parquet"),
+        "data/clean-more.parquet is not of this run",
     ),
     "manifest cut": (
         lambda o: (o / "manifest.json").write_text((o / "manifest.json").read_text()[:500]),

@@ -63,11 +63,15 @@ def changes(store: Store, files: Mapping[str, Checksum]) -> Changes:
 
 
 def strays(store: Store, files: Iterable[str]) -> Changes:
-    """The Parquet files that lie beside those of ``files`` and would be read with them."""
+    """The Parquet files that are named as if they were parts of what ``files`` are parts of.
+
+    Files with other names are nobody's concern: ``load_dataset`` reads what the card lists.
+    """
     listed = set(files)
-    folders = {name.rpartition("/")[0] for name in listed if name.endswith(".parquet")}
-    beside = [name for folder in sorted(folders) for name in store.names(folder, "*.parquet")]
-    return {name: STRAY for name in beside if name not in listed}
+    kinds = [kind for kind in layout.SHARDED if any(map(kind.shards_of, listed))]
+    patterns = [(kind.folder, kind.pattern.rpartition("/")[2]) for kind in kinds]
+    parts = [name for folder, pattern in patterns for name in store.names(folder, pattern)]
+    return {name: STRAY for name in parts if name not in listed}
 
 
 def described(changed: Changes) -> str:

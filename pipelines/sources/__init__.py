@@ -78,7 +78,7 @@ def open_source(
 def _resolver(location: str, follow_links: bool) -> Callable[[Reading], Source]:
     """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
-        return partial(saved.resolve, location)
+        return partial(saved.resolve, location, follow_links)
     if location.startswith("hf://datasets/"):
         return partial(hub.resolve, location)
     listing = files.list_files(location, follow_links)

@@ -356,6 +356,11 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "special file")
 
 
+def leads_out(root: str, name: str) -> bool:
+    """Whether a file of a local folder lies elsewhere, by a link on its path."""
+    return not _is_within(os.path.realpath(f"{root}/{name}"), os.path.realpath(root))
+
+
 def _is_within(real: str, real_root: str) -> bool:
     """Whether a path lies below a folder; both without links."""
     return real == real_root or real.startswith(f"{real_root.rstrip('/')}/")

@@ -107,17 +107,18 @@ class SavedReader:
                 return
 
 
-def resolve(location: str, reading: Reading) -> Source:
+def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     """A saved ``Dataset`` or ``DatasetDict`` as a source.
 
     Args:
         location: the folder.
+        follow_links: also where they lead out of it.
         reading: what the user chose; columns are found as in Parquet files, but for bytes
             that only start like an image.
 
     Raises:
         InputError: a split must be chosen or does not exist; no rows; files that are
-            missing or not whole; no image column, or no such column; ids or texts that
+            missing, not whole or links out of the folder; no image column, or no such column; ids or texts that
             :func:`columns.check_texts` refuses.
     """
     root = Path(files.local_path(location) or location)
@@ -131,6 +132,12 @@ def resolve(location: str, reading: Reading) -> Source:
     names = [folder + name for name in listed]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{location}: {folder}{_STATE} lists {twice[0]} more than once")
+    out = [name for name in names if not follow_links and files.leads_out(str(root), name)]
+    if out:
+        raise InputError(
+            f"{location}: {files.some(out)} leads out of INPUT by a link, which is not followed; "
+            "give --follow-links to follow it"
+        )
     rows = {name: sum(b.num_rows for b in _stream(str(root), name)) for name in names}
     if not any(rows.values()):
         raise InputError(f"{location}: holds no rows")
