@@ -5,9 +5,7 @@ Only click is imported up front: help must answer at once, and the jobs bring to
 
 import functools
 import json
-import logging
 import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +24,6 @@ class FreqsanGroup(click.Group):
     """Turns every failure into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
-        logging.basicConfig(level=logging.ERROR)
-        warnings.filterwarnings("ignore", module="PIL")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -90,8 +85,7 @@ judging_options = _options(
     click.option(
         "--max-clean-loss",
         type=float,
-        default=0.01,
-        show_default=True,
+        show_default="0.01",
         help="Share of clean images that may be lost.",
     ),
     click.option("--trusted", metavar="PATH", help="Clean images to calibrate on."),
@@ -108,8 +102,7 @@ policy_options = _options(
     click.option(
         "--fdr",
         type=float,
-        default=0.05,
-        show_default=True,
+        show_default="0.05",
         help="Of policy fdr: share of the removed that may be innocent.",
     ),
 )

@@ -47,6 +47,7 @@ class Trained:
     figures: dict[str, float]  #: on the held-out views
 
 
+@torch.random.fork_rng()  # the seeds below are not those of the caller
 def train(
     pool: np.ndarray,
     held_out: Mapping[str, np.ndarray],

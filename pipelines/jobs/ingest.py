@@ -12,6 +12,7 @@ from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, NoCounts, Pass, Step
+from pipelines.runs.public import public
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
@@ -63,6 +64,7 @@ class CopyPass(Pass[None, NoCounts, int]):
         return finished.rows
 
 
+@public
 def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestManifest:
     """Copy an image set to Parquet shards that ``load_dataset`` and ``clean`` read.
 

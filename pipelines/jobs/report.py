@@ -5,11 +5,13 @@ from pathlib import Path
 from pipelines.jobs.clean import CleanManifest, score_rows
 from pipelines.runs import layout
 from pipelines.runs.output import read_manifest
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError
 from sanitizer.summary import Summary
 
 
+@public
 def report(output: str | Path) -> str:
     """Validate a finished ``clean`` run again and rewrite ``output/report/``.
 
@@ -27,12 +29,13 @@ def report(output: str | Path) -> str:
             f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
         )
     from pipelines.report.page import write_page
-    from pipelines.report.validation import check_valid, validate_run
+    from pipelines.report.validation import Validator, check_valid
 
     try:
         manifest = CleanManifest.from_json(stored)
         summary = Summary.from_json(store.read_json(layout.SUMMARY))
-        check_valid(store, validate_run(store, score_rows(manifest), summary))
+        with Validator() as validator:  # Great Expectations changes the process it is in
+            check_valid(store, validator.validate(store, score_rows(manifest), summary))
         write_page(store, summary)
     except (OSError, ValueError) as error:
         # ValueError is also what Arrow says of a damaged Parquet file.

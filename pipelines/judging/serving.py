@@ -6,7 +6,6 @@ A plain call for a server, without Beam. It judges as ``clean`` does, by the sam
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,10 @@ from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
 from pipelines.judging.score import assess
 from pipelines.judging.split import reason
+from pipelines.runs.public import checked
 from pipelines.sources import open_source
 from sanitizer.errors import InputError
-from sanitizer.policy import Budget, FalseDiscovery, Policy
+from sanitizer.policy import Budget, Policy
 
 if TYPE_CHECKING:
     from detector.model import Detector
@@ -40,9 +40,10 @@ class Judged:
     reasons: list[str]  #: in words, what decided
 
 
+@checked
 def reject(
     images: Images,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
 ) -> np.ndarray:
@@ -70,9 +71,10 @@ def reject(
     return judge(images, detector, max_clean_loss, trusted).rejected
 
 
+@checked
 def judge(
     images: Images,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
 ) -> Judged:
@@ -87,8 +89,6 @@ def judge(
     Raises:
         InputError: as :func:`reject`.
     """
-    if not isinstance(max_clean_loss, Real):
-        raise InputError(f"max clean loss: expected a number, got {max_clean_loss!r}")
     loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
     assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
     judged = np.array([one.error is None for one in assessed], bool)
@@ -110,7 +110,7 @@ def judge(
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
 ) -> tuple["Detector", Calibration, Policy]:
-    policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
+    policy = choose_policy(Budget.name, max_clean_loss)
     loaded = load_detector(detector)
     images = None if trusted is None else open_source(trusted)
     return loaded, calibrate(loaded, policy, images, quiet=True).calibration, policy
