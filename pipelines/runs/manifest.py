@@ -1,7 +1,7 @@
 """What a run is: the plan that decides its result, and the manifest that commits it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from typing import Any, Self
 
@@ -86,10 +86,11 @@ class Manifest(Record):
     freqsan: str  #: the version that made it
     job: str  #: the command's name
     input: InputFacts
-    shards: tuple[ShardFacts, ...]  #: in order
+    # Not shown where Python shows the manifest, such as in a notebook: thousands of lines.
+    shards: tuple[ShardFacts, ...] = field(repr=False)  #: in order
     options: dict[str, Any]  #: what the user chose
-    versions: dict[str, str]  #: of packages that may change the result
-    plan: Plan
+    versions: dict[str, str] = field(repr=False)  #: of packages that may change the result
+    plan: Plan = field(repr=False)
 
     @classmethod
     def of(cls, common: "Manifest", **own: Any) -> Self:

@@ -32,15 +32,17 @@ class Progress:
         self.quiet = quiet
         self._bar: tqdm | None = None
 
-    def start(self, *, total: int | None, done: int = 0) -> None:
+    def start(self, *, total: int | None, done: int = 0, began: float | None = None) -> None:
         """Begin.
 
         Args:
             total: what there is to count; None where that is not known.
             done: of it, what an earlier run has finished.
+            began: when the work began, by ``time.monotonic``; None: now.
         """
         self._total, self._done, self._first = total, done, done
-        self._began = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._began = self._last_line if began is None else began
         if self.quiet:
             return
         if done:
