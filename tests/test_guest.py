@@ -1,5 +1,6 @@
 """freqsan as a guest: the caller's process is as it was, also after an error."""
 
+import io
 import json
 import logging
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from freqsan import InputError, ingest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs.guest import at_work
 from pipelines.runs.threads import return_cores, share_cores
+from sanitizer.images import decode
 from sanitizer.silence import without_warnings
 
 TESTS = Path(__file__).resolve().parent
@@ -115,6 +118,23 @@ def test_silence_is_for_the_thread_that_asks_and_ends() -> None:
         with pytest.raises(UserWarning, match="again"):
             warnings.warn("again", UserWarning, stacklevel=1)
     assert list(warnings.filters) == filters
+
+
+def test_what_pillow_warns_of_is_decoded_alike_whatever_the_callers_filters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        Image.open(file)
+        assert len(heard) == 1
+        pixels = decode(file.getvalue())
+        assert len(heard) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (decode(file.getvalue()) == pixels).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -17,6 +17,12 @@ LINE_SECONDS = 10.0
 POLL_SECONDS = 0.5
 
 
+class _Bar(tqdm):
+    """A bar without the thread that tqdm would leave in the caller's process."""
+
+    monitor_interval = 0
+
+
 class Progress:
     """Says on standard error how far the work is, how fast it goes and how long it takes.
 
@@ -50,7 +56,7 @@ class Progress:
             if done == total:
                 return
         if sys.stderr.isatty():
-            self._bar = tqdm(
+            self._bar = _Bar(
                 total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
             )
         else:
