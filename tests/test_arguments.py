@@ -53,6 +53,7 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (score, {"detector": None}, "detector: expected a path, got None"),
     (poison, {"attack": None}, "attack: expected a text, got None"),
     (poison, {"rate": "high"}, "rate: expected a finite number, got 'high'"),
+    (poison, {"rate": 10**400}, "rate: expected a finite number, got 1000"),
     (poison, {"seed": 0.0}, "seed: expected a whole number, got 0.0"),
     (poison, {"target_label": 1.5}, "target label: expected a whole number or a text or None"),
     (poison, {"attack_settings": "alpha=1"}, "attack settings: expected a mapping or None"),

@@ -34,7 +34,10 @@ def image_set(tmp_path: Path) -> Path:
         ({"runner": "PortableRunner"}, "PortableRunner needs --job_endpoint=HOST:PORT"),
         ({"beam_options": "--nonsense"}, "Beam knows no option --nonsense"),
         ({"beam_options": ["--streaming", "surplus"]}, "Beam knows no option surplus"),
-        ({"beam_options": "--direct_num_workers=two"}, ".*invalid int value: 'two'"),
+        (
+            {"beam_options": "--direct_num_workers=two"},
+            "Beam refuses these options: argument --direct_num_workers: invalid",
+        ),
         ({"beam_options": "--environment_type=EXTERNAL"}, "--environment_type has no effect with"),
         ({"beam_options": "--job_endpoint=localhost:1"}, "--job_endpoint has no effect with"),
     ],

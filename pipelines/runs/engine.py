@@ -60,7 +60,8 @@ def check_engine(runner: str, beam_options: Sequence[str]) -> None:
             options.get_all_options(add_extra_args_fn=parsers.append)
             _, unknown = parsers[0].parse_known_args(list(beam_options))
     except SystemExit as error:  # so argparse ends, after lines of usage
-        raise InputError(f"Beam refuses these options: {_last_line(words.getvalue())}") from error
+        said = _last_line(words.getvalue()).rpartition("error: ")[2]
+        raise InputError(f"Beam refuses these options: {said}") from error
     except (AttributeError, ImportError, ValueError) as error:
         raise InputError(f"Beam refuses these options: {_first_line(error)}") from error
     if isinstance(engine, PortableRunner):

@@ -90,7 +90,7 @@ def check(name: str, value: Any, kind: Any) -> Any:
         InputError: it is something else; a number that is not finite; a path that is empty.
     """
     members = _members(kind)
-    if any(_form(member) is None for member in members):
+    if any(_origin(member) not in _FORMS for member in members):
         return value
     try:
         return _taken(value, members)
@@ -106,8 +106,9 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return tuple(m for m in members if m is not str) if Path in members else members
 
 
-def _form(kind: Any) -> "_Form | None":
-    return _FORMS.get(typing.get_origin(kind) or kind)
+def _origin(kind: Any) -> Any:
+    """A type without what it has in brackets."""
+    return typing.get_origin(kind) or kind
 
 
 def _taken(value: Any, members: tuple[Any, ...]) -> Any:
@@ -118,10 +119,10 @@ def _taken(value: Any, members: tuple[Any, ...]) -> Any:
     """
     expected = []
     for member in members:
-        words, take = _FORMS[typing.get_origin(member) or member]
+        words, take = _FORMS[_origin(member)]
         try:
             return take(value, *typing.get_args(member))
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             expected.append(words)
     raise ValueError(" or ".join(expected))
 
