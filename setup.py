@@ -46,6 +46,8 @@ setup(
     extras_require={
         "test": [
             "hypothesis>=6.130",
+            "ipykernel>=7,<8",
+            "jupyter-client>=8.6,<9",
             "moto[server]>=5.1,<6",
             "mypy>=1.18",
             "pytest>=8.3",

@@ -7,12 +7,10 @@ import contextlib
 import functools
 import io
 import json
-import logging
 import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,9 +35,6 @@ class FreqsanGroup(click.Group):
         # A path or a name that is not UTF-8 is shown somehow, as on standard error.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        # Beam speaks of its optional parts on the root logger, Pillow of odd images as warnings.
-        logging.basicConfig(level=logging.ERROR)
-        warnings.filterwarnings("ignore", module="PIL")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -116,8 +111,7 @@ judging_options = _options(
     click.option(
         "--max-clean-loss",
         type=float,
-        default=0.01,
-        show_default=True,
+        show_default="0.01",
         help="Share of clean images that may be lost.",
     ),
     click.option("--trusted", metavar="PATH[:SPLIT]", help="Clean images to calibrate on."),
@@ -134,8 +128,7 @@ policy_options = _options(
     click.option(
         "--fdr",
         type=float,
-        default=0.05,
-        show_default=True,
+        show_default="0.05",
         help="Of policy fdr: share of the removed that may be innocent.",
     ),
 )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from sanitizer.silence import without_warnings
+
 #: The formats that are decoded, by Pillow's names.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 
@@ -41,6 +43,7 @@ class Header:
     format: str  #: one of FORMATS
 
 
+@without_warnings
 def decode(
     data: bytes | None,
     on_header: Callable[[Header], None] | None = None,

@@ -168,7 +168,7 @@ class CalibrationFacts(Record):
     origin: str  #: "stored" with the detector, or "trusted" images of the user
     words: str  #: what decided and what is promised, for people
     thresholds: dict[str, float]  #: by the numbers of parts, the score that is flagged above
-    groups: tuple[CalibrationGroupFacts, ...]
+    groups: tuple[CalibrationGroupFacts, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The progress of a training: a line now and then, without a rate of its own."""
 
+import time
+
 import pytest
 
 from pipelines.runs.following import EPOCH_LINES, follow
@@ -41,6 +43,18 @@ def test_epochs_of_an_earlier_run_are_not_counted_as_this_ones(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "training a detector: 300 views were done by an earlier run, going on"
     assert lines[1] == "training a detector: 400 views in all"
+
+
+def test_the_first_step_has_taken_time_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed training may have one step to go; its rate is not that of no time at all."""
+    observer = follow("a victim", quiet=False)
+    later = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    train(observer, epochs=4, first=4)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "training a victim: 400 images done, 10 s, 10 images/s"
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

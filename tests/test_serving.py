@@ -216,7 +216,7 @@ def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match="max clean loss"):
         reject([], max_clean_loss=0)
     for loss in ("0.01", None, [0.01], 1j, 10**400, np.array([0.01])):
-        with pytest.raises(InputError, match="max clean loss: expected a number, got"):
+        with pytest.raises(InputError, match="max clean loss: expected a finite number, got"):
             reject([], max_clean_loss=loss)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no detector 'nosuch'"):
         reject([], detector="nosuch")

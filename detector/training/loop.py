@@ -15,7 +15,7 @@ from detector.inputs import Tiles
 from detector.network import Network, logits
 from detector.settings import NetworkSettings, TwoBranchSettings
 from detector.training import EPOCHS, checkpoints
-from detector.training.pairs import batches, pairs
+from detector.training.pairs import batches, pairs, signals_kept
 from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
 
@@ -47,6 +47,8 @@ class Trained:
     figures: dict[str, float]  #: on the held-out views
 
 
+@signals_kept()
+@torch.random.fork_rng()  # the seeds below are not those of the caller
 def train(
     pool: np.ndarray,
     held_out: Mapping[str, np.ndarray],

@@ -4,10 +4,14 @@ Both halves of a pair share one history before the manipulation and one encoding
 the manipulation is all that tells them apart.
 """
 
+import multiprocessing
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from detector.training.histories import random_encoding, random_history
 from detector.training.manipulations import manipulate
@@ -58,7 +62,28 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """``steps`` batches of ``size`` pairs, drawn by another process while the network learns."""
     loader = DataLoader(
-        PairBatches(pool, steps, size, seed), batch_size=None, num_workers=1, prefetch_factor=8
+        PairBatches(pool, steps, size, seed),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=8,
+        # The first is the system's own; to ask for it by default would settle it for all.
+        multiprocessing_context=multiprocessing.get_all_start_methods()[0],
     )
     for images, labels in loader:
         yield images.numpy(), labels.numpy()
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Take back the handler that torch sets for good where a loader starts a process.
+
+    Torch also forgets that it has set it, so that a loader of the caller's has one again.
+    """
+    child = getattr(signal, "SIGCHLD", None)  # not on Windows
+    before = signal.getsignal(child) if child is not None else None
+    try:
+        yield
+    finally:
+        if child is not None and signal.getsignal(child) is not before:
+            signal.signal(child, before)
+            signal_handling._SIGCHLD_handler_set = False

@@ -19,6 +19,7 @@ from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.fit import CalibrationFit
@@ -47,14 +48,15 @@ class CleanManifest(Manifest):
     seed: None = None  #: nothing in this job is drawn at random
 
 
+@public
 def clean(
     input: str | Path,
     output: str | Path,
     *,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     policy: str = "budget",
-    max_clean_loss: float = 0.01,
-    fdr: float = 0.05,
+    max_clean_loss: float | None = None,
+    fdr: float | None = None,
     trusted: str | Path | None = None,
     allow_unjudged: bool = False,
     **settings: Any,
@@ -69,8 +71,9 @@ def clean(
         policy: ``"budget"`` accepts to lose some clean images, ``"fdr"`` some innocent ones
             among the removed.
         max_clean_loss: of policy budget, the share of clean images that may be lost, above 0,
-            at most 0.5.
-        fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1.
+            at most 0.5; None: 0.01.
+        fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1;
+            None: 0.05.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
         allow_unjudged: do not raise where less than half of the images could be judged.
         settings: as in :class:`pipelines.runs.job.Settings`.

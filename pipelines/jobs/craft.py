@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from pipelines.runs.following import follow
 from pipelines.runs.guards import check_file, check_outside
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
+from pipelines.runs.public import public
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
@@ -29,15 +30,19 @@ if TYPE_CHECKING:
 MAX_IMAGES = 20_000
 
 
+@public
 def craft(
     attack: str,
     input: str | Path,
     output: str | Path,
     *,
-    classifier: str | None = None,
+    classifier: str | Path | None = None,
     seed: int = 0,
     flip: bool = True,
-    **settings: Any,
+    split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    quiet: bool = False,
 ) -> Provenance:
     """Optimise the trigger of an attack on an image set.
 
@@ -50,7 +55,7 @@ def craft(
             victim is trained on ``input`` first.
         seed: of the search and of a classifier that is trained.
         flip: whether such a classifier is trained on mirrored images too.
-        settings: as in :class:`pipelines.runs.job.Settings`; those that say how to read.
+        split, image_column, label_column, quiet: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The provenance, as in the file.
@@ -58,7 +63,10 @@ def craft(
     Raises:
         InputError: bad usage or input.
     """
-    chosen, path = Settings(**settings), Path(output)
+    path = Path(output)
+    chosen = Settings(
+        split=split, image_column=image_column, label_column=label_column, quiet=quiet
+    )
     check_file(path, SUFFIX, "a trigger")
     source = chosen.open(input)
     check_outside(path, source.root)
@@ -66,7 +74,7 @@ def craft(
     from attacks import crafting
     from attacks.victims.training import train
 
-    victim = _load_classifier(attack, classifier)
+    victim = _load_classifier(attack, None if classifier is None else str(classifier))
     labels = read_labels(source, quiet=chosen.quiet)
     if victim is not None and victim.classes != len(labels.values):
         raise InputError(

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from pipelines.jobs.clean import CleanManifest, clean
 from pipelines.runs import layout
+from pipelines.runs.public import public
 from pipelines.runs.shards import read_rows
 from pipelines.runs.store import Store
 from sanitizer.record import Record
@@ -25,12 +25,15 @@ class Truth(Record):
     lost: int  #: of them, removed
 
 
-def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanManifest, Truth]:
+@public
+def demo(
+    output: str | Path = "freqsan-demo", *, overwrite: bool = False, quiet: bool = False
+) -> tuple[CleanManifest, Truth]:
     """Clean the bundled sample.
 
     Args:
         output: as for ``clean``.
-        settings: as in :class:`pipelines.runs.job.Settings`.
+        overwrite, quiet: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The manifest of ``clean``, and how its verdicts compare with the truth.
@@ -38,7 +41,7 @@ def demo(output: str | Path = "freqsan-demo", **settings: Any) -> tuple[CleanMan
     Raises:
         InputError, RunError: as ``clean``.
     """
-    manifest = clean(str(SAMPLE), output, **settings)
+    manifest = clean(str(SAMPLE), output, overwrite=overwrite, quiet=quiet)
     store = Store.at(output)
     removed, kept = (
         read_rows(store, split, ["is_poisoned"], len(manifest.shards))["is_poisoned"].to_pylist()

@@ -18,6 +18,7 @@ from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.public import public
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Samples, Source
@@ -164,6 +165,7 @@ class FeaturePass(Pass[None, FeatureTally, FeatureTally]):
         return FeatureTally.total(finished.counts)
 
 
+@public
 def features(
     input: str | Path, output: str | Path, *, allow_unjudged: bool = False, **settings: Any
 ) -> FeatureManifest:

@@ -13,6 +13,7 @@ from pipelines.runs.job import Job, NoOptions, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.public import public
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
@@ -85,6 +86,7 @@ class CopyPass(Pass[None, CopyTally, Copied]):
         return Copied(finished.rows, dict(sorted(unread.items())))
 
 
+@public
 def ingest(input: str | Path, output: str | Path, **settings: Any) -> IngestManifest:
     """Copy an image set to Parquet shards that ``load_dataset`` and ``clean`` read.
 

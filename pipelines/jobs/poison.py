@@ -20,6 +20,7 @@ from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, Pass, Step
+from pipelines.runs.public import public
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Samples, Source
@@ -84,6 +85,7 @@ class PoisonPass(Pass[None, PoisonTally, PoisonTally]):
         return PoisonTally.total(finished.counts)
 
 
+@public
 def poison(
     input: str | Path,
     output: str | Path,

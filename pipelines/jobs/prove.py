@@ -25,6 +25,7 @@ from pipelines.runs.job import Settings
 from pipelines.runs.manifest import Plan, common_manifest
 from pipelines.runs.output import Output
 from pipelines.runs.progress import Progress
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
 from sanitizer.record import Record
@@ -47,6 +48,7 @@ class ProofOptions(Record):
     judging: JudgingOptions
 
 
+@public
 def prove(
     input: str | Path,
     *,
@@ -62,7 +64,7 @@ def prove(
     runs: int = 1,
     test: str | Path | None = None,
     flip: bool = True,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
     output: str | Path = "freqsan-proof",
@@ -105,7 +107,7 @@ def prove(
         encode=encode,
     )
     network, seeds = replace(_victim(victim), flip=flip), _seeds(seed, runs)
-    policy = choose_policy("budget", max_clean_loss, fdr=0.05)
+    policy = choose_policy("budget", max_clean_loss)
     address = find_detector(detector)
     check_output(store)
     sets = Sets.open(input, test, store, chosen)

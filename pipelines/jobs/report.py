@@ -10,6 +10,7 @@ from pipelines.runs.earlier import Earlier, Finished
 from pipelines.runs.guards import check_folders
 from pipelines.runs.lock import locked
 from pipelines.runs.output import not_what_was_written
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
 from sanitizer.record import Record
@@ -26,6 +27,7 @@ class Checked(Record):
     sha256: str  #: of the manifest, which holds the checksums
 
 
+@public
 def report(output: str | Path) -> Checked:
     """Compare a finished ``clean`` run with its checksums and rewrite ``output/report/``.
 
@@ -76,14 +78,15 @@ def _report(store: Store, finished: Finished) -> Checked:
 
 def _rebuild(store: Store, finished: Finished) -> None:
     from pipelines.report.page import write_page
-    from pipelines.report.validation import check_valid, validate_run
+    from pipelines.report.validation import Validator, check_valid
 
     # Until all is written nobody vouches for any of it.
     store.remove(layout.REPORT_CHECKSUMS)
     try:
         manifest = CleanManifest.from_json(finished.json)
         summary = Summary.from_json(store.read_json(layout.SUMMARY))
-        check_valid(store, validate_run(store, score_rows(manifest), summary))
+        with Validator() as validator:  # Great Expectations changes the process it is in
+            check_valid(store, validator.validate(store, score_rows(manifest), summary))
         write_page(store, summary, len(manifest.shards))
     except ValueError as error:
         # Also what Arrow says of a Parquet file that it cannot read.

@@ -17,6 +17,7 @@ from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
@@ -50,14 +51,15 @@ class ScoreManifest(Manifest):
     fit: CalibrationFit  #: whether the calibration fits the set
 
 
+@public
 def score(
     input: str | Path,
     output: str | Path,
     *,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     policy: str = "budget",
-    max_clean_loss: float = 0.01,
-    fdr: float = 0.05,
+    max_clean_loss: float | None = None,
+    fdr: float | None = None,
     trusted: str | Path | None = None,
     allow_unjudged: bool = False,
     **settings: Any,

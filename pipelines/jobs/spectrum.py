@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.runs.guards import check_outside, check_picture
 from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
+from pipelines.runs.public import public
 from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
 from sanitizer.files import write_atomically
@@ -25,13 +25,22 @@ class SpectrumCounts(Record):
     left_out: int  #: that cannot be decoded
 
 
-def spectrum(input: str | Path, output: str | Path, **settings: Any) -> SpectrumCounts:
+@public
+def spectrum(
+    input: str | Path,
+    output: str | Path,
+    *,
+    split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    quiet: bool = False,
+) -> SpectrumCounts:
     """Draw the mean log-magnitude DCT of all images of a set, in square blocks.
 
     Args:
         input: any input that ``clean`` reads.
         output: the PNG to write.
-        settings: as in :class:`pipelines.runs.job.Settings`.
+        split, image_column, label_column, quiet: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
         How many images were averaged, and how many could not be decoded.
@@ -39,7 +48,10 @@ def spectrum(input: str | Path, output: str | Path, **settings: Any) -> Spectrum
     Raises:
         InputError: unreadable input, or no image in it that can be used.
     """
-    chosen, path = Settings(**settings), Path(output)
+    path = Path(output)
+    chosen = Settings(
+        split=split, image_column=image_column, label_column=label_column, quiet=quiet
+    )
     check_picture(path)
     source = chosen.open(input)
     check_outside(path, source.root)

@@ -17,6 +17,7 @@ from detector.training.histories import jpeg, training_views
 from pipelines.runs.following import follow
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
+from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
 from pipelines.sources.base import Source
@@ -71,11 +72,12 @@ class Reservoir:
             self.kept[place] = item
 
 
+@public
 def train(
-    inputs: Sequence[str],
+    inputs: Sequence[str | Path],
     output: str | Path,
     *,
-    calibrate_on: Sequence[str] = (),
+    calibrate_on: Sequence[str | Path] = (),
     epochs: int = EPOCHS,
     seed: int = 0,
     licence: str = "not stated",
@@ -119,7 +121,7 @@ def train(
     if len(images.held_out.kept) < MIN_HELD_OUT:
         raise InputError(
             f"found {images.pool.offered + images.held_out.offered:,} usable views in "
-            f"{', '.join(inputs)}, expected at least some 2,000; give more clean images"
+            f"{', '.join(map(str, inputs))}, expected at least some 2,000; give more clean images"
         )
     groups = _calibration_groups(images.calibration)
     _check_calibration(groups)
@@ -142,7 +144,7 @@ def train(
     detector = Detector.of(
         _printable(output.resolve().name),
         trained,
-        training_data=[TrainingSet(_printable(location)) for location in inputs],
+        training_data=[TrainingSet(_printable(str(location))) for location in inputs],
         licence=licence,
         pool_views=len(images.pool.kept),
     )

@@ -14,21 +14,38 @@ from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
 
-def choose_policy(name: str, max_clean_loss: float, fdr: float) -> Policy:
+def choose_policy(
+    name: str, max_clean_loss: float | None = None, fdr: float | None = None
+) -> Policy:
     """The policy of a name.
 
+    Args:
+        name: of the policy.
+        max_clean_loss: of policy budget; None: its own.
+        fdr: of policy fdr; None: its own.
+
     Raises:
-        InputError: an unknown name, or a setting that is out of range, of whichever policy.
+        InputError: an unknown name; a setting that is out of range, or of the other policy,
+            where it would have no effect.
     """
+    settings = {
+        Budget.name: ("max clean loss", max_clean_loss),
+        FalseDiscovery.name: ("fdr", fdr),
+    }
+    if name not in settings:
+        raise InputError(f"no policy {name!r}, known: {', '.join(settings)}")
+    for other, (setting, value) in settings.items():
+        if other != name and value is not None:
+            raise InputError(
+                f"{setting}: has no effect with policy {name}; leave it out, or choose policy "
+                f"{other}"
+            )
     try:
-        policies: tuple[Policy, ...] = (Budget(max_clean_loss), FalseDiscovery(fdr))
+        if name == Budget.name:
+            return Budget() if max_clean_loss is None else Budget(max_clean_loss)
+        return FalseDiscovery() if fdr is None else FalseDiscovery(fdr)
     except ValueError as error:
         raise InputError(str(error)) from error
-    for policy in policies:
-        if policy.name == name:
-            return policy
-    known = ", ".join(policy.name for policy in policies)
-    raise InputError(f"no policy {name!r}, known: {known}")
 
 
 def detector_inputs(name: str) -> Tiles:
@@ -57,7 +74,7 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     return source
 
 
-def find_detector(name: str) -> str:
+def find_detector(name: str | Path) -> str:
     """The name of a bundled detector as it is, or a directory as an absolute path.
 
     Raises:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import IOBase
 from mmap import mmap
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,10 @@ from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
 from pipelines.judging.score import assess
 from pipelines.judging.split import reason
+from pipelines.runs.public import checked
 from pipelines.sources import open_source
 from sanitizer.errors import InputError
-from sanitizer.policy import Budget, FalseDiscovery, Policy
+from sanitizer.policy import Budget, Policy
 
 if TYPE_CHECKING:
     from detector.model import Detector
@@ -46,9 +46,10 @@ class Judged:
     reasons: list[str]  #: in words, what decided
 
 
+@checked
 def reject(
     images: Images,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
 ) -> np.ndarray:
@@ -77,9 +78,10 @@ def reject(
     return judge(images, detector, max_clean_loss, trusted).rejected
 
 
+@checked
 def judge(
     images: Images,
-    detector: str = DEFAULT_DETECTOR,
+    detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
 ) -> Judged:
@@ -94,11 +96,7 @@ def judge(
     Raises:
         InputError: as :func:`reject`.
     """
-    loaded, calibration, policy = _judge(
-        _path("detector", detector),
-        _number("max clean loss", max_clean_loss),
-        None if trusted is None else _path("trusted", trusted),
-    )
+    loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
     assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
     judged = np.array([one.error is None for one in assessed], bool)
     p_values = np.array([one.p_value for one in assessed], np.float64)
@@ -117,24 +115,11 @@ def judge(
     )
 
 
-def _path(name: str, value: Any) -> str:
-    if not isinstance(value, str | Path):
-        raise InputError(f"{name}: expected a path, got {_described(value)}")
-    return str(value)
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, Real):
-        with suppress(OverflowError):
-            return float(value)
-    raise InputError(f"{name}: expected a number, got {value!r:.100}")
-
-
 @functools.lru_cache(maxsize=8)
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
 ) -> tuple["Detector", Calibration, Policy]:
-    policy = choose_policy(Budget.name, max_clean_loss, FalseDiscovery.fdr)
+    policy = choose_policy(Budget.name, max_clean_loss)
     loaded = load_detector(detector)
     images = None if trusted is None else open_source(trusted, option="trusted", follow_links=True)
     return loaded, calibrate(loaded, policy, images, quiet=True).calibration, policy

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from sanitizer.errors import InputError
+from sanitizer.silence import without_warnings
 
 #: Quality of a WebP that came in a lossy form; such a file does not say its own.
 WEBP_QUALITY = 90
@@ -39,6 +40,7 @@ class Encoding:
         match = re.fullmatch(r"jpeg:([0-9]{1,3})", self.name)
         return int(match[1]) if match else 0
 
+    @without_warnings
     def encode(self, pixels: np.ndarray, original: bytes, original_format: str) -> bytes:
         """Encode one triggered image.
 

@@ -5,18 +5,15 @@ out are shard numbers, so no pixel crosses a stage boundary. Counts come back th
 receipts beside the files.
 """
 
-import contextlib
 import errno
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines.runs.checksums import described
-from pipelines.runs.interpreters import safe_environment
+from pipelines.runs.engine import last_words, run_pipeline
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
@@ -24,7 +21,7 @@ from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.runs.threads import give_memory_back
 from pipelines.sources.base import Reader, Shard, Source
-from sanitizer.errors import FreqsanError, InputError, RunError
+from sanitizer.errors import FreqsanError, RunError
 from sanitizer.record import Record
 
 #: What Beam's in-process runner calls running several bundles at once in threads.
@@ -43,11 +40,15 @@ class Machines:
     workers: int  #: threads in each Beam worker
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
 
+    @property
+    def local(self) -> bool:
+        """Whether the workers are threads of this process, unless Beam's options say otherwise."""
+        return self.runner == "FnApiRunner"
+
     def shards_at_once(self, shards: int, threads_a_shard: int) -> int:
         """Shards under way at a time in one process, so that all its threads have work."""
-        local = self.runner == "FnApiRunner"
         chosen = any(option.startswith("--direct_") for option in self.beam_options)
-        return min(-(-self.workers // threads_a_shard), shards) if local and not chosen else 1
+        return min(-(-self.workers // threads_a_shard), shards) if self.local and not chosen else 1
 
     def arguments(self, at_once: int) -> list[str]:
         """Beam's command line, for so many shards at once."""
@@ -145,7 +146,7 @@ def run_pass(
             ahead=1 + -(-machines.workers // at_once),
         )
         with watch(progress, output, this.name, known=set(done)):
-            _run(do_fn, elements, machines.arguments(at_once))
+            _run(do_fn, elements, machines, at_once)
     receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
@@ -158,29 +159,25 @@ def run_pass(
     return Finished(output.store, this.name, in_order, counts)
 
 
-def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:
-    # What a worker raises is told once, by whoever asked for the run.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: int) -> None:
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Shards" >> beam.Create(elements, reshuffle=False)
+            | "Spread over the workers" >> beam.Reshuffle()
+            | "Run the step" >> beam.ParDo(do_fn)
+        )
+
     try:
-        pipeline = beam.Pipeline(options=PipelineOptions(arguments))
-    except ValueError as error:
-        raise InputError(f"Beam refuses these options: {error}".partition("\n")[0]) from error
-    mode = pipeline.options.view_as(DirectOptions).direct_running_mode
-    elsewhere = safe_environment() if mode == "multi_processing" else contextlib.nullcontext()
-    try:
-        with elsewhere, pipeline:
-            _ = (
-                pipeline
-                | "Shards" >> beam.Create(elements, reshuffle=False)
-                | "Spread over the workers" >> beam.Reshuffle()
-                | "Run the step" >> beam.ParDo(do_fn)
-            )
+        run_pipeline(build, machines.arguments(at_once))
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.
         failure = take_failure(do_fn.store)
         if failure is not None:
             raise failure from error
+        if isinstance(error, RunError):
+            raise
         # In-process runners answer with the worker's traceback, whose last line it is.
         if "KeyboardInterrupt" in str(error).splitlines():
             raise KeyboardInterrupt from error
@@ -188,6 +185,11 @@ def _run(do_fn: RunStep, elements: list[Element], arguments: list[str]) -> None:
             raise RunError(
                 f"no space left on the disk of {do_fn.store.address}; finished shards are kept: "
                 "free some space and run the same command again to go on"
+            ) from error
+        if not machines.local:
+            raise RunError(
+                f"the workers of {machines.runner} failed: {last_words(error)}; finished shards "
+                "are kept: mend that and run the same command again to go on"
             ) from error
         raise
 

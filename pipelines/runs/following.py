@@ -1,5 +1,6 @@
 """The progress of a training, for people."""
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -27,13 +28,13 @@ def follow(
     """
     title = f"training {what}"
     progress = Progress(title, unit=unit, quiet=quiet)
-    shown, figures = -1, ""
+    shown, figures, began = -1, "", time.monotonic()
 
     def show(state: TrainingState) -> None:
         nonlocal shown, figures
-        if shown < 0:  # whole epochs before this one are an earlier run's
+        if shown < 0:  # the first step is done; whole epochs before are an earlier run's
             shown = state.total * (state.epoch - 1) // state.epochs
-            progress.start(total=state.total, done=shown)
+            progress.start(total=state.total, done=shown, began=began)
         if state.figures is not None:
             figures = "".join(f", {names.get(k, k)} {v:.1%}" for k, v in state.figures.items())
         note = f"loss {state.loss:.3f}{figures}"

@@ -50,6 +50,12 @@ class Settings:
                     f"{name.replace('_', ' ')}: expected at least 1, got {getattr(self, name)}"
                 )
 
+        if self.runner != DEFAULT_RUNNER or self.beam_options:
+            # A second to load: what Beam would refuse after all else is refused here.
+            from pipelines.runs.engine import check_engine
+
+            check_engine(self.runner, self.beam_options)
+
     def open(self, location: str | Path, option: str | None = None) -> Source:
         """Resolve ``location``.
 

@@ -103,12 +103,13 @@ class Manifest(Record):
     freqsan: str  #: the version that made it
     job: str  #: the command's name
     input: InputFacts
-    shards: tuple[ShardFacts, ...]  #: in order
+    # Not shown where Python shows the manifest, such as in a notebook: thousands of lines.
+    shards: tuple[ShardFacts, ...] = field(repr=False)  #: in order
     options: dict[str, Any]  #: what the user chose
-    versions: dict[str, str]  #: of packages that may change the result
-    plan: Plan
+    versions: dict[str, str] = field(repr=False)  #: of packages that may change the result
+    plan: Plan = field(repr=False)
     #: Files beside those of the shards, by name; not those that ``freqsan report`` makes anew.
-    files: dict[str, Checksum] = field(default_factory=dict)
+    files: dict[str, Checksum] = field(default_factory=dict, repr=False)
     sha256: str = ""  #: of all the other fields, see :func:`pipelines.runs.checksums.seal`
 
     def results(self) -> dict[str, Checksum]:

@@ -17,6 +17,12 @@ LINE_SECONDS = 10.0
 POLL_SECONDS = 0.5
 
 
+class _Bar(tqdm):
+    """A bar without the thread that tqdm would leave in the caller's process."""
+
+    monitor_interval = 0
+
+
 class Progress:
     """Says on standard error how far the work is, how fast it goes and how long it takes.
 
@@ -32,15 +38,17 @@ class Progress:
         self.quiet = quiet or sys.stderr is None  # as in programs without a console
         self._bar: tqdm | None = None
 
-    def start(self, *, total: int | None, done: int = 0) -> None:
+    def start(self, *, total: int | None, done: int = 0, began: float | None = None) -> None:
         """Begin.
 
         Args:
             total: what there is to count; None where that is not known.
             done: of it, what an earlier run has finished.
+            began: when the work began, by ``time.monotonic``; None: now.
         """
         self._total, self._done, self._first = total, done, done
-        self._began = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._began = self._last_line if began is None else began
         if self.quiet:
             return
         if done:
@@ -48,7 +56,7 @@ class Progress:
             if done == total:
                 return
         if sys.stderr.isatty():
-            self._bar = tqdm(
+            self._bar = _Bar(
                 total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
             )
         else:

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +20,32 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_sharing = threading.Lock()
+
+#: Torch's threads before the cores were first shared; None: they are not.
+_unshared: int | None = None
+
+
 def share_cores(workers: int) -> None:
     """Give each of ``workers`` threads its share of the cores inside torch."""
     import torch  # a second to load, and most jobs have no use for it
 
-    torch.set_num_threads(max(1, available_cores() // workers))
+    global _unshared
+    with _sharing:
+        if _unshared is None:
+            _unshared = torch.get_num_threads()
+        torch.set_num_threads(max(1, available_cores() // workers))
+
+
+def return_cores() -> None:
+    """Give torch back, in the calling thread and in new ones, what it had before."""
+    global _unshared
+    with _sharing:
+        if _unshared is not None:
+            import torch
+
+            torch.set_num_threads(_unshared)
+            _unshared = None
 
 
 def map_in_order(
@@ -69,6 +91,11 @@ def map_in_order(
 @functools.lru_cache(maxsize=4)
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="freqsan")
+
+
+# A forked process has the pools, but none of their threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def give_memory_back() -> None:

@@ -118,8 +118,8 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
 
     Raises:
         InputError: a split must be chosen or does not exist; no rows; files that are
-            missing, not whole or links out of the folder; no image column, or no such column; ids or texts that
-            :func:`columns.check_texts` refuses.
+            missing, not whole or links out of the folder; no image column, or no such column;
+            ids or texts that :func:`columns.check_texts` refuses.
     """
     root = Path(files.local_path(location) or location)
     chosen = files.choose_split(location, _splits(root) or [None], reading.split)

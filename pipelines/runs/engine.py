@@ -1,0 +1,203 @@
+"""Beam's engines: refused early what they would fail of late, and started without their noise.
+
+Beam takes over parts of the process it runs in and waits for ever for a worker that never
+comes. What is done about that is here; :mod:`pipelines.runs.chain` says what is run.
+"""
+
+import io
+import re
+import shlex
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import grpc
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+from pipelines.runs.guest import Shared
+from pipelines.runs.interpreters import safe_environment
+from sanitizer.errors import InputError, RunError
+
+#: Seconds for a job service to answer.
+SERVICE_SECONDS = 20.0
+
+#: Seconds between two looks at worker processes.
+LOOK_SECONDS = 0.5
+
+#: Options that FnApiRunner passes over in silence: it has workers of its own.
+_ELSEWHERE = ("job_endpoint", "environment_type", "environment_config")
+
+
+def check_engine(runner: str, beam_options: Sequence[str]) -> None:
+    """Refuse an engine that does not exist or answer, and options that none of Beam's parts knows.
+
+    A job service may know options that Beam here does not, so those pass.
+
+    Raises:
+        InputError: so it is.
+        RunError: no job service answers.
+    """
+    parsers: list[Any] = []
+    words = io.StringIO()
+    try:
+        with redirect_stderr(words):
+            engine = create_runner(runner)
+            options = PipelineOptions(list(beam_options))
+            options.get_all_options(add_extra_args_fn=parsers.append)
+            _, unknown = parsers[0].parse_known_args(list(beam_options))
+    except SystemExit as error:  # so argparse ends, after lines of usage
+        said = _last_line(words.getvalue()).rpartition("error: ")[2]
+        raise InputError(f"Beam refuses these options: {said}") from error
+    except (AttributeError, ImportError, ValueError) as error:
+        raise InputError(f"Beam refuses these options: {_first_line(error)}") from error
+    if isinstance(engine, PortableRunner):
+        _check_service(engine, runner, options.view_as(PortableOptions).job_endpoint)
+    elif unknown:
+        raise InputError(f"Beam knows no option {unknown[0]}; see what follows --")
+    elif isinstance(engine, FnApiRunner):
+        for name in _ELSEWHERE:
+            if getattr(options.view_as(PortableOptions), name):
+                raise InputError(
+                    f"--{name} has no effect with {runner}, which works in this process; give "
+                    "--runner PortableRunner and a --job_endpoint, or leave it out"
+                )
+
+
+def _check_service(engine: PipelineRunner, runner: str, endpoint: str | None) -> None:
+    """Refuse a job service that does not answer; Beam would wait five minutes."""
+    if not endpoint:
+        if type(engine) is PortableRunner:  # others start a service of their own
+            raise InputError(f"{runner} needs --job_endpoint=HOST:PORT after --")
+    elif endpoint != "embed":
+        with grpc.insecure_channel(endpoint) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=SERVICE_SECONDS)
+            except grpc.FutureTimeoutError as error:
+                raise RunError(
+                    f"no Beam job service answers at {endpoint} within {SERVICE_SECONDS:.0f} s; "
+                    "start one or give another --job_endpoint"
+                ) from error
+
+
+def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str]) -> None:
+    """Build a pipeline, run it, and wait until it has ended.
+
+    Args:
+        build: applies the transforms.
+        arguments: Beam's command line.
+
+    Raises:
+        RunError: a worker process could not start, or has ended.
+        Exception: what a worker raised, as the engine wraps it.
+    """
+    options = PipelineOptions(arguments)
+    engine = create_runner(options.view_as(StandardOptions).runner)
+    here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
+    mode = options.view_as(DirectOptions).direct_running_mode
+    with _not_interactive:
+        if here and mode == "multi_processing":
+            _run_in_processes(build, options)
+        else:
+            with beam.Pipeline(options=options) as pipeline:
+                build(pipeline)
+
+
+# --- Notebooks ------------------------------------------------------------------------------
+
+
+@contextmanager
+def _beam_outside_ipython() -> Iterator[None]:
+    """Make Beam believe that no IPython is there.
+
+    Otherwise it loads its interactive part, which fails with pandas 3 (``DataFrame.first``), to
+    put the number of the cell in front of the names of our transforms; and it leaves a folder
+    of temporary files for that part to remove. There is no option against it, and it asks by
+    these two names of the one module alone.
+    """
+    module = beam.pipeline
+    before = module.alter_label_if_ipython, module.is_in_ipython
+    module.alter_label_if_ipython = lambda transform, pvalueish: None
+    module.is_in_ipython = lambda: False
+    try:
+        yield
+    finally:
+        module.alter_label_if_ipython, module.is_in_ipython = before
+
+
+_not_interactive = Shared(_beam_outside_ipython)
+
+
+# --- Workers in processes of their own ------------------------------------------------------
+
+
+def _run_in_processes(build: Callable[[beam.Pipeline], object], options: PipelineOptions) -> None:
+    """Run by FnApiRunner, its workers processes of which the end is noticed.
+
+    Beam's own ``multi_processing`` waits for ever for a worker that has ended, and lets all
+    write hundreds of lines to standard error.
+    """
+    options.view_as(DirectOptions).direct_running_mode = "in_memory"
+    failures: list[Exception] = []
+
+    def run(environment: SubprocessSDKEnvironment) -> None:
+        try:
+            runner = FnApiRunner(default_environment=environment)
+            with beam.Pipeline(runner=runner, options=options) as pipeline:
+                build(pipeline)
+        except Exception as error:  # noqa: BLE001  (raised below, in the caller's thread)
+            failures.append(error)
+
+    with safe_environment(), tempfile.TemporaryDirectory(prefix="freqsan-") as folder:
+        words, code = Path(folder, "words"), Path(folder, "code")
+        python = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+        # Beam gives the command to a shell.
+        command = f"{python} 2>>{shlex.quote(str(words))} || echo $? >>{shlex.quote(str(code))}"
+        environment = SubprocessSDKEnvironment.from_command_string(command)
+        # A daemon: where a worker is lost it waits until this process ends.
+        thread = threading.Thread(target=run, args=(environment,), name="beam", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_SECONDS)
+            if code.exists() and thread.is_alive():
+                raise RunError(
+                    f"a worker process ended with code {_last_line(code.read_text())} "
+                    f"({_last_line(words.read_text()) or 'it said nothing'}); finished shards are "
+                    "kept: mend that and run the same command again to go on"
+                )
+    if failures:
+        raise failures[0]
+
+
+# --- Words ----------------------------------------------------------------------------------
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2].strip()
+
+
+def last_words(error: Exception) -> str:
+    """What a runner's error comes down to, where it holds a traceback and more."""
+    text = str(error).strip()
+    if details := re.search(r'details = "(.*)"', text):
+        return details[1]
+    raised = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)
+    return raised[-1] if raised else _last_line(text)
