@@ -9,6 +9,8 @@ import errno
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,27 @@ def killed_at(output: Path, name: str, function: Callable[[], object]) -> None:
         if changed == name:
             os.killpg(0, signal.SIGKILL)
 
-    _watch(output, act)
+    _watch(output, act, removals=True)
+    function()
+
+
+def killed_with(output: Path, name: str, function: Callable[[], object]) -> None:
+    """As :func:`killed_at`, once a file is there that another process publishes."""
+
+    def wait() -> None:
+        while not (output / name).exists():
+            time.sleep(0.001)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
     function()
 
 
 def full_from(output: Path, name: str, function: Callable[[], object]) -> None:
-    """Call a function; from a change on nothing more can be written, as :func:`killed_at`."""
+    """Call a function; from a file on none gets its name, for want of space.
+
+    Arguments are those of :func:`killed_at`.
+    """
     full = False
 
     def act(changed: str) -> None:
@@ -41,14 +58,14 @@ def full_from(output: Path, name: str, function: Callable[[], object]) -> None:
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output / changed))
 
-    _watch(output, act)
+    _watch(output, act, removals=False)
     function()
 
 
 def write_changes(output: Path, listing: Path, function: Callable[[], object]) -> None:
     """Call a function; write the names of all its changes to a file, one a line, in order."""
     changes: list[str] = []
-    _watch(output, changes.append)
+    _watch(output, changes.append, removals=True)
     function()
     listing.write_text("\n".join(changes))
 
@@ -63,14 +80,14 @@ def stage_of(name: str) -> str:
     return "/".join(parts[:2]) if parts[0] == ".freqsan" else parts[0]
 
 
-def _watch(output: Path, act: Callable[[str], None]) -> None:
-    """Call ``act`` with the name of each file of OUTPUT that is about to be changed."""
+def _watch(output: Path, act: Callable[[str], None], *, removals: bool) -> None:
+    """Call ``act`` with the name of each file of OUTPUT before it is published, or removed."""
     prefix = f"{output}/"
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename":
             changed = os.fspath(arguments[1])
-        elif event == "os.remove":
+        elif event == "os.remove" and removals:
             path, folder = arguments
             # Whole trees are removed by names relative to an open folder.
             changed = os.fspath(path) if folder == -1 else f"{_folder(folder)}/{path}"
