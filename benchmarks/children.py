@@ -4,6 +4,7 @@ The processes are forked from one that has imported everything, so each costs a 
 second. Linux only.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sanitizer.errors import FreqsanError
@@ -67,9 +69,8 @@ def call(
         kind, words, peak = receiver.recv() if heard else (HUNG, f"after {deadline} s", 0)
     except EOFError:
         process.join()
-        kind, words, peak = CRASHED, signal.Signals(-(process.exitcode or 0)).name, 0
-    _kill_group(process.pid)
-    process.join()
+        kind, words, peak = CRASHED, _cause(process.exitcode or 0), 0
+    _end(process)
     return Ending(kind, words, time.monotonic() - began, peak)
 
 
@@ -87,13 +88,20 @@ def _child(
         kind, words = DONE, ""
     except FreqsanError as error:
         kind, words = REFUSED, f"{type(error).__name__}: {error}"
-    except BaseException:  # that is what is looked for
+    except BaseException:  # noqa: BLE001  (that is what is looked for)
         kind, words = FAILED, traceback.format_exc()
     sender.send((kind, words, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
-def _kill_group(leader: int | None) -> None:
-    try:
-        os.killpg(leader or 0, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _cause(exit_code: int) -> str:
+    """Of an end without a word."""
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+
+
+def _end(process: BaseProcess) -> None:
+    """Kill a child and all that it started."""
+    with contextlib.suppress(ProcessLookupError):  # there is no such group, or no more
+        assert process.pid is not None
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()

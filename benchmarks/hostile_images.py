@@ -63,7 +63,7 @@ def main() -> None:
     options.rows.parent.mkdir(parents=True, exist_ok=True)
     options.rows.touch()
     lines = options.rows.read_text().splitlines()
-    batches = [batch for batch in (Batch(**json.loads(line)) for line in lines)]
+    batches = [Batch(**json.loads(line)) for line in lines]
     done = {(batch.seed, batch.start, batch.images) for batch in batches}
     for start in range(0, options.images, BATCH):
         count = min(BATCH, options.images - start)

@@ -93,9 +93,7 @@ def originals() -> list[Original]:
     return made
 
 
-def _encoded(
-    picture: Image.Image, form: str, mode: str, settings: Mapping[str, Any]
-) -> bytes:
+def _encoded(picture: Image.Image, form: str, mode: str, settings: Mapping[str, Any]) -> bytes:
     if mode == "I;16":
         grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
         image = Image.fromarray(grey)
@@ -127,7 +125,7 @@ def mutants(count: int, seed: int, start: int = 0) -> Iterator[Mutant]:
         original = rng.choice(groups[rng.choice(list(groups))])
         data, names = original.data, []
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            mutation = rng.choice(_MUTATIONS.get(original.suffix, _BLIND))
+            mutation = rng.choice(_MUTATIONS.get(original.suffix, BLIND))
             data = mutation(data, rng.choice(sources).data, rng)
             names.append(mutation.__name__)
         # Every fifth name lies about the format.
@@ -371,16 +369,16 @@ def riff_chunk(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return b"RIFF" + struct.pack("<I", size) + body
 
 
-_BLIND: tuple[Mutation, ...] = (
+BLIND: tuple[Mutation, ...] = (
     *(flip_bits, flip_head, truncate, cut_tail, append, splice, swap_head),
     *(repeat_block, drop_block, zero_block, lie_about_size),
 )
 
 #: By extension, what is done to an original where that is more than the blind ones.
 _MUTATIONS: dict[str, tuple[Mutation, ...]] = {
-    "png": (*_BLIND, huge_dimensions, png_chunk, png_chunk, png_pixels, png_bomb),
-    "jpg": (*_BLIND, huge_dimensions, jpeg_segment, jpeg_segment),
-    "webp": (*_BLIND, huge_dimensions, riff_chunk, riff_chunk),
-    "gif": (*_BLIND, huge_dimensions, gif_frames),
-    "bmp": (*_BLIND, huge_dimensions),
+    "png": (*BLIND, huge_dimensions, png_chunk, png_chunk, png_pixels, png_bomb),
+    "jpg": (*BLIND, huge_dimensions, jpeg_segment, jpeg_segment),
+    "webp": (*BLIND, huge_dimensions, riff_chunk, riff_chunk),
+    "gif": (*BLIND, huge_dimensions, gif_frames),
+    "bmp": (*BLIND, huge_dimensions),
 }
