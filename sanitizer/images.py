@@ -105,7 +105,9 @@ def _unidentified(data: bytes) -> ImageError:
     """Pillow says the same of another format and of a header that it cannot make sense of."""
     claimed = next((fmt for fmt, begins in _SIGNATURES.items() if begins.match(data)), None)
     if claimed is not None:
-        return ImageError("truncated or corrupt", f"begins like {claimed}, its header is unreadable")
+        return ImageError(
+            "truncated or corrupt", f"begins like {claimed}, its header is unreadable"
+        )
     return ImageError(
         "unsupported format", f"not one of {', '.join(FORMATS)} (starts with {data[:8]!r})"
     )

@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.runs.loopback import listening_on_loopback
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
@@ -135,7 +136,7 @@ def run_pass(
             machines.workers,
             ahead=1 + -(-machines.workers // at_once),
         )
-        with watch(progress, output, this.name, known=set(done)):
+        with watch(progress, output, this.name, known=set(done)), listening_on_loopback():
             _run(do_fn, elements, machines.arguments(at_once))
     receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
