@@ -37,7 +37,8 @@ def test_every_outcome_is_among_them(cleaned: Path, attacked: dict[str, Mutant])
     """Else the mutations would miss what they are for."""
     outcomes = outcomes_of(cleaned, attacked)
     kinds = Counter(name.partition(" ")[2] for name in outcomes.elements())
-    assert kinds.keys() - {"clean", "poisoned"} == TRUE_OF.keys()
+    # A file that is too large is left to the benchmark.
+    assert kinds.keys() - {"clean", "poisoned"} == TRUE_OF.keys() - {"file too large"}
     for suffix in READ:
         judged = outcomes[f"{suffix} clean"] + outcomes[f"{suffix} poisoned"]
         assert judged > COUNT // 100, suffix
