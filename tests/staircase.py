@@ -26,7 +26,9 @@ def main() -> None:
     source, mount = Path(sys.argv[1]), Path(sys.argv[2])
     size, step = int(sys.argv[3]), int(sys.argv[4])
     _mount(mount, f"size={size}k")
-    run = functools.partial(clean, source, mount / "out", shard_rows=20, workers=1, quiet=True)
+    run = functools.partial(
+        clean, source, mount / "out", max_clean_loss=0.02, shard_rows=20, workers=1, quiet=True
+    )
     for _ in range(MAX_STEPS):
         ending = call(run, deadline=DEADLINE)
         left = sorted(f.name for f in mount.rglob(".part-*"))

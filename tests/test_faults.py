@@ -134,7 +134,7 @@ def test_a_real_disk_that_is_too_small_is_told_in_one_line(whole: Run, tmp_path:
     mount.mkdir()
     kib = whole.source.stat().st_size // 1024 + 16
     done = subprocess.run(
-        [*namespace, sys.executable, "-m", "staircase", *map(str, (whole.source, mount, kib, 80))],
+        [*namespace, sys.executable, "-m", "staircase", *map(str, (whole.source, mount, kib, 120))],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
@@ -145,7 +145,7 @@ def test_a_real_disk_that_is_too_small_is_told_in_one_line(whole: Run, tmp_path:
         assert_no_space(Ending(run["kind"], run["words"], run["seconds"]))
         assert run["left"] == []
     assert runs[-1]["kind"] == DONE
-    assert len(runs) >= 4
+    assert len(runs) >= 3
     assert runs[-1]["digests"] == digests(whole.output, "*.parquet")
     assert "Traceback" not in done.stderr
 

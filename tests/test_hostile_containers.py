@@ -3,15 +3,14 @@
 from collections import Counter
 
 import pytest
-
-from benchmarks.mutated_containers import KINDS, attack
+from containers import KINDS, attack
 
 COUNT, SEED = 200, 0
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_each_container_ends_in_a_finished_run_or_in_one_line() -> None:
-    attacks = attack(COUNT, SEED, deadline=30)
+    attacks = attack(COUNT, SEED)
     assert [one for one in attacks if not one.ending.expected] == []
     assert Counter(one.kind for one in attacks) == dict.fromkeys(KINDS, COUNT // len(KINDS))
     endings = {(one.kind, one.ending.kind) for one in attacks}
