@@ -6,6 +6,7 @@ checked in the header before anything is decompressed, and every failure is an
 """
 
 import io
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,15 @@ from sanitizer.silence import without_warnings
 
 #: The formats that are decoded, by Pillow's names.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+
+#: What the files of each begin with.
+_SIGNATURES = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "BMP": re.compile(rb"BM"),
+    "GIF": re.compile(rb"GIF8[79]a"),
+}
 
 #: Default limit on width x height: about 150 MB once decoded.
 MAX_PIXELS = 50_000_000
@@ -88,9 +98,7 @@ def decode(
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            "unsupported format", f"not one of {', '.join(FORMATS)} (starts with {data[:8]!r})"
-        ) from error
+        raise _unidentified(data) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels("a bomb by Pillow's own limit", max_pixels) from error
     except MemoryError:
@@ -118,6 +126,18 @@ def read_header(data: bytes | None) -> Header:
     with suppress(_HeaderRead):
         decode(data, stop)
     return headers[0]
+
+
+def _unidentified(data: bytes) -> ImageError:
+    """Pillow says the same of another format and of a header that it cannot make sense of."""
+    claimed = next((fmt for fmt, begins in _SIGNATURES.items() if begins.match(data)), None)
+    if claimed is not None:
+        return ImageError(
+            "truncated or corrupt", f"begins like {claimed}, its header is unreadable"
+        )
+    return ImageError(
+        "unsupported format", f"not one of {', '.join(FORMATS)} (starts with {data[:8]!r})"
+    )
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -31,6 +31,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.runs.guest import Shared
 from pipelines.runs.interpreters import safe_environment
+from pipelines.runs.loopback import listening_on_loopback
 from sanitizer.errors import InputError, RunError
 
 #: Seconds for a job service to answer.
@@ -109,7 +110,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str])
     engine = create_runner(options.view_as(StandardOptions).runner)
     here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
     mode = options.view_as(DirectOptions).direct_running_mode
-    with _not_interactive:
+    with _not_interactive, listening_on_loopback:
         if here and mode == "multi_processing":
             _run_in_processes(build, options)
         else:

@@ -1,0 +1,245 @@
+"""``freqsan clean`` on very many damaged and forged images; see :mod:`benchmarks.mutations`.
+
+    python -m benchmarks.hostile_images                 # 100,000, in batches
+    python -m benchmarks.hostile_images --images 5000   # a quicker look
+
+Every image must end in one verdict, be where that says, bit for bit, and be rejected only for a
+reason that Pillow alone agrees with. A batch is a run in a process of its own; its figures are
+added to ``--rows`` as it ends, and a batch whose figures are there is not run again. It fails if
+a run ends otherwise than done, or if anything is not as it must be.
+"""
+
+import argparse
+import io
+import json
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from benchmarks.children import DONE, call
+from benchmarks.mutations import Mutant, mutants
+from freqsan import clean
+from sanitizer.images import FORMATS, MAX_PIXELS
+
+#: A file with more bytes is not read.
+MAX_BYTES = 256 << 20
+
+#: Longer and shorter side, in pixels, between which images are judged.
+LONGEST, SHORTEST = 160, 8
+
+BATCH = 5_000
+
+#: Seconds for a batch; some twenty times what it takes.
+DEADLINE = 1_200
+
+ROWS = Path("benchmarks/work/hostile_images.jsonl")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Figures of a run."""
+
+    seed: int
+    start: int  #: number of its first mutant
+    images: int
+    ending: str
+    seconds: float
+    peak: int  #: MiB, of the process
+    outcomes: dict[str, int]  #: by extension and outcome, such as ``"png clean"``
+    problems: list[str]  #: that should not be
+
+
+def main() -> None:
+    """Run the batches that are missing, and print the figures of all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    options = parser.parse_args()
+    options.rows.parent.mkdir(parents=True, exist_ok=True)
+    options.rows.touch()
+    lines = options.rows.read_text().splitlines()
+    batches = [Batch(**json.loads(line)) for line in lines]
+    done = {(batch.seed, batch.start, batch.images) for batch in batches}
+    for start in range(0, options.images, BATCH):
+        count = min(BATCH, options.images - start)
+        if (options.seed, start, count) not in done:
+            batch = run(options.seed, start, count)
+            with options.rows.open("a") as file:
+                file.write(json.dumps(asdict(batch)) + "\n")
+            batches.append(batch)
+            print(f"{start + count:,} images, {batch.seconds:.0f} s", flush=True)
+    tell([batch for batch in batches if batch.seed == options.seed])
+
+
+def run(seed: int, start: int, count: int) -> Batch:
+    """Clean a batch and look at what became of it."""
+    attacked = {mutant.name: mutant for mutant in mutants(count, seed, start)}
+    with tempfile.TemporaryDirectory() as folder:
+        images, output = Path(folder, "in"), Path(folder, "out")
+        write(attacked, images)
+        ending = call(_clean, images, output, deadline=DEADLINE)
+        finished = ending.kind == DONE
+        found = problems(output, attacked) if finished else [ending.words]
+        outcomes = outcomes_of(output, attacked) if finished else Counter()
+    return Batch(
+        *(seed, start, count, ending.kind, ending.seconds, ending.peak), dict(outcomes), found
+    )
+
+
+def _clean(images: Path, output: Path) -> None:
+    clean(images, output, workers=2, quiet=True)
+
+
+def tell(batches: list[Batch]) -> None:
+    """Print the tables, and fail if something is wrong."""
+    outcomes: Counter[str] = Counter()
+    for batch in batches:
+        outcomes.update(batch.outcomes)
+    suffixes = sorted({name.partition(" ")[0] for name in outcomes})
+    kinds = sorted({name.partition(" ")[2] for name in outcomes})
+    print(f"| outcome | {' | '.join(suffixes)} | all |\n|---|{'---|' * (len(suffixes) + 1)}")
+    for kind in kinds:
+        counts = [outcomes[f"{suffix} {kind}"] for suffix in suffixes]
+        print(f"| {kind} | {' | '.join(f'{n:,}' for n in (*counts, sum(counts)))} |")
+    wrong = [problem for batch in batches for problem in batch.problems]
+    print(
+        f"{sum(batch.images for batch in batches):,} images in {len(batches)} runs, "
+        f"{sum(batch.seconds for batch in batches):,.0f} s, peak {max(b.peak for b in batches)} "
+        f"MiB; {len(wrong)} problems"
+    )
+    if wrong:
+        raise SystemExit("\n".join(wrong[:20]))
+
+
+# --- What must hold -------------------------------------------------------------------------
+
+
+def write(attacked: Mapping[str, Mutant], folder: Path) -> None:
+    """Make an image folder of mutants."""
+    folder.mkdir()
+    for name, mutant in attacked.items():
+        (folder / name).write_bytes(mutant.data)
+
+
+def rows_of(output: Path, prefix: str) -> list[dict[str, Any]]:
+    """The rows of the files of one kind in a cleaned set."""
+    files = sorted(output.glob(f"{prefix}-*.parquet"))
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def outcomes_of(output: Path, attacked: Mapping[str, Mutant]) -> Counter[str]:
+    """How many images of each extension ended how."""
+    return Counter(
+        f"{attacked[row['sample_id']].suffix} {outcome_of(row)}"
+        for row in rows_of(output, "scores/part")
+    )
+
+
+def outcome_of(row: Mapping[str, Any]) -> str:
+    """Of a score row: its verdict, or the kind of its reason where it is rejected."""
+    verdict, reason = str(row["verdict"]), str(row["reason"])
+    return reason.partition(":")[0] if verdict == "rejected" else verdict
+
+
+def problems(output: Path, attacked: Mapping[str, Mutant]) -> list[str]:
+    """What is not as it must be in a cleaned set; one line each.
+
+    Args:
+        output: OUTPUT of ``clean``.
+        attacked: all images that were given, by the name of their file.
+    """
+    scores = rows_of(output, "scores/part")
+    verdicts = {row["sample_id"]: row["verdict"] for row in scores}
+    found = []
+    if Counter(row["sample_id"] for row in scores) != Counter(dict.fromkeys(attacked, 1)):
+        found.append("the score rows are not those of the images")
+    places: Counter[str] = Counter()
+    for verdict, prefix in (
+        ("clean", "data/clean"),
+        ("poisoned", "data/poisoned"),
+        ("rejected", "rejected/part"),
+    ):
+        for row in rows_of(output, prefix):
+            name = row["sample_id"]
+            data = row["bytes"] if verdict == "rejected" else row["image"]["bytes"]
+            given = attacked[name].data
+            places[name] += 1
+            if verdicts.get(name) != verdict or (data != given and len(given) <= MAX_BYTES):
+                found.append(f"{name}: is in {prefix} by mistake or with other bytes")
+    if places != Counter(dict.fromkeys(attacked, 1)):
+        found.append("the images of the splits are not those that were given")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of much that is wrong with them
+        return found + [
+            f"{row['sample_id']}: {row['verdict']} is not true, {row['reason']}"
+            for row in scores
+            if not _is_true(row, attacked[row["sample_id"]].data)
+        ]
+
+
+def _is_true(row: Mapping[str, Any], data: bytes) -> bool:
+    """Whether Pillow alone agrees with a score row."""
+    if row["verdict"] == "rejected":
+        holds = TRUE_OF.get(outcome_of(row))
+        return holds is not None and row["score"] is None and holds(data)
+    with _opened(data) as image:
+        image.load()  # what is judged can be trained on
+        size = image.size
+    return size == (row["width"], row["height"]) and SHORTEST <= min(size) <= max(size) <= LONGEST
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def _is_undecodable(data: bytes) -> bool:
+    try:
+        with _opened(data) as image:
+            for frame in range(getattr(image, "n_frames", 1)):
+                image.seek(frame)
+                image.load()
+            image.convert("RGB")
+    except Exception:  # noqa: BLE001  (Pillow's plugins raise nearly anything)
+        return True
+    return False
+
+
+def _is_of_another_format(data: bytes) -> bool:
+    try:
+        with _opened(data) as image:
+            return image.format not in (*FORMATS, "MPO")
+    except Exception:  # noqa: BLE001
+        return True
+
+
+def _has_too_many_pixels(data: bytes) -> bool:
+    try:
+        with _opened(data) as image:
+            return image.width * image.height > MAX_PIXELS
+    except Image.DecompressionBombError:
+        return True
+
+
+#: What must hold of an image that is rejected, by the kind of the reason.
+TRUE_OF = {
+    "no bytes": lambda data: data == b"",
+    "file too large": lambda data: len(data) > MAX_BYTES,
+    "unsupported format": _is_of_another_format,
+    "truncated or corrupt": _is_undecodable,
+    "animated": lambda data: _opened(data).n_frames > 1,
+    "too many pixels": _has_too_many_pixels,
+    "too large to judge": lambda data: max(_opened(data).size) > LONGEST,
+    "too small to judge": lambda data: min(_opened(data).size) < SHORTEST,
+}
+
+
+if __name__ == "__main__":
+    main()
