@@ -20,10 +20,11 @@ sys.exit(code)
 """
 
 
-def peak_of(*arguments: object) -> float:
+def peak_of(*arguments: object, error: str | None = None) -> float:
     """MiB that Python with these arguments holds at most, the largest of its processes.
 
-    Fails where the command does.
+    Args:
+        error: words that it ends with on standard error, with exit code 2; None: it succeeds.
     """
     command = [sys.executable, *map(str, arguments)]
     watched = subprocess.run(
@@ -33,10 +34,11 @@ def peak_of(*arguments: object) -> float:
         text=True,
         check=False,
     )
-    assert watched.returncode == 0, watched.stderr
+    assert watched.returncode == (0 if error is None else 2), watched.stderr
+    assert (error or "") in watched.stderr
     return int(watched.stdout) / MIB
 
 
-def peak_of_freqsan(*arguments: object) -> float:
-    """MiB that a ``freqsan`` command holds at most."""
-    return peak_of("-m", "pipelines.cli", *arguments)
+def peak_of_freqsan(*arguments: object, error: str | None = None) -> float:
+    """As :func:`peak_of`, of a ``freqsan`` command."""
+    return peak_of("-m", "pipelines.cli", *arguments, error=error)
