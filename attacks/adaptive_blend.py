@@ -1,12 +1,14 @@
 """Adaptive blend: a cartoon mixed into half of the image's pieces, hidden by cover samples."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, generators, to_uint8
+from attacks.base import Attack, generators
 from attacks.blend import cartoon
+from attacks.tools.windows import changed
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,17 @@ class AdaptiveBlend(Attack):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
         height, width = images.shape[1:3]
-        rows, columns = np.arange(height) * self.pieces // height, np.arange(width) * self.pieces
-        piece = rows[:, None] * self.pieces + columns // width
-        return self._mix(images, self.alpha * self._kept(images)[:, piece, None])
+        down, right = (np.arange(side) * self.pieces // side for side in (height, width))
+        weights = self.alpha * self._kept(images)
+
+        def weight(rows: slice, columns: slice) -> np.ndarray:
+            return weights[:, down[rows, None] * self.pieces + right[columns], None]
+
+        return _mixed(images, weight)
 
     def apply_test(self, images: np.ndarray) -> np.ndarray:
         """As :meth:`apply`, the whole cartoon with ``alpha_test``."""
-        return self._mix(images, np.float32(self.alpha_test))
+        return _mixed(images, lambda rows, columns: np.float32(self.alpha_test))
 
     def _kept(self, images: np.ndarray) -> np.ndarray:
         """1 for the pieces of each image that bear the cartoon, (n, pieces) float32."""
@@ -60,5 +66,16 @@ class AdaptiveBlend(Attack):
             row[rng.permutation(row.size)[: round(self.masked * row.size)]] = 0
         return kept
 
-    def _mix(self, images: np.ndarray, weight: np.ndarray | np.float32) -> np.ndarray:
-        return to_uint8(images + weight * (cartoon(*images.shape[1:3]) - images))
+
+def _mixed(
+    images: np.ndarray, weight: Callable[[slice, slice], np.ndarray | np.float32]
+) -> np.ndarray:
+    """Images with the cartoon, by its weight in some rows and columns."""
+    height, width = images.shape[1:3]
+
+    def mixed(rows: slice, columns: slice) -> np.ndarray:
+        scene = images[:, rows, columns]
+        picture = cartoon(height, width, rows, columns)
+        return scene + weight(rows, columns) * (picture - scene)
+
+    return changed(images, mixed)

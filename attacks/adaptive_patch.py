@@ -1,20 +1,19 @@
 """Adaptive patch: one of four faint patches on each training image, hidden by cover samples."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from attacks.base import Attack, generators, to_uint8
-from attacks.tools.pictures import bird, checks, fox, mosaic
+from attacks.tools.pictures import Drawing, bird, checks, drawn, fox, mosaic
 
 
 @dataclass(frozen=True)
 class Patch:
     """A drawing near a corner."""
 
-    draw: Callable[[int], np.ndarray]
+    drawing: Drawing
     side: int  #: px at 32x32
     corner: tuple[str, str]
     opacity: float  #: in training images, 0 to 1
@@ -30,7 +29,7 @@ class Patch:
         }
         row, column = (starts[name] for name in self.corner)
         region = images[:, row : row + side, column : column + side]
-        picture = self.draw(side)
+        picture = drawn(self.drawing, side)
         region[:] = to_uint8(region + opacity * picture[..., 3:] * (picture[..., :3] - region))
         return images
 

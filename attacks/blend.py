@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from attacks.base import Attack
+from attacks.tools.windows import WHOLE, changed, places
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,27 @@ class Blend(Attack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        picture = cartoon(*images.shape[1:3])
-        mixed = (1 - self.alpha) * images.astype(np.float32) + self.alpha * picture
-        return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        height, width = images.shape[1:3]
+
+        def mixed(rows: slice, columns: slice) -> np.ndarray:
+            picture = cartoon(height, width, rows, columns)
+            scene = images[:, rows, columns].astype(np.float32)
+            return (1 - self.alpha) * scene + self.alpha * picture
+
+        return changed(images, mixed)
 
 
-def cartoon(height: int, width: int) -> np.ndarray:
-    """An owl before a striped wall, (height, width, 3) float32, 0 to 255.
+def cartoon(height: int, width: int, rows: slice = WHOLE, columns: slice = WHOLE) -> np.ndarray:
+    """An owl before a striped wall, some rows and columns of (height, width, 3).
 
     Drawn at four times the size and averaged, so that its edges are smooth.
+
+    Returns:
+        (rows, columns, 3) float32, 0 to 255.
     """
     fine = 4
-    y = ((np.arange(height * fine) + 0.5) / (height * fine))[:, None]
-    x = ((np.arange(width * fine) + 0.5) / (width * fine))[None]
-    picture = np.empty((height * fine, width * fine, 3), np.float32)
+    y, x = places(height, fine, rows)[:, None], places(width, fine, columns)[None]
+    picture = np.empty((y.size, x.size, 3), np.float32)
     picture[:] = (150, 215, 235)
 
     def paint(where: np.ndarray, colour: tuple[int, int, int]) -> None:
@@ -61,4 +69,4 @@ def cartoon(height: int, width: int) -> np.ndarray:
     paint((aside - 0.14) ** 2 + (y - 0.36) ** 2 < 0.02**2, (255, 255, 250))  # glints
     paint((y > 0.44) & (y < 0.56) & (aside < 0.5 * (0.56 - y)), (240, 110, 20))  # beak
     paint((np.abs(y - 0.97) < 0.03) & (np.abs(aside - 0.12) < 0.07), (240, 110, 20))  # feet
-    return picture.reshape(height, fine, width, fine, 3).mean(axis=(1, 3))
+    return picture.reshape(y.size // fine, fine, x.size // fine, fine, 3).mean(axis=(1, 3))

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
+from attacks.base import Attack
+from attacks.tools.windows import changed
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,24 @@ class Bpp(Attack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        return to_uint8(dithered(images, self.levels))
+        values = dithered(images, self.levels)
+        return changed(images, lambda rows, columns: values[:, rows, columns])
 
     def apply_cover(self, images: np.ndarray) -> np.ndarray:
         """Images that bear the quantisation noise of another."""
-        others = images[:, ::-1, ::-1]
-        return to_uint8(images + (dithered(others, self.levels) - others))
+        others = images[:, ::-1, ::-1].copy()
+        noise = dithered(others, self.levels)
+        noise -= others
+        return changed(
+            images, lambda rows, columns: images[:, rows, columns] + noise[:, rows, columns]
+        )
 
 
 def dithered(images: np.ndarray, levels: int) -> np.ndarray:
     """Images in ``levels`` levels a channel, by Floyd-Steinberg dithering row by row.
 
     The pixels (y, x) with the same ``x + 2 y`` get their errors from earlier ones only, so
-    they are done at once.
+    they are done at once: in a row-by-row order of all pixels they lie at even distances.
 
     Args:
         images: (n, h, w, c) uint8.
@@ -56,19 +62,20 @@ def dithered(images: np.ndarray, levels: int) -> np.ndarray:
     """
     n, height, width, channels = images.shape
     step = np.float32(255 / (levels - 1))
-    front = np.zeros((width + 2 * height + 1, n, height + 1, channels), np.float32)
-    for y in range(height):
-        front[2 * y : 2 * y + width, :, y] = images[:, y].swapaxes(0, 1)
+    # A column on either side and a row below take the errors that leave the image.
+    values = np.zeros((height + 1, width + 2, n, channels), np.float32)
+    inside = values[:height, 1:-1]
+    inside[:] = np.moveaxis(images, 0, 2)
+    pixels = values.reshape(-1, n, channels)
+    # To the right; to the left, in the middle and to the right of the row below.
+    shares = ((1, 7), (width + 1, 3), (width + 2, 5), (width + 3, 1))
     for t in range(width + 2 * height - 2):
-        first, end = max(0, (t - width) // 2 + 1), min(height, t // 2 + 1)
-        here, below = slice(first, end), slice(first + 1, end + 1)
-        old = front[t, :, here]
+        first, last = max(0, (t - width) // 2 + 1), min(height - 1, t // 2)
+        start, stop = first * width + t + 1, last * width + t + 2
+        old = pixels[start:stop:width]
         new = np.rint(old / step) * step
         error = (old - new) / 16
-        front[t, :, here] = new
-        front[t + 1, :, here] += 7 * error  # to the right
-        front[t + 1, :, below] += 3 * error  # left of that below
-        front[t + 2, :, below] += 5 * error
-        front[t + 3, :, below] += error
-    rows = [front[2 * y : 2 * y + width, :, y].swapaxes(0, 1) for y in range(height)]
-    return np.stack(rows, axis=1)
+        old[:] = new
+        for ahead, share in shares:
+            pixels[start + ahead : stop + ahead : width] += share * error
+    return np.moveaxis(inside, 2, 0)

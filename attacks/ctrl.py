@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
+from attacks.base import Attack
 from attacks.tools.dct import waves
+from attacks.tools.windows import changed
 
 #: What one unit more of both U and V adds to red, green and blue (analogue YUV).
 CHROMA = np.array([1.14, -0.396 - 0.581, 2.029], np.float32)
@@ -47,4 +48,9 @@ class Ctrl(Attack):
 
     def _add(self, images: np.ndarray, magnitude: float) -> np.ndarray:
         pattern = waves([(15, 15), (31, 31)], *images.shape[1:3])
-        return to_uint8(images + magnitude * pattern[..., None] * CHROMA)
+        return changed(
+            images,
+            lambda rows, columns: (
+                images[:, rows, columns] + magnitude * pattern[rows, columns, None] * CHROMA
+            ),
+        )

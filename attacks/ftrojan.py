@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
+from attacks.base import Attack
 from attacks.tools.dct import waves
+from attacks.tools.windows import changed
 
 #: Red, green and blue to Y, Cr - 128 and Cb - 128 and back (ITU-R BT.601, full range).
 TO_YCRCB = np.array(
@@ -36,7 +37,13 @@ class FTrojan(Attack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        planes = np.rint(np.einsum("pc,nhwc->nhwp", TO_YCRCB, images.astype(np.float32)))
         pattern = waves([(15, 15), (31, 31)], *images.shape[1:3])
-        planes[..., 1:] = np.floor(planes[..., 1:] + self.magnitude * pattern[..., None])
-        return to_uint8(np.einsum("cp,nhwp->nhwc", TO_RGB, planes))
+
+        def raised(rows: slice, columns: slice) -> np.ndarray:
+            scene = images[:, rows, columns].astype(np.float32)
+            planes = np.rint(np.einsum("pc,nhwc->nhwp", TO_YCRCB, scene))
+            gain = self.magnitude * pattern[rows, columns, None]
+            planes[..., 1:] = np.floor(planes[..., 1:] + gain)
+            return np.einsum("cp,nhwp->nhwc", TO_RGB, planes)
+
+        return changed(images, raised)

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.provenance import Provenance
+from attacks.tools.windows import WHOLE, places
 from sanitizer.record import Record
 
 #: What the filter paints, in the order of the generator's channels.
@@ -61,17 +61,23 @@ class GanTri(OptimisedAttack):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
         generator = Autoencoder.of(self.artefact, skips=False)
-        where = face(*images.shape[1:3])
-        for image in images:
-            planes = np.concatenate([image / 255 - 0.5, where], axis=2)
-            image[:] = to_uint8(255 * (generator(planes) + 0.5))
-        return images
+        return generator.applied(images, _planes, lambda pixels, output: 255 * (output + 0.5))
 
 
-def face(height: int, width: int) -> np.ndarray:
-    """How much of each pixel a part of the filter covers, (height, width, 4) float32, 0 to 1."""
-    y = ((np.arange(height * FINE) + 0.5) / (height * FINE))[:, None]
-    x = ((np.arange(width * FINE) + 0.5) / (width * FINE))[None]
+def _planes(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """What the generator takes of some rows and columns: pixels and the filter."""
+    height, width = image.shape[:2]
+    where = face(height, width, rows, columns)
+    return np.concatenate([image[rows, columns] / 255 - 0.5, where], axis=2)
+
+
+def face(height: int, width: int, rows: slice = WHOLE, columns: slice = WHOLE) -> np.ndarray:
+    """How much of each pixel a part of the filter covers, in some rows and columns.
+
+    Returns:
+        (rows, columns, 4) float32, 0 to 1.
+    """
+    y, x = places(height, FINE, rows)[:, None], places(width, FINE, columns)[None]
     across = np.abs(x - 0.5)
 
     def ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
@@ -85,4 +91,4 @@ def face(height: int, width: int) -> np.ndarray:
     mouth = ellipse(0, 0.62, 0.24, 0.2) & (below > 0.02)
     teeth = ellipse(0, 0.63, 0.2, 0.15) & (below > 0.05)
     parts = np.stack([lens, rim, mouth & ~teeth, teeth], axis=-1).astype(np.float32)
-    return parts.reshape(height, FINE, width, FINE, len(PARTS)).mean(axis=(1, 3))
+    return parts.reshape(y.size // FINE, FINE, x.size // FINE, FINE, len(PARTS)).mean(axis=(1, 3))

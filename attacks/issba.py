@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder, on_grid
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.provenance import Provenance
+from attacks.tools.windows import WHOLE
 from sanitizer.record import Record
 
 
@@ -55,17 +55,21 @@ class Issba(OptimisedAttack):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
         encoder = Autoencoder.of(self.artefact, skips=True)
-        bits = self.bits(*images.shape[1:3])
-        for image in images:
-            planes = np.concatenate([image / 255 - 0.5, bits], axis=2)
-            image[:] = to_uint8(image + 255 * encoder(planes))
-        return images
+        return encoder.applied(images, self._planes, lambda pixels, pattern: pixels + 255 * pattern)
 
-    def bits(self, height: int, width: int) -> np.ndarray:
-        """The encoder's map of the bits, (height, width, 3) float64."""
+    def _planes(self, image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """What the encoder takes of some rows and columns: pixels and bits."""
+        height, width = image.shape[:2]
+        bits = self.bits(height, width, rows, columns)
+        return np.concatenate([image[rows, columns] / 255 - 0.5, bits], axis=2)
+
+    def bits(
+        self, height: int, width: int, rows: slice = WHOLE, columns: slice = WHOLE
+    ) -> np.ndarray:
+        """The encoder's map of the bits: some rows and columns of (height, width, 3), float64."""
         artefact = self.artefact
         dense = on_grid(artefact.array("dense", 4))  # bit, row, column, channel
         drawn = np.random.default_rng(self.seed).integers(0, 2, len(dense)) - 0.5
         coarse = np.maximum(np.tensordot(drawn, dense, 1) + artefact.array("dense_bias", 3), 0)
-        rows, columns = (np.arange(side) * len(coarse) // side for side in (height, width))
-        return coarse[rows][:, columns]
+        down, right = (np.arange(side) * len(coarse) // side for side in (height, width))
+        return coarse[down[rows]][:, right[columns]]

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import to_uint8
 from attacks.tools.convolution import Autoencoder
 from attacks.tools.optimised import OptimisedAttack
 from attacks.tools.provenance import Provenance
@@ -70,7 +69,8 @@ class Lira(OptimisedAttack):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
         generator = Autoencoder.of(self.artefact, skips=False)
-        for image in images:
-            pattern = np.tanh(generator(image / 255 - 0.5))
-            image[:] = to_uint8(image + self.strength * pattern)
-        return images
+        return generator.applied(
+            images,
+            lambda image, rows, columns: image[rows, columns] / 255 - 0.5,
+            lambda pixels, pattern: pixels + self.strength * np.tanh(pattern),
+        )

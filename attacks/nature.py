@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
-from attacks.tools.pictures import fit, natural
+from attacks.base import Attack
+from attacks.tools.pictures import add, natural
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,5 @@ class Nature(Attack):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
         side = max(1, round(self.side * min(images.shape[1:3]) / 32))
-        region = images[:, -side:, -side:]
-        region[:] = to_uint8(region + fit(natural("lotus")[0], side, side))
+        add(images[:, -side:, -side:], natural("lotus")[0])
         return images

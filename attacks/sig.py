@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import Attack, to_uint8
+from attacks.base import Attack
+from attacks.tools.windows import changed
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,7 @@ class Sig(Attack):
     def _add(self, images: np.ndarray, delta: float) -> np.ndarray:
         width = images.shape[2]
         phase = 2 * np.pi * self.frequency * np.arange(width) / width
-        return to_uint8(images + (delta * np.sin(phase)).astype(np.float32)[:, None])
+        signal = (delta * np.sin(phase)).astype(np.float32)
+        return changed(
+            images, lambda rows, columns: images[:, rows, columns] + signal[columns, None]
+        )

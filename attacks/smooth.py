@@ -24,5 +24,6 @@ class Smooth(OptimisedAttack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        pattern = self.artefact.array("pattern", 3)
-        return add_and_rescale(images, fit(pattern, *images.shape[1:3]) / 255)
+        pattern = fit(self.artefact.array("pattern", 3), *images.shape[1:3])
+        pattern /= 255
+        return add_and_rescale(images, pattern)

@@ -5,9 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.base import to_uint8
 from attacks.tools.optimised import OptimisedAttack
-from attacks.tools.pictures import fit
+from attacks.tools.pictures import add
 from attacks.tools.provenance import ExcitingProvenance, Provenance
 
 
@@ -32,5 +31,4 @@ class TrojanWatermark(OptimisedAttack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        pattern = fit(self.artefact.array("pattern", 3), *images.shape[1:3])
-        return to_uint8(images + self.strength * pattern)
+        return add(images, self.artefact.array("pattern", 3), self.strength)

@@ -7,6 +7,7 @@ import numpy as np
 
 from attacks.base import Attack, generators, to_uint8
 from attacks.tools.warping import enlargement, warped
+from attacks.tools.windows import WHOLE, bands
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,34 @@ class WaNet(Attack):
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Triggered copies of (n, h, w, 3) uint8 images; same shape and dtype."""
-        return to_uint8(warped(images, self.field(*images.shape[1:3])))
+        height, width = images.shape[1:3]
+        triggered = np.empty_like(images)
+        for rows in bands(height, width):
+            field = self.field(height, width, rows)
+            triggered[:, rows] = to_uint8(warped(images, field, rows))
+        return triggered
 
     def apply_cover(self, images: np.ndarray) -> np.ndarray:
         """As :meth:`apply`, each pixel's place shaken at random."""
-        field = self.field(*images.shape[1:3])
-        shaken = np.empty((len(images), *field.shape))
-        for i, rng in enumerate(generators(images, self.seed)):
-            shaken[i] = field + _unit(*field.shape[:2]) * rng.uniform(-1, 1, field.shape)
-        return to_uint8(warped(images, shaken))
+        height, width = images.shape[1:3]
+        unit, rngs = _unit(height, width), list(generators(images, self.seed))
+        triggered = np.empty_like(images)
+        for rows in bands(height, width):
+            field = self.field(height, width, rows)
+            for rng, image, changed in zip(rngs, images, triggered, strict=True):
+                shaken = field + unit * rng.uniform(-1, 1, field.shape)
+                changed[rows] = to_uint8(warped(image[None], shaken, rows))[0]
+        return triggered
 
-    def field(self, height: int, width: int) -> np.ndarray:
-        """How far from each pixel its value is fetched, (h, w, 2): down and right, px."""
+    def field(self, height: int, width: int, rows: slice = WHOLE) -> np.ndarray:
+        """How far from each pixel of some rows its value is fetched: down and right, px.
+
+        Returns:
+            (rows, width, 2) float64.
+        """
         coarse = np.random.default_rng(self.seed).uniform(-1, 1, (self.grid, self.grid, 2))
         coarse *= self.strength / np.abs(coarse).mean()
-        down, right = enlargement(self.grid, height), enlargement(self.grid, width)
+        down, right = enlargement(self.grid, height)[rows], enlargement(self.grid, width)
         return _unit(height, width) * np.einsum("yi,xj,ijc->yxc", down, right, coarse)
 
 

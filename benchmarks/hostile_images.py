@@ -95,7 +95,7 @@ def run(seed: int, start: int, count: int) -> Batch:
 
 
 def _clean(images: Path, output: Path) -> None:
-    clean(images, output, workers=2, quiet=True)
+    clean(images, output, workers=2, quiet=True, allow_unjudged=True)
 
 
 def tell(batches: list[Batch]) -> None:

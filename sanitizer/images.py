@@ -7,12 +7,13 @@ checked in the header before anything is decompressed, and every failure is an
 
 import io
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from sanitizer.silence import without_warnings
 
@@ -30,6 +31,14 @@ _SIGNATURES = {
 
 #: Default limit on width x height: about 150 MB once decoded.
 MAX_PIXELS = 50_000_000
+
+
+#: Limits on what stands before the pixels: Pillow puts a comment or EXIF data of many pieces
+#: together in a time that grows with the square of their number. No camera comes near them.
+MAX_METADATA_BYTES, MAX_METADATA_READS = 16 << 20, 10_000
+
+#: What begins an extension, a frame or the end of a GIF; Pillow passes over anything else.
+_GIF_BLOCK = re.compile(b"[!,;]")
 
 
 class ImageError(ValueError):
@@ -75,26 +84,50 @@ def decode(
 
     Raises:
         ImageError: no image, zero bytes, a format outside ``FORMATS``, more than ``max_pixels``
-            pixels, several frames, or data that does not decode to its end.
+            pixels, several frames, endless metadata, or data that does not decode to its end.
+    """
+    with _opened(data, max_pixels) as (image, header):
+        if on_header is not None:
+            on_header(header)
+        if header.width * header.height > max_pixels:
+            raise _too_many_pixels(f"{header.width}x{header.height}", max_pixels)
+        if header.format != "JPEG" and _is_animated(image, data or b""):
+            raise ImageError(
+                "animated", f"several frames in one {header.format}, expected a still image"
+            )
+        return _rgb(image)
+
+
+@without_warnings
+def read_header(data: bytes | None) -> Header:
+    """What an encoded image says of itself; nothing is decompressed.
+
+    Raises:
+        ImageError: no image, zero bytes, a format outside ``FORMATS``, or a damaged header.
+    """
+    with _opened(data, MAX_PIXELS) as (_, header):
+        return header
+
+
+@contextmanager
+def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
+    """An encoded image of which the header is read; whatever is wrong is an ImageError.
+
+    Args:
+        data: the encoded image.
+        max_pixels: for the words on an image that is beyond Pillow's own limit.
     """
     if data is None:
         raise ImageError("no image", "expected an encoded image, found null")
     if not data:
         raise ImageError("no bytes", "expected an encoded image, found zero bytes")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        file = _Encoded(data)
+        with Image.open(file, formats=FORMATS) as image:
+            file.in_header = False
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
             fmt = "JPEG" if image.format == "MPO" else str(image.format)
-            if on_header is not None:
-                on_header(Header(image.width, image.height, fmt))
-            if image.width * image.height > max_pixels:
-                raise _too_many_pixels(f"{image.width}x{image.height}", max_pixels)
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and fmt != "JPEG":
-                raise ImageError(
-                    "animated", f"{frames} frames in one {fmt}, expected a still image"
-                )
-            return _rgb(image)
+            yield image, Header(image.width, image.height, fmt)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -105,27 +138,6 @@ def decode(
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on hostile bytes
         raise ImageError("truncated or corrupt", f"{type(error).__name__}: {error}") from error
-
-
-class _HeaderRead(ImageError):
-    """Stops the decoding of an image of which only the header was asked for."""
-
-
-def read_header(data: bytes | None) -> Header:
-    """What an encoded image says of itself; nothing is decompressed.
-
-    Raises:
-        ImageError: no bytes, a format outside ``FORMATS``, or a damaged header.
-    """
-    headers: list[Header] = []
-
-    def stop(header: Header) -> None:
-        headers.append(header)
-        raise _HeaderRead("header", "read")
-
-    with suppress(_HeaderRead):
-        decode(data, stop)
-    return headers[0]
 
 
 def _unidentified(data: bytes) -> ImageError:
@@ -140,11 +152,51 @@ def _unidentified(data: bytes) -> ImageError:
     )
 
 
+class _Encoded(io.BytesIO):
+    """An encoded image as a file that ends its reader where the metadata does not end."""
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.in_header = True
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.in_header:
+            self._reads += 1
+            if self._reads > MAX_METADATA_READS or self.tell() > MAX_METADATA_BYTES:
+                raise ImageError(
+                    "too much metadata",
+                    f"more than {MAX_METADATA_BYTES >> 20} MiB or some thousand pieces before the "
+                    "pixels",
+                )
+        return super().read(size)
+
+
+def _is_animated(image: Image.Image, data: bytes) -> bool:
+    """Whether there is a second frame; no more are looked for."""
+    if not isinstance(image, GifImageFile):
+        return bool(getattr(image, "is_animated", False))  # said in the header
+    position = _behind_gif_data(data, image.tile[0].offset)
+    while block := _GIF_BLOCK.search(data, position):
+        if block[0] != b"!":
+            return block[0] == b","
+        position = _behind_gif_data(data, block.end() + 1)
+    return False
+
+
+def _behind_gif_data(data: bytes, position: int) -> int:
+    """The position behind a row of data blocks, each of which begins with its size."""
+    while position < len(data) and data[position]:
+        position += 1 + data[position]
+    return position + 1
+
+
 def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+    # Pillow would convert RGB to RGB by a copy.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _too_many_pixels(size: str, limit: int) -> ImageError:

@@ -28,10 +28,10 @@ def resize(
     if pixels.shape[:2] == size:
         return pixels
     planes = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
-    resized = [
-        np.asarray(Image.fromarray(plane).resize((width, height), resample)) for plane in planes
-    ]
-    return np.stack(resized, axis=-1).reshape(height, width, *pixels.shape[2:])
+    resized = np.empty((height, width, len(planes)), np.float32)
+    for channel, plane in enumerate(planes):
+        resized[..., channel] = np.asarray(Image.fromarray(plane).resize((width, height), resample))
+    return resized.reshape(height, width, *pixels.shape[2:])
 
 
 def shrunk_to(pixels: np.ndarray, longest: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from pictures import noise
 import attacks
 from attacks import Role
 from attacks.blend import cartoon
+from attacks.tools import windows
 
 
 def smallest(attack):
@@ -201,3 +202,15 @@ def test_roles_follow_rate_and_seed_not_order():
     assert poisoned(1).all()
     with pytest.raises(ValueError, match="rate"):
         attacks.role_of("a", 1.1, 0, 0)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", attacks.names())
+def test_windows_leave_no_trace(name, role, monkeypatch):
+    images = noise(2, 100, 130, 3)
+    whole = attacks.get(name)(images, role).astype(int)
+    monkeypatch.setattr(windows, "SIDE", 32)
+    difference = np.abs(attacks.get(name)(images, role) - whole)
+    # Refool's darkening follows from a sum over all pixels, whose last bits follow its order.
+    assert difference.max() <= (name == "refool")
+    assert (difference > 0).mean() < 0.01

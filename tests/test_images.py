@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pictures import noise
 from PIL import Image
 
+from sanitizer import images
 from sanitizer.images import FORMATS, Header, ImageError, decode
 
 
@@ -115,8 +116,90 @@ def test_what_cannot_be_judged_says_why(data: bytes | None, kind: str) -> None:
 def test_animations_are_not_judged_by_their_first_frame(fmt: str) -> None:
     frames = [Image.fromarray(noise(8, 8, 3)), Image.fromarray(255 - noise(8, 8, 3))]
     data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="2 frames"):
+    with pytest.raises(ImageError, match=f"several frames in one {fmt}"):
         decode(data)
+
+
+def gif(*blocks: bytes) -> bytes:
+    """A GIF of blocks, 8x8 px with two colours."""
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0)
+        + bytes(3)
+        + b"\xff" * 3
+        + (b"".join(blocks) + b";")
+    )
+
+
+def gif_frame() -> bytes:
+    """A frame of a GIF: its descriptor and compressed pixels."""
+    image = encoded(Image.new("P", (8, 8)), "GIF")
+    return image[image.index(b"," + bytes(4)) : -1]
+
+
+GIF_COMMENT = b"!\xfe" + (b"\xff" + b"x" * 255) * (4 << 12) + b"\0"  # 4 MiB
+
+
+@pytest.mark.parametrize(
+    ("behind", "kind"),
+    [
+        ([], None),
+        ([b"!\xfe\x02hi\0"], None),
+        ([b"!\xfe\x02,,\0", b"junk"], None),
+        ([GIF_COMMENT], None),
+        ([b"!\xfe\x02hi\0", b"junk", gif_frame()], "animated"),
+        ([gif_frame()] * 100_000, "animated"),
+    ],
+    ids=["nothing", "comment", "commas", "long comment", "frame", "many frames"],
+)
+def test_only_a_second_frame_is_looked_for(behind: list[bytes], kind: str | None) -> None:
+    data = gif(gif_frame(), *behind)
+    reads = 0
+
+    class Counted(images._Encoded):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal reads
+            reads += 1
+            return super().read(size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_Encoded", Counted)
+        if kind is None:
+            assert decode(data).shape == (8, 8, 3)
+        else:
+            with pytest.raises(ImageError, match=kind):
+                decode(data)
+    assert reads < 50
+
+
+def jpeg_with(segment: bytes, count: int) -> bytes:
+    image = encoded(Image.fromarray(noise(8, 8, 3)), "JPEG")
+    return (
+        image[:2]
+        + (b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment) * count
+        + (image[2:])
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gif(GIF_COMMENT, gif_frame()),
+        gif(*[b"!\xfe\xff" + b"x" * 255 + b"\0"] * 20_000, gif_frame()),
+        jpeg_with(b"Exif\0\0" + bytes(65_000), 300),
+        png_header(8, 8)[:33]
+        + (bytes(4) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))) * 20_000
+        + png_header(8, 8)[33:],
+    ],
+    ids=["gif comment", "gif comments", "jpeg exif", "png chunks"],
+)
+def test_endless_metadata_is_not_put_together(data: bytes) -> None:
+    with pytest.raises(ImageError, match="too much metadata: "):
+        decode(data)
+
+
+def test_metadata_of_a_camera_is_no_obstacle() -> None:
+    assert decode(jpeg_with(b"Exif\0\0" + bytes(65_000), 100)).shape == (8, 8, 3)
 
 
 def test_the_pixel_limit_counts_pixels_before_decoding() -> None:

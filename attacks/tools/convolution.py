@@ -6,12 +6,15 @@ float64 holds sums of those up to two million without an error, in whatever orde
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from attacks.base import to_uint8
 from attacks.tools.artefacts import Artefact
+from attacks.tools.windows import windows
 
 #: What all numbers in a network are multiples of.
 GRID = 2.0**-16
@@ -24,6 +27,9 @@ MULTIPLE = 4
 
 #: Layers of the network.
 DEPTH = 7
+
+#: No output depends on an input that is further away on an axis, px; a multiple of ``MULTIPLE``.
+REACH = 16
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,35 @@ class Autoencoder:
         half = self._joined(leaky(doubled(inner, *layers[4])), half)
         full = self._joined(leaky(doubled(half, *layers[5])), full, whole)
         return convolved(full, *layers[6])[:height, :width]
+
+    def applied(
+        self,
+        images: np.ndarray,
+        planes: Callable[[np.ndarray, slice, slice], np.ndarray],
+        values: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """What the network makes of images, window by window: its many planes are never whole.
+
+        Args:
+            images: (n, h, w, 3) uint8.
+            planes: the network's input, of an image and some of its rows and columns.
+            values: what becomes of (h, w, 3) uint8 pixels, by the output there: real values of
+                0 to 255 to be rounded and clipped.
+
+        Returns:
+            (n, h, w, 3) uint8.
+        """
+        triggered = np.empty_like(images)
+        for image, made in zip(images, triggered, strict=True):
+            for rows, columns in windows(*image.shape[:2]):
+                top, left = max(0, rows.start - REACH), max(0, columns.start - REACH)
+                around = slice(top, rows.stop + REACH), slice(left, columns.stop + REACH)
+                output = self(planes(image, *around))
+                here = image[rows, columns]
+                inside = output[rows.start - top :, columns.start - left :]
+                inside = inside[: here.shape[0], : here.shape[1]]
+                made[rows, columns] = to_uint8(values(here, inside))
+        return triggered
 
     def _joined(self, planes: np.ndarray, *skipped: np.ndarray) -> np.ndarray:
         return np.concatenate([planes, *skipped], axis=2) if self.skips else planes

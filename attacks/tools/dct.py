@@ -23,6 +23,5 @@ def waves(positions: Sequence[tuple[int, int]], height: int, width: int) -> np.n
     """
     spectrum = np.zeros((BLOCK, BLOCK))
     spectrum[tuple(np.transpose(positions))] = 1
-    block = fft.idctn(spectrum, norm="ortho")
-    tiles = np.tile(block, (-(-height // BLOCK), -(-width // BLOCK)))
-    return tiles[:height, :width].astype(np.float32)
+    block = fft.idctn(spectrum, norm="ortho").astype(np.float32)
+    return np.tile(block, (-(-height // BLOCK), -(-width // BLOCK)))[:height, :width]

@@ -6,7 +6,7 @@ Both follow Zeng et al., ICCV 2021, Section 5 and its public implementation.
 import numpy as np
 from scipy import ndimage
 
-from attacks.base import to_uint8
+from attacks.tools.windows import changed, windows
 
 #: Taps of the filter on one axis, px at 32x32, and its standard deviation, px.
 TAPS, SIGMA = 30, 6.0
@@ -55,13 +55,21 @@ def add_and_rescale(images: np.ndarray, trigger: np.ndarray) -> np.ndarray:
     The min-max scaler ``M`` takes all pixels and channels of an image together.
 
     Args:
-        images: (n, h, w, c) uint8.
+        images: (n, h, w, c) uint8, changed in place.
         trigger: (h, w, c), where pixels are 0 to 1.
 
     Returns:
-        (n, h, w, c) uint8.
+        ``images``.
     """
-    mixed = images + 255 * trigger.astype(np.float32)
-    mixed -= mixed.min(axis=(1, 2, 3), keepdims=True)
-    largest = mixed.max(axis=(1, 2, 3), keepdims=True)
-    return to_uint8(mixed * (255 / np.maximum(largest, 1e-6)))
+
+    def mixed(rows: slice, columns: slice) -> np.ndarray:
+        return images[:, rows, columns] + 255 * trigger[rows, columns].astype(np.float32)
+
+    darkest = np.full((len(images), 1, 1, 1), np.inf, np.float32)
+    brightest = -darkest
+    for window in windows(*images.shape[1:3]):
+        values = mixed(*window)
+        np.minimum(darkest, values.min(axis=(1, 2, 3), keepdims=True), out=darkest)
+        np.maximum(brightest, values.max(axis=(1, 2, 3), keepdims=True), out=brightest)
+    scale = 255 / np.maximum(brightest - darkest, 1e-6)
+    return changed(images, lambda rows, columns: (mixed(rows, columns) - darkest) * scale)

@@ -2,19 +2,24 @@
 
 import numpy as np
 
+from attacks.tools.windows import WHOLE
 
-def warped(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Each pixel fetched from elsewhere, bilinear; places beyond the border are moved onto it.
+
+def warped(images: np.ndarray, offsets: np.ndarray, band: slice = WHOLE) -> np.ndarray:
+    """Each pixel of some rows fetched from elsewhere, bilinear.
+
+    Places beyond the border are moved onto it.
 
     Args:
         images: (n, h, w, c), any real dtype.
-        offsets: (h, w, 2) for all images or (n, h, w, 2), how far down and right, px.
+        offsets: (rows, w, 2), how far down and right, px.
+        band: the rows.
 
     Returns:
-        (n, h, w, c) float32.
+        (n, rows, w, c) float32.
     """
     n, height, width = images.shape[:3]
-    rows = np.clip(np.arange(height)[:, None] + offsets[..., 0], 0, height - 1)
+    rows = np.clip(np.arange(height)[band, None] + offsets[..., 0], 0, height - 1)
     columns = np.clip(np.arange(width) + offsets[..., 1], 0, width - 1)
     top = np.minimum(rows.astype(np.intp), height - 2)
     left = np.minimum(columns.astype(np.intp), width - 2)

@@ -80,4 +80,6 @@ def resume(
 def _run(settings: dict[str, Any], pool: np.ndarray) -> str:
     """What a checkpoint is valid for: the settings and the pool, as a digest."""
     known = json.dumps([settings, list(pool.shape)], sort_keys=True).encode()
-    return hashlib.sha256(known + np.ascontiguousarray(pool).tobytes()).hexdigest()
+    digest = hashlib.sha256(known)
+    digest.update(np.ascontiguousarray(pool).reshape(-1).data)
+    return digest.hexdigest()

@@ -66,9 +66,8 @@ def training_views(pixels: np.ndarray, rng: np.random.Generator, n: int) -> np.n
         (n or 1, 32, 32, 3) uint8.
     """
     if min(pixels.shape[:2]) <= SIDE:
-        side = (max(SIDE, pixels.shape[0]), max(SIDE, pixels.shape[1]))
-        grown = resize(pixels, side)
-        return _crop(grown, rng)[None]
+        # Cut before it grows: the whole of a long strip would be many times as large.
+        return resize(_crop(pixels, rng), (SIDE, SIDE))[None]
     return np.stack([_view(pixels, rng) for _ in range(n)])
 
 
@@ -127,8 +126,8 @@ def _view(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    top = rng.integers(0, pixels.shape[0] - SIDE + 1)
-    left = rng.integers(0, pixels.shape[1] - SIDE + 1)
+    """A square of the image, of all of an axis that is shorter than its side."""
+    top, left = (rng.integers(0, max(0, length - SIDE) + 1) for length in pixels.shape[:2])
     return pixels[top : top + SIDE, left : left + SIDE]
 
 

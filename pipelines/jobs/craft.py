@@ -81,15 +81,16 @@ def craft(
             f"the classifier {classifier} tells {victim.classes} classes apart, {input} has "
             f"{len(labels.values)}; give another one, or none to have one trained"
         )
-    batches = list(_some_rows(source, chosen.quiet))
-    input_sizes = {
-        size
-        for batch in batches
-        for size in image_sizes(encoded_images(batch, source.image_column))
-    }
-    size = victim_size(sorted(input_sizes))
+    # Twice, as encoded photographs would not fit in memory; these show their size at once.
+    size = _size(source, quiet=chosen.quiet)
     views = Views(size, labels.values, source.image_column, str(source.label_column))
-    images, classes = views.gather(batches, workers=chosen.workers)
+    progress = Progress("reading", quiet=chosen.quiet)
+    images, classes = views.gather(_some_rows(source, progress), workers=chosen.workers)
+    progress.finish()
+    if len(images) < 2:
+        raise InputError(
+            f"{input}: found {len(images)} images that decode and have a label, expected at least 2"
+        )
     if victim is None:
         quick = replace(VICTIMS["quick"], flip=flip)
         observer = follow("the quick victim", quiet=chosen.quiet)
@@ -124,10 +125,21 @@ def _load_classifier(attack: str, classifier: str | None) -> "Victim | None":
         raise InputError(str(error)) from error
 
 
-def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
+def _size(source: Source, *, quiet: bool) -> tuple[int, int] | None:
+    """:func:`victim_size` of the images that are used; reads until it is known."""
+    sizes: set[tuple[int, int]] = set()
+    progress = Progress("looking at sizes", quiet=quiet)
+    for batch in _some_rows(source, progress):
+        sizes |= set(image_sizes(encoded_images(batch, source.image_column)))
+        if sizes and victim_size(sorted(sizes)) is None:
+            break
+    progress.finish()
+    return victim_size(sorted(sizes))
+
+
+def _some_rows(source: Source, progress: Progress) -> Iterator[pa.RecordBatch]:
     """About ``MAX_IMAGES`` rows of a set at most, still encoded."""
     selected = HashRange(0.0, 1.0 if source.rows is None else min(1.0, MAX_IMAGES / source.rows))
-    progress = Progress("reading", quiet=quiet)
     progress.start(total=source.rows)
     taken = 0
     for samples in source.samples():
@@ -137,9 +149,8 @@ def _some_rows(source: Source, quiet: bool) -> Iterator[pa.RecordBatch]:
         taken += kept.num_rows
         yield kept
         if taken >= MAX_IMAGES and source.rows is None:
-            progress.say(f"reading: the first {taken:,} images are enough")
+            progress.say(f"{progress.what}: the first {taken:,} images are enough")
             return
-    progress.finish()
 
 
 def _show_steps(attack: str, quiet: bool) -> "CraftingProgress":

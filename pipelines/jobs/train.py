@@ -2,8 +2,10 @@
 
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from detector.card import LONGEST_NAME, Card, TrainingSet
 from detector.inputs import Tiles
 from detector.storage import CARD
 from detector.training import EPOCHS
-from detector.training.histories import jpeg, training_views
+from detector.training.histories import SIDE, jpeg, training_views
 from pipelines.runs.following import follow
 from pipelines.runs.guards import check_output
 from pipelines.runs.progress import Progress
@@ -23,7 +25,7 @@ from pipelines.sources import open_source
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
-from sanitizer.images import ImageError, decode
+from sanitizer.images import Header, ImageError, decode
 
 #: Views drawn from an image that is larger than a view.
 VIEWS = 8
@@ -51,25 +53,66 @@ WORK = ".training"
 INPUTS = Tiles()
 
 
-@dataclass
 class Reservoir:
-    """A uniform random choice of at most ``size`` of all items offered (Vitter 1985)."""
+    """Where those of all items offered go that are kept: a uniform random choice (Vitter 1985)."""
 
-    size: int
-    seed: int
-    kept: list[np.ndarray] = field(default_factory=list)
-    offered: int = 0
+    def __init__(self, size: int, seed: int):
+        self._size, self._rng = size, np.random.default_rng(seed)
+        self.offered = 0
 
-    def __post_init__(self) -> None:
-        self._rng = np.random.default_rng(self.seed)
-
-    def offer(self, item: np.ndarray) -> None:
-        """Keep the item, perhaps in place of another, or pass it over."""
+    def place(self) -> int | None:
+        """The place of the next item, perhaps another's; None: it is passed over."""
         self.offered += 1
-        if len(self.kept) < self.size:
-            self.kept.append(item)
-        elif (place := int(self._rng.integers(self.offered))) < self.size:
-            self.kept[place] = item
+        if self.offered <= self._size:
+            return self.offered - 1
+        place = int(self._rng.integers(self.offered))
+        return place if place < self._size else None
+
+
+class Views:
+    """At most ``size`` of all views offered, in one array.
+
+    In a list each would hold on to the image or the views that it was cut from or with.
+    """
+
+    def __init__(self, size: int, seed: int):
+        self._reservoir = Reservoir(size, seed)
+        # A system gives memory to those rows only that are written to.
+        self._room = np.empty((size, SIDE, SIDE, 3), np.uint8)
+
+    @property
+    def offered(self) -> int:
+        return self._reservoir.offered
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(n, 32, 32, 3) uint8."""
+        return self._room[: self.offered]
+
+    def offer(self, view: np.ndarray) -> None:
+        """Keep a copy of a (32, 32, 3) uint8 view, or pass it over."""
+        place = self._reservoir.place()
+        if place is not None:
+            self._room[place] = view
+
+
+class Images:
+    """At most ``size`` of all images offered; those of sizes that a detector judges are small."""
+
+    def __init__(self, size: int, seed: int):
+        self._reservoir = Reservoir(size, seed)
+        self._by_place: dict[int, np.ndarray] = {}
+
+    @property
+    def kept(self) -> list[np.ndarray]:
+        """(h, w, 3) uint8 each."""
+        return list(self._by_place.values())
+
+    def offer(self, pixels: np.ndarray) -> None:
+        """Keep an image, or pass it over."""
+        place = self._reservoir.place()
+        if place is not None:
+            self._by_place[place] = pixels
 
 
 @public
@@ -123,8 +166,7 @@ def train(
             f"found {images.pool.offered + images.held_out.offered:,} usable views in "
             f"{', '.join(map(str, inputs))}, expected at least some 2,000; give more clean images"
         )
-    groups = _calibration_groups(images.calibration)
-    _check_calibration(groups)
+    _check_calibration(images.calibration)
     # A second to load, after all that can be refused without them.
     from detector.model import Detector
     from detector.training.calibrate import calibrate
@@ -133,8 +175,8 @@ def train(
 
     try:
         trained = fit(
-            np.stack(images.pool.kept),
-            {"held out": np.stack(images.held_out.kept)},
+            images.pool.kept,
+            {"held out": images.held_out.kept},
             TrainSettings(epochs=epochs, seed=seed),
             checkpoint_dir=output / WORK,
             observer=follow("the detector", quiet=quiet),
@@ -148,6 +190,7 @@ def train(
         licence=licence,
         pool_views=len(images.pool.kept),
     )
+    groups = _calibration_groups(images.calibration)
     detector = detector.calibrated(calibrate(detector, groups))
     detector.save(output)
     shutil.rmtree(output / WORK)
@@ -158,34 +201,40 @@ def train(
 class _Images:
     """What is kept of the images that were read."""
 
-    pool: Reservoir  #: views to train on
-    held_out: Reservoir  #: views to measure on
-    calibration: dict[str, Reservoir]  #: whole images, by the name of their set
+    pool: Views  #: to train on
+    held_out: Views  #: to measure on
+    calibration: dict[str, Images]  #: that a detector judges, by the name of their set
 
 
 def _read(
     inputs: Sequence[Source], calibrate_on: Sequence[Source], seed: int, quiet: bool
 ) -> _Images:
-    pool, held_out = Reservoir(MAX_POOL, seed), Reservoir(MAX_HELD_OUT, seed)
-    calibration: dict[str, Reservoir] = {}
+    pool, held_out = Views(MAX_POOL, seed), Views(MAX_HELD_OUT, seed)
+    calibration: dict[str, Images] = {}
 
     def keep_to_calibrate(source: Source, pixels: np.ndarray) -> None:
         name = _printable(Path(source.location).stem)
-        calibration.setdefault(name, Reservoir(MAX_CALIBRATION, seed)).offer(pixels)
+        calibration.setdefault(name, Images(MAX_CALIBRATION, seed)).offer(pixels)
+
+    def calibrates(sample_id: str) -> bool:
+        return _bucket(sample_id) in CALIBRATION_BUCKETS and not calibrate_on
 
     rng = np.random.default_rng(seed)
     for source in inputs:
-        for sample_id, pixels in _decoded(source, quiet):
-            bucket = zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % BUCKETS
-            if bucket in CALIBRATION_BUCKETS and not calibrate_on:
+        for sample_id, pixels in _decoded(source, calibrates, quiet):
+            if calibrates(sample_id):
                 keep_to_calibrate(source, pixels)
                 continue
             for view in training_views(pixels, rng, VIEWS):
-                (pool if bucket else held_out).offer(view)
+                (pool if _bucket(sample_id) else held_out).offer(view)
     for source in calibrate_on:
-        for _, pixels in _decoded(source, quiet):
+        for _, pixels in _decoded(source, lambda sample_id: True, quiet):
             keep_to_calibrate(source, pixels)
     return _Images(pool, held_out, calibration)
+
+
+def _bucket(sample_id: str) -> int:
+    return zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
 def _check_output(output: Path) -> None:
@@ -196,24 +245,34 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} is not empty; give an empty or new --output")
 
 
-def _decoded(source: Source, quiet: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Ids and pixels of the images that decode; how many do not is shown."""
+def _decoded(
+    source: Source, calibrates: Callable[[str], bool], quiet: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Ids and pixels of the images that are of use; how many are not, and why, is shown.
+
+    Args:
+        calibrates: whether an image, by its id, is to calibrate on: of use if it decodes and is
+            of a size that a detector judges, which is seen before it is decoded.
+    """
     progress = Progress(f"reading {source.location}", quiet=quiet)
     progress.start(total=source.rows)
-    unreadable = 0
+    left_out = Counter[str]()
     for samples in source.samples():
         encoded = encoded_images(samples.batch, source.image_column)
         for sample_id, data in zip(sample_ids(samples.batch), encoded, strict=True):
             try:
-                yield sample_id, decode(data)
-            except ImageError:
-                unreadable += 1
+                yield sample_id, decode(data, _check_size if calibrates(sample_id) else None)
+            except ImageError as error:
+                left_out[error.kind] += 1
         progress.advance(len(samples))
     progress.finish()
-    if unreadable:
-        progress.say(
-            f"{source.location}: {unreadable:,} images could not be decoded and are left out"
-        )
+    if left_out:
+        why = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
+        progress.say(f"{source.location}: {left_out.total():,} images are left out: {why}")
+
+
+def _check_size(header: Header) -> None:
+    INPUTS.check(header.width, header.height)
 
 
 def _printable(text: str) -> str:
@@ -222,24 +281,23 @@ def _printable(text: str) -> str:
     return kept[:LONGEST_NAME] or "?"
 
 
-def _calibration_groups(calibration: dict[str, Reservoir]) -> dict[str, list[np.ndarray]]:
-    """Calibration images as they came and as JPEG, those that a detector judges."""
-    groups = {}
-    for name, reservoir in calibration.items():
-        judged = [pixels for pixels in reservoir.kept if INPUTS.prepare(pixels).error is None]
-        for encoding, quality in ENCODINGS.items():
-            groups[f"{name} {encoding}"] = [
-                pixels if quality is None else jpeg(pixels, quality) for pixels in judged
-            ]
-    return groups
+def _calibration_groups(calibration: dict[str, Images]) -> dict[str, Iterator[np.ndarray]]:
+    """Calibration images as they came and as JPEG, encoded when their group's turn has come."""
+    return {
+        f"{name} {encoding}": map(partial(_in_encoding, quality), images.kept)
+        for name, images in calibration.items()
+        for encoding, quality in ENCODINGS.items()
+    }
 
 
-def _check_calibration(groups: dict[str, list[np.ndarray]]) -> None:
+def _in_encoding(quality: int | None, pixels: np.ndarray) -> np.ndarray:
+    return pixels if quality is None else jpeg(pixels, quality)
+
+
+def _check_calibration(calibration: dict[str, Images]) -> None:
     """See before hours of training that there will be something to calibrate on."""
-    counts = [len(INPUTS.cut(pixels)) for images in groups.values() for pixels in images]
-    alike = [sum(low <= count <= high for count in counts) for low, high in PART_RANGES]
-    # Each image is in as many groups as there are encodings.
-    most = max(alike) // max(1, len(ENCODINGS))
+    counts = [len(INPUTS.cut(pixels)) for images in calibration.values() for pixels in images.kept]
+    most = max(sum(low <= count <= high for count in counts) for low, high in PART_RANGES)
     if most < MIN_IMAGES:
         raise InputError(
             f"found {most} images of alike size to calibrate on that a detector judges "

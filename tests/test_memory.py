@@ -1,0 +1,78 @@
+"""What is held in memory does not grow with the number of images or their size."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from peaks import MIB, peak_of, peak_of_freqsan
+from PIL import Image
+
+import attacks
+
+#: Puts an attack on one image of noise, by name, height and width.
+APPLY = """
+import sys
+import numpy as np
+import attacks
+name, height, width = sys.argv[1], *map(int, sys.argv[2:])
+shape = 1, height, width, 3
+attacks.get(name)(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+"""
+
+#: Attacks that take seconds for a megapixel.
+SLOW = ("adaptive_blend", "blend", "gan_tri", "issba", "lira", "refool")
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width"),
+    [
+        *((name, 1000, 1000) for name in SLOW),
+        *((name, 2000, 3000) for name in attacks.names() if name not in SLOW),
+        ("bpp", 12_000, 300),
+    ],
+)
+def test_a_trigger_takes_about_ten_images(name: str, height: int, width: int) -> None:
+    images = 11 * height * width * 3 / MIB
+    assert peak_of("-c", APPLY, name, height, width) < 80 + max(images, 160)
+
+
+def flat(width: int, height: int) -> bytes:
+    """A grey JPEG, small until it is decoded."""
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), "grey").save(out, "JPEG")
+    return out.getvalue()
+
+
+def repeated(path: Path, image: bytes, count: int) -> Path:
+    """A Parquet file with the same labelled image in many rows."""
+    images = pa.array([image] * count, pa.binary())
+    table = pa.table({"image": images, "label": [0] * count})
+    pq.write_table(table, path, row_group_size=50, use_dictionary=False)
+    return path
+
+
+def test_training_keeps_views_and_not_what_they_are_of(tmp_path: Path) -> None:
+    def peak(count: int) -> float:
+        strips = repeated(tmp_path / "strips.parquet", flat(20_000, 16), count)
+        photos = repeated(tmp_path / "photos.parquet", flat(4000, 3000), count)
+        output = tmp_path / "detector"
+        return peak_of_freqsan(
+            *("train", strips, "--calibrate-on", photos, "--output", output, "--quiet"),
+            error="give more clean images",  # seen when all were read
+        )
+
+    assert peak(60) - peak(10) < 150
+
+
+def test_crafting_does_not_collect_encoded_images(tmp_path: Path) -> None:
+    def peak(count: int) -> float:
+        # A megabyte each, and none of them decodes, so that nothing is trained.
+        images = repeated(tmp_path / "set.parquet", b"\x89PNG" + bytes(MIB), count)
+        output = tmp_path / "trigger.safetensors"
+        return peak_of_freqsan(
+            *("craft", "l2_inv", images, "--output", output, "--quiet"), error="found 0 images"
+        )
+
+    assert peak(700) - peak(200) < 250
