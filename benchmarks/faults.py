@@ -25,11 +25,11 @@ def killed_at(output: Path, name: str, function: Callable[[], object]) -> None:
         function: writes to OUTPUT.
     """
 
-    def act(changed: str) -> None:
+    def act(changed: str, removed: bool) -> None:
         if changed == name:
             os.killpg(0, signal.SIGKILL)
 
-    _watch(output, act, removals=True)
+    _watch(output, act)
     function()
 
 
@@ -46,26 +46,26 @@ def killed_with(output: Path, name: str, function: Callable[[], object]) -> None
 
 
 def full_from(output: Path, name: str, function: Callable[[], object]) -> None:
-    """Call a function; from a file on none gets its name, for want of space.
+    """Call a function; from a change on no file gets its name, for want of space.
 
     Arguments are those of :func:`killed_at`.
     """
     full = False
 
-    def act(changed: str) -> None:
+    def act(changed: str, removed: bool) -> None:
         nonlocal full
         full = full or changed == name
-        if full:
+        if full and not removed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output / changed))
 
-    _watch(output, act, removals=False)
+    _watch(output, act)
     function()
 
 
 def write_changes(output: Path, listing: Path, function: Callable[[], object]) -> None:
     """Call a function; write the names of all its changes to a file, one a line, in order."""
     changes: list[str] = []
-    _watch(output, changes.append, removals=True)
+    _watch(output, lambda changed, removed: changes.append(changed))
     function()
     listing.write_text("\n".join(changes))
 
@@ -80,14 +80,19 @@ def stage_of(name: str) -> str:
     return "/".join(parts[:2]) if parts[0] == ".freqsan" else parts[0]
 
 
-def _watch(output: Path, act: Callable[[str], None], *, removals: bool) -> None:
-    """Call ``act`` with the name of each file of OUTPUT before it is published, or removed."""
+def _watch(output: Path, act: Callable[[str, bool], None]) -> None:
+    """Call ``act`` before a file of OUTPUT is published or removed.
+
+    Args:
+        output: OUTPUT, absolute.
+        act: takes the name of the file, relative to OUTPUT, and whether it is removed.
+    """
     prefix = f"{output}/"
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename":
             changed = os.fspath(arguments[1])
-        elif event == "os.remove" and removals:
+        elif event == "os.remove":
             path, folder = arguments
             # Whole trees are removed by names relative to an open folder.
             changed = os.fspath(path) if folder == -1 else f"{_folder(folder)}/{path}"
@@ -96,7 +101,7 @@ def _watch(output: Path, act: Callable[[str], None], *, removals: bool) -> None:
         if isinstance(changed, str) and changed.startswith(prefix):
             name = changed.removeprefix(prefix)
             if not Path(name).name.startswith(".part-"):
-                act(name)
+                act(name, event == "os.remove")
 
     sys.addaudithook(hook)
 

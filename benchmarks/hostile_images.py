@@ -26,7 +26,7 @@ from PIL import Image
 from benchmarks.children import DONE, call
 from benchmarks.mutations import Mutant, mutants
 from freqsan import clean
-from sanitizer.images import FORMATS, MAX_PIXELS
+from sanitizer.images import FORMATS, MAX_METADATA_READS, MAX_PIXELS
 
 #: A file with more bytes is not read.
 MAX_BYTES = 256 << 20
@@ -220,6 +220,23 @@ def _is_of_another_format(data: bytes) -> bool:
         return True
 
 
+def _has_a_second_frame(data: bytes) -> bool:
+    """Also one that is damaged: a reader that takes all frames would stumble over it."""
+    try:
+        with _opened(data) as image:
+            image.seek(1)
+    except EOFError:
+        return False
+    except Exception:  # noqa: BLE001
+        return True
+    return True
+
+
+def _has_many_pieces(data: bytes) -> bool:
+    """Whether there are so many bytes or pieces that the metadata may be what is too much."""
+    return len(data) > MAX_METADATA_READS
+
+
 def _has_too_many_pixels(data: bytes) -> bool:
     try:
         with _opened(data) as image:
@@ -234,7 +251,8 @@ TRUE_OF = {
     "file too large": lambda data: len(data) > MAX_BYTES,
     "unsupported format": _is_of_another_format,
     "truncated or corrupt": _is_undecodable,
-    "animated": lambda data: _opened(data).n_frames > 1,
+    "animated": _has_a_second_frame,
+    "too much metadata": _has_many_pieces,
     "too many pixels": _has_too_many_pixels,
     "too large to judge": lambda data: max(_opened(data).size) > LONGEST,
     "too small to judge": lambda data: min(_opened(data).size) < SHORTEST,

@@ -474,7 +474,7 @@ def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -
         (("--attack", "covered", "--set", "loud=3"), "loud: expected true or false, got '3'"),
         (("--attack", "badnets", "--rate", "0"), "rate: expected above 0, at most 1, got 0"),
         (("--attack", "badnets", "--rate", "1.5"), "rate: expected above 0, at most 1, got 1.5"),
-        (("--attack", "badnets", "--rate", "nan"), "rate: expected above 0"),
+        (("--attack", "badnets", "--rate", "nan"), "rate: expected a finite number, got nan"),
         (("--attack", "covered", "--rate", "0.5"), "more than the whole set; give a rate of 0.4"),
         (("--attack", "badnets", "--target-label", "cow"), r"'cow' .* labels are 0 \(\w+\), 1"),
         (("--attack", "badnets", "--target-label", "102"), "no label '102' in the set"),

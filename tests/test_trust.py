@@ -10,7 +10,7 @@ import pytest
 
 from freqsan import ingest
 from pipelines.jobs.demo import SAMPLE
-from pipelines.jobs.ingest import CopyStep, NoCounts
+from pipelines.jobs.ingest import CopyStep, CopyTally
 from pipelines.runs.shards import ShardTask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def test_a_local_run_listens_to_this_machine_alone(
     seen: set[str] = set()
     step = CopyStep.run
 
-    def run(self: CopyStep, task: ShardTask) -> tuple[int, NoCounts]:
+    def run(self: CopyStep, task: ShardTask) -> tuple[int, CopyTally]:
         seen.update(listening_addresses())
         return step(self, task)
 

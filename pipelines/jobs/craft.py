@@ -42,6 +42,7 @@ def craft(
     split: str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    follow_links: bool = False,
     quiet: bool = False,
 ) -> Provenance:
     """Optimise the trigger of an attack on an image set.
@@ -55,7 +56,8 @@ def craft(
             victim is trained on ``input`` first.
         seed: of the search and of a classifier that is trained.
         flip: whether such a classifier is trained on mirrored images too.
-        split, image_column, label_column, quiet: as in :class:`pipelines.runs.job.Settings`.
+        split, image_column, label_column, follow_links, quiet: as in
+            :class:`pipelines.runs.job.Settings`.
 
     Returns:
         The provenance, as in the file.
@@ -65,7 +67,11 @@ def craft(
     """
     path = Path(output)
     chosen = Settings(
-        split=split, image_column=image_column, label_column=label_column, quiet=quiet
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        follow_links=follow_links,
+        quiet=quiet,
     )
     check_file(path, SUFFIX, "a trigger")
     source = chosen.open(input)

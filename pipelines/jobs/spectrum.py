@@ -33,6 +33,7 @@ def spectrum(
     split: str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    follow_links: bool = False,
     quiet: bool = False,
 ) -> SpectrumCounts:
     """Draw the mean log-magnitude DCT of all images of a set, in square blocks.
@@ -40,7 +41,8 @@ def spectrum(
     Args:
         input: any input that ``clean`` reads.
         output: the PNG to write.
-        split, image_column, label_column, quiet: as in :class:`pipelines.runs.job.Settings`.
+        split, image_column, label_column, follow_links, quiet: as in
+            :class:`pipelines.runs.job.Settings`.
 
     Returns:
         How many images were averaged, and how many could not be decoded.
@@ -50,7 +52,11 @@ def spectrum(
     """
     path = Path(output)
     chosen = Settings(
-        split=split, image_column=image_column, label_column=label_column, quiet=quiet
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        follow_links=follow_links,
+        quiet=quiet,
     )
     check_picture(path)
     source = chosen.open(input)

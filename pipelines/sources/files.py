@@ -358,7 +358,10 @@ def _kind(mode: int) -> str:
 
 def leads_out(root: str, name: str) -> bool:
     """Whether a file of a local folder lies elsewhere, by a link on its path."""
-    return not _is_within(os.path.realpath(f"{root}/{name}"), os.path.realpath(root))
+    try:
+        return not _is_within(os.path.realpath(f"{root}/{name}"), os.path.realpath(root))
+    except ValueError:  # no file can have such a name
+        return False
 
 
 def _is_within(real: str, real_root: str) -> bool:
