@@ -21,6 +21,7 @@ if (
 
 import importlib
 import importlib.util
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,8 @@ def _place_of(name: str) -> str | None:
 
 def main() -> None:
     """The ``freqsan`` command, in a process of its own."""
+    # A signal that comes while we are not ready for it waits until we are.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         _check_packages()
     except ImportError as error:

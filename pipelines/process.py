@@ -65,11 +65,14 @@ def stop_on_signals(temporary: str | None) -> None:
     # A shell has the commands in its background ignore Ctrl-C; so they shall.
     heard = {number for number in _WORDS if signal.getsignal(number) != signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    waiting = signal.sigpending()  # to ignore one takes it away
     if sys.platform == "linux":
         # A terminal sends Ctrl-C to every process of the command. Workers inherit that it is
         # ignored; here it is blocked, and what is blocked is not ignored, says Linux alone.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_at, args=(heard, temporary), name="signals", daemon=True).start()
+    for number in waiting & heard:
+        os.kill(os.getpid(), number)
 
 
 def _stop_at(heard: set[signal.Signals], temporary: str | None) -> None:

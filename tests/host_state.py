@@ -5,6 +5,7 @@ Run as a program, it calls the public functions of freqsan and prints what each 
 
 import contextlib
 import importlib
+import io
 import json
 import locale
 import logging
@@ -133,6 +134,12 @@ def make_small() -> None:
     loop.TrainSettings = partial(settings, pairs=128)  # type: ignore[assignment, misc]
 
 
+def told(call: Callable[[], object]) -> object:
+    """What a call returns that shows its progress, which goes nowhere."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return call()
+
+
 def calls(images: str) -> dict[str, Callable[[], object]]:
     """A success and a failure of each public function."""
     import freqsan
@@ -158,6 +165,7 @@ def calls(images: str) -> dict[str, Callable[[], object]]:
         "craft": lambda: freqsan.craft("l2_inv", images, "mine.safetensors", **quiet),
         "craft, wrong": lambda: freqsan.craft("l2_inv", "missing", "w.safetensors", **quiet),
         "spectrum": lambda: freqsan.spectrum(images, "spectrum.png", **quiet),
+        "spectrum, with progress": lambda: told(partial(freqsan.spectrum, images, "told.png")),
         "spectrum, wrong": lambda: freqsan.spectrum("missing", "wrong.png", **quiet),
         "report": lambda: freqsan.report("cleaned"),
         "report, wrong": lambda: freqsan.report("missing"),

@@ -85,7 +85,7 @@ def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
     for row in scores.to_pylist():
         assert (row["p_value"] <= LOSS) == (row["verdict"] == "poisoned")
         count = "(none|only [0-9]+)" if row["verdict"] == "poisoned" else "[0-9,]+"
-        assert re.fullmatch(f"{count} of [0-9,]+ clean images score as high", row["reason"])
+        assert re.fullmatch(f"{count} of [0-9,]+ clean images scores? as high", row["reason"])
         assert row["detector"].startswith("freqsan-small@")
     first = pq.read_table(str(SAMPLE)).slice(0, 1).to_pylist()[0]
     row = next(r for r in scores.to_pylist() if r["sample_id"] == "set.parquet#0")

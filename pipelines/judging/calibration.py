@@ -1,6 +1,7 @@
 """What judges: the detector, and which clean images decide, with what promise, in words."""
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, Policy
-from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts
+from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts, kinds_in_words
 
 if TYPE_CHECKING:
     from detector.model import Detector
@@ -59,6 +60,7 @@ class ChosenCalibration:
     calibration: Calibration
     origin: str  #: "stored" or "trusted"
     words: str  #: what decides and what is promised, for people
+    left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
 
     @property
     def images(self) -> int:
@@ -102,7 +104,8 @@ def calibrate(
         # Only a budget promises what a small calibration cannot keep; others need an image.
         chosen.calibration.check(policy.max_clean_loss if isinstance(policy, Budget) else 0.5)
     except ValueError as error:
-        raise InputError(str(error)) from error
+        of = "" if trusted is None else f"--trusted {trusted.location}{chosen.left_out}: "
+        raise InputError(f"{of}{error}") from error
     return chosen
 
 
@@ -130,21 +133,26 @@ def _trusted(
     progress = Progress("scoring the trusted images", quiet=quiet)
     progress.start(total=source.rows)
 
-    def score(encoded: list[bytes | None]) -> tuple[Scores, int]:
-        return detector.score(judgeable(map(detector.prepare, encoded))), len(encoded)
+    def score(encoded: list[bytes | None]) -> tuple[Scores, Counter[str]]:
+        prepared = list(map(detector.prepare, encoded))
+        kinds = Counter(image.error.kind for image in prepared if image.error is not None)
+        return detector.score(judgeable(prepared)), kinds
 
     batches = (encoded_images(s.batch, source.image_column) for s in source.samples())
-    several, read = [], 0
-    for scores, images in map_in_order(score, batches, workers):
+    several, unjudged = [], Counter[str]()
+    for scores, kinds in map_in_order(score, batches, workers):
         several.append(scores)
-        read += images
-        progress.advance(images)
+        unjudged.update(kinds)
+        progress.advance(len(scores) + kinds.total())
     progress.finish()
     scores = Scores.joined(several)
-    unjudged = read - len(scores)
-    left_out = f" ({unjudged:,} more could not be judged)" if unjudged else ""
+    left_out = (
+        f" ({unjudged.total():,} more could not be judged: {kinds_in_words(unjudged)})"
+        if unjudged
+        else ""
+    )
     words = (
         f"Calibrated on {len(scores):,} trusted clean images from {source.location}{left_out}. "
         f"{policy.promise('from the same source')}."
     )
-    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words)
+    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, left_out)

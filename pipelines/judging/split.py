@@ -69,7 +69,7 @@ def reason(poisoned: bool, as_high: int, compared: int) -> str:
     ('none of 1,500 clean images score as high', 'only 3 of 1,500 clean images score as high')
     """
     count = f"{'only ' if poisoned else ''}{as_high:,}" if as_high else "none"
-    return f"{count} of {compared:,} clean images score as high"
+    return f"{count} of {compared:,} clean images score{'s' if as_high == 1 else ''} as high"
 
 
 def _row(sample: ScoredSample, verdict: str, reason: str | None, detector: str) -> ScoreRow:

@@ -18,9 +18,15 @@ POLL_SECONDS = 0.5
 
 
 class _Bar(tqdm):
-    """A bar without the thread that tqdm would leave in the caller's process."""
+    """A bar without what tqdm would leave in the caller's process.
+
+    That is a thread, and a lock between processes that settles how ``multiprocessing`` starts them.
+    """
 
     monitor_interval = 0
+
+
+_Bar.set_lock(threading.RLock())
 
 
 class Progress:
@@ -100,7 +106,7 @@ class Progress:
         if self.quiet:
             return
         try:
-            tqdm.write(text, file=sys.stderr)
+            _Bar.write(text, file=sys.stderr)
         except OSError:
             # A reader who left, or a full disk under a log, is no reason to end hours of work.
             self.quiet = True
