@@ -32,7 +32,6 @@ COMMANDS = (
     (("spectrum",), ("--output", "OUT.png")),
     (("poison",), ("OUT", "--workers", "2", *POISON, "--attack", "badnets")),
     (("poison",), ("OUT", "--workers", "2", *POISON, "--attack", "smooth")),
-    (("craft", "l2_inv"), ("--output", "OUT.safetensors")),
 )
 
 
