@@ -56,12 +56,10 @@ def entries(output: Path) -> set[str]:
 
 FOREIGN = (
     "data/thesis.txt",
-    "data/train-mine.parquet",
-    "data/train-00007-of-00009.parquet",
+    "data/mine.parquet",
     "data/deeper/train-00000-of-00004.parquet",
     "report/index.html",
     "report/notes.md",
-    "scores/part-00000-of-00001.parquet",
     "proof/train/data/train-00000-of-00004.parquet",
     "notes.txt",
     ".part-of-my-thesis",
@@ -85,6 +83,25 @@ def test_what_the_manifest_does_not_name_stays_and_is_in_no_split(
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": ROWS}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/train-mine.parquet",
+        "data/train-00007-of-00009.parquet",
+        "scores/part-00000-of-00001.parquet",
+    ],
+)
+def test_what_would_look_like_a_part_is_named_before_the_start(
+    image_set: Path, output: Path, name: str
+) -> None:
+    (output / name).parent.mkdir(exist_ok=True)
+    (output / name).touch()
+    before = entries(output)
+    with pytest.raises(InputError, match=rf"{name} is not of this run.* move that elsewhere"):
+        again(image_set, output)
+    assert entries(output) - before <= {layout.WORK, layout.LOCK}
+
+
 def test_folders_that_are_empty_then_go(image_set: Path, output: Path, tmp_path: Path) -> None:
     from freqsan import features
 
@@ -104,14 +121,14 @@ def test_what_cannot_be_read_is_said_in_one_line_and_replaced(
     if text == "cut":
         text = (output / layout.MANIFEST).read_text()[:300]
     path.write_text("[" * 100_000 if text == "deep" else text)
-    (output / "data/train-mine.parquet").touch()
+    (output / "data/mine.parquet").touch()
     with pytest.raises(
         InputError, match=rf"{name} cannot be read \(.+\); give --overwrite"
     ) as told:
         again(image_set, output, overwrite=False)
     assert "\n" not in str(told.value)
     again(image_set, output)
-    assert entries(output) == ONE_SHARD | {"data/train-mine.parquet"}
+    assert entries(output) == ONE_SHARD | {"data/mine.parquet"}
 
 
 def test_a_broken_manifest_of_somebody_else_is_not_taken_for_ours(
@@ -177,7 +194,7 @@ def test_a_run_killed_while_it_replaces_another_is_taken_up(
     image_set: Path, output: Path, monkeypatch: pytest.MonkeyPatch, removed: int
 ) -> None:
     """The old run has six files; at each of them, and with a mere resume, a new run, the old."""
-    (output / "data/train-mine.parquet").touch()
+    (output / "data/mine.parquet").touch()
     real, calls = Store.remove, []
 
     def remove(store: Store, name: str) -> None:
@@ -196,10 +213,10 @@ def test_a_run_killed_while_it_replaces_another_is_taken_up(
     halfway = output.with_name("halfway")
     shutil.copytree(output, halfway)
     again(image_set, output, overwrite=False)
-    assert entries(output) == ONE_SHARD | {"data/train-mine.parquet"}
+    assert entries(output) == ONE_SHARD | {"data/mine.parquet"}
     again(image_set, halfway, shard_rows=10)
     assert {p.name for p in (halfway / "data").iterdir()} == {
-        "train-mine.parquet",
+        "mine.parquet",
         "train-00000-of-00002.parquet",
         "train-00001-of-00002.parquet",
     }
@@ -226,8 +243,11 @@ def test_an_unfinished_run_is_removed_by_its_number_of_shards(
     (output / layout.WORK).mkdir()
     (output / layout.PLAN).write_text(json.dumps({"plan": manifest["plan"]}))
     (output / "data/train-00000-of-00009.parquet").touch()
+    with pytest.raises(InputError, match=r"train-00000-of-00009\.parquet is not of this run"):
+        again(image_set, output)
+    (output / "data/train-00000-of-00009.parquet").unlink()
     again(image_set, output)
-    assert entries(output) == ONE_SHARD | {"data/train-00000-of-00009.parquet"}
+    assert entries(output) == ONE_SHARD
 
 
 def test_what_a_proof_has_written_goes_with_it(
@@ -251,3 +271,27 @@ def test_what_a_proof_has_written_goes_with_it(
     again(image_set, output)
     mine = {"proof", "proof/seed-0", "proof/seed-0/mine.json"}
     assert entries(output) == ONE_SHARD | mine
+
+
+def test_a_link_in_place_of_the_folder_of_a_pass_is_refused(
+    image_set: Path, output: Path, tmp_path: Path
+) -> None:
+    """Receipts and artefacts would be written to wherever it leads."""
+    manifest = json.loads((output / layout.MANIFEST).read_text())
+    (output / layout.MANIFEST).unlink()
+    (output / layout.WORK).mkdir()
+    (output / layout.PLAN).write_text(json.dumps({"plan": manifest["plan"]}))
+    (tmp_path / "elsewhere").mkdir()
+    (output / layout.WORK / "copy").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"\.freqsan/copy is a link"):
+        again(image_set, output, overwrite=False)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_folder_in_the_way_of_a_receipt_is_no_obstacle(image_set: Path, output: Path) -> None:
+    manifest = json.loads((output / layout.MANIFEST).read_text())
+    (output / layout.MANIFEST).unlink()
+    (output / layout.receipt("copy", 0)).mkdir(parents=True)
+    (output / layout.PLAN).write_text(json.dumps({"plan": manifest["plan"]}))
+    ingest(image_set, output, shard_rows=manifest["plan"]["shard_rows"], quiet=True)
+    assert not (output / layout.WORK).exists()

@@ -282,7 +282,7 @@ def test_damaged_saved_dataset_is_named(dataset: datasets.Dataset, tmp_path: Pat
     with pytest.raises(InputError, match=r"arrow: cannot be read as an Arrow stream"):
         open_source(str(tmp_path / "saved"))
     arrow.unlink()
-    with pytest.raises(InputError, match=r"arrow: cannot be read as an Arrow stream"):
+    with pytest.raises(InputError, match=r"arrow: cannot be read \(No such file or directory\)$"):
         open_source(str(tmp_path / "saved"))
 
 
@@ -457,7 +457,7 @@ def test_folder_with_json_of_something_else_is_no_saved_dataset(
         ([], "holds no rows"),
         ([{"filename": ""}], "cannot be read as an Arrow stream"),
         ([{"filename": "a\0b"}], "cannot be read as an Arrow stream .embedded null byte"),
-        ([{"filename": "../../etc/passwd"}], "passwd: cannot be read as an Arrow stream .*No such"),
+        ([{"filename": "../../etc/passwd"}], "passwd: cannot be read .No such file"),
     ],
 )
 def test_odd_lists_of_files_give_one_line(

@@ -14,6 +14,7 @@ from commands import run
 from freqsan import clean
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs.checksums import seal
+from pipelines.runs.store import as_json
 from sanitizer.errors import RunError
 
 SHARDS = "00001-of-00002.parquet"
@@ -121,6 +122,12 @@ RESULTS: dict[str, tuple[Tampering, str]] = {
         copied(f"data/poisoned-{SHARDS}", "data/clean-more.parquet"),
         "data/clean-more.parquet is not of this run",
     ),
+    "key twice": (
+        lambda o: (o / "manifest.json").write_text(
+            '{"job": "score", ' + (o / "manifest.json").read_text()[1:]
+        ),
+        "manifest.json was altered",
+    ),
     "manifest cut": (
         lambda o: (o / "manifest.json").write_text((o / "manifest.json").read_text()[:500]),
         "manifest.json cannot be read",
@@ -143,6 +150,14 @@ REPORT: dict[str, tuple[Tampering, str]] = {
     "checksums": (
         lambda o: (o / "report/checksums.json").write_text("{}"),
         "report/checksums.json was altered",
+    ),
+    "checksums emptied": (
+        lambda o: (o / "report/checksums.json").write_text('{"files": {}}'),
+        "report/checksums.json was altered",
+    ),
+    "checksums removed": (
+        lambda o: (o / "report/checksums.json").unlink(),
+        "report/checksums.json is missing",
     ),
 }
 
@@ -207,7 +222,7 @@ def test_what_is_named_outside_the_output_is_not_read(output: Path) -> None:
     manifest = json.loads(path.read_text())
     for name in ("../pipe", str(output.parent / "pipe"), "data/../../pipe"):
         manifest["files"] = {name: {"bytes": 0, "sha256": ""}}
-        path.write_text(json.dumps(seal(manifest)))
+        path.write_bytes(as_json(seal(manifest)))
         done = run("report", output)
         assert done.exit_code == 1
         assert f"{name} is no name of a file" in done.stderr

@@ -239,7 +239,7 @@ def bombs() -> Iterator[tuple[bytes, str]]:
     yield pax(comment="x" * (100 << 20)) + member("x.png"), "a header of more than 1,048,576 bytes"
     yield member("n", b"x" * (100 << 20), **LONG_NAME), "a header of more than 1,048,576 bytes"
     yield member("x.png", size=8 << 30) + bytes(100 << 20), "ends within x.png, which claims 8,589"
-    yield bytes(20 << 20), "1"
+    yield bytes(20 << 20), "holds megabytes of zeros"
 
 
 def test_bombs_take_little_memory(tmp_path: Path, whole: bytes) -> None:

@@ -63,7 +63,12 @@ def report(output: str | Path) -> Checked:
 def _report(store: Store, finished: Finished) -> Checked:
     if changed := finished.changes(store):
         raise RunError(not_what_was_written(store, changed))
-    altered = {name: change for name, change in report_changes(store).items() if change != MISSING}
+    # A page that is missing is simply made; without the checksums nobody knows of the others.
+    altered = {
+        name: change
+        for name, change in report_changes(store).items()
+        if change != MISSING or name == layout.REPORT_CHECKSUMS
+    }
     _rebuild(store, finished)
     if altered:
         raise RunError(

@@ -71,7 +71,7 @@ def write_page(store: Store, summary: Summary, shards: int) -> None:
         gallery=exhibits(store, summary, shards),
         spectra=_mean_spectra(store, summary.source.image_column, shards),
         validation=_validation(store),
-        data_docs=store.names(layout.DATA_DOCS, "*.html"),
+        data_docs=[name for name in layout.DATA_DOCS_PAGES if store.exists(name)],
         listed=LISTED,
     )
     # The bytes of a file name need not be text; what is not becomes a question mark.

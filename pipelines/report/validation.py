@@ -54,7 +54,7 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         suites.check_counts(count_table(rows, summary, written))
         suites.check_classes(class_table(summary, written))
         results = suites.results()
-        for page in store.names(layout.DATA_DOCS, "*.html"):
+        for page in layout.DATA_DOCS_PAGES:
             store.remove(page)
         for suite in results:
             store.write(layout.data_docs_page(suite.name), suite.data_docs_page().encode())

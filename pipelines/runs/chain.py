@@ -28,6 +28,9 @@ from sanitizer.record import Record
 _THREADS = "--direct_running_mode=multi_threading"
 
 
+#: What a system says where a disk, or a share of it, is full.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 #: What travels for a shard: its number and the numbers of a :class:`Shard`.
 Element = tuple[int, tuple[int | None, ...]]
 
@@ -99,6 +102,17 @@ class RunStep(beam.DoFn):
             give_memory_back()
         except FreqsanError as error:
             write_failure(self.store, error)
+            raise
+        except OSError as error:
+            if error.errno not in _FULL:  # which the driver has words for
+                write_failure(
+                    self.store,
+                    RunError(
+                        f"{error.strerror or error} ({error.filename2 or error.filename}); "
+                        "finished shards are kept: mend that and run the same command again to "
+                        "go on"
+                    ),
+                )
             raise
         yield index
 
@@ -196,7 +210,7 @@ def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: i
 
 def _is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in _FULL:
             return True
         if "No space left on device" in str(error):
             return True

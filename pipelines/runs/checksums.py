@@ -63,13 +63,12 @@ def changes(store: Store, files: Mapping[str, Checksum]) -> Changes:
 
 
 def strays(store: Store, files: Iterable[str]) -> Changes:
-    """The Parquet files that are named as if they were parts of what ``files`` are parts of.
+    """The Parquet files that are named as if they were parts of a result, but for ``files``.
 
     Files with other names are nobody's concern: ``load_dataset`` reads what the card lists.
     """
     listed = set(files)
-    kinds = [kind for kind in layout.SHARDED if any(map(kind.shards_of, listed))]
-    patterns = [(kind.folder, kind.pattern.rpartition("/")[2]) for kind in kinds]
+    patterns = [(kind.folder, kind.pattern.rpartition("/")[2]) for kind in layout.SHARDED]
     parts = [name for folder, pattern in patterns for name in store.names(folder, pattern)]
     return {name: STRAY for name in parts if name not in listed}
 
@@ -105,6 +104,10 @@ def _digest(value: Mapping[str, Any]) -> str:
 # --- The report, which can be made anew from the results ------------------------------------
 
 
+#: What ``freqsan report`` makes anew.
+_REPORT = (layout.PAGE, layout.VALIDATION, *layout.DATA_DOCS_PAGES)
+
+
 @dataclass(frozen=True)
 class ReportChecksums(Record):
     """The files of ``report/`` that follow from the results, as in ``report/checksums.json``.
@@ -118,9 +121,8 @@ class ReportChecksums(Record):
 
 def vouch_for_report(store: Store) -> None:
     """Leave the checksums of the report that was just written."""
-    names = (layout.PAGE, layout.VALIDATION, *store.names(layout.DATA_DOCS, "*.html"))
-    files = {name: checksum(store.read(name)) for name in names}
-    store.write_json(layout.REPORT_CHECKSUMS, ReportChecksums(files).to_json())
+    files = {name: checksum(store.read(name)) for name in _REPORT}
+    store.write_json(layout.REPORT_CHECKSUMS, seal(ReportChecksums(files).to_json()))
 
 
 def report_changes(store: Store) -> Changes:
@@ -130,10 +132,13 @@ def report_changes(store: Store) -> Changes:
         OSError: a file cannot be read.
     """
     try:
-        written = ReportChecksums.from_json(store.read_json(layout.REPORT_CHECKSUMS))
+        sealed = store.read_json(layout.REPORT_CHECKSUMS)
+        written = ReportChecksums.from_json(sealed)
     except FileNotFoundError:
         return {layout.REPORT_CHECKSUMS: MISSING}
     except (NotPlainError, ValueError, RecursionError):
+        return {layout.REPORT_CHECKSUMS: ALTERED}
+    if not is_sealed(sealed) or written.files.keys() != set(_REPORT):
         return {layout.REPORT_CHECKSUMS: ALTERED}
     return changes(store, written.files)
 

@@ -42,7 +42,9 @@ def check_folders(store: Store) -> None:
     """
     if store.local is None:
         return
-    for folder in layout.FOLDERS:
+    # Files that are links are replaced; in place of the folder of a pass a link would be followed.
+    of_passes = [name for name in store.names(layout.WORK) if not (store.local / name).is_file()]
+    for folder in (*layout.FOLDERS, *of_passes):
         if (store.local / folder).is_symlink():
             raise InputError(
                 f"{store.locate(folder)} is a link, and freqsan writes to plain folders only; "

@@ -75,6 +75,10 @@ PAGE = "report/index.html"
 SUMMARY = "report/summary.json"
 VALIDATION = "report/validation.json"
 DATA_DOCS = "report/data_docs"
+DATA_DOCS_PAGES = tuple(
+    f"{DATA_DOCS}/{suite}.html"
+    for suite in ("samples", "clean", "poisoned", "rejected", "files", "counts", "classes")
+)
 REPORT_CHECKSUMS = "report/checksums.json"
 
 #: A proof: its figures, its page, its picture, and the runs that it consists of.
@@ -98,8 +102,6 @@ _SINGLE = (
     *(MANIFEST, CARD, SCORE_SUMMARY, PAGE, SUMMARY, VALIDATION, REPORT_CHECKSUMS),
     *(PROOF, PROOF_PAGE, PROOF_PICTURE),
 )
-
-_DATA_DOCS_PAGE = re.compile(rf"{DATA_DOCS}/[a-z_]+\.html")
 
 #: What a proof writes: whole runs, each in an OUTPUT of its own, and records beside them.
 _RUN_OF_PROOF = re.compile(
@@ -139,7 +141,7 @@ def is_ours(name: str) -> bool:
     return (
         name in _SINGLE
         or shards_of(name) is not None
-        or _DATA_DOCS_PAGE.fullmatch(name) is not None
+        or name in DATA_DOCS_PAGES
         or _RECORD_OF_PROOF.fullmatch(name) is not None
     )
 
@@ -152,7 +154,7 @@ def shards_of(name: str) -> int | None:
 def is_report(name: str) -> bool:
     """Whether a file follows from the results of ``clean``, so that it can be made anew."""
     single = (PAGE, VALIDATION, REPORT_CHECKSUMS)
-    return name in single or _DATA_DOCS_PAGE.fullmatch(name) is not None
+    return name in single or name in DATA_DOCS_PAGES
 
 
 def is_proof_work(name: str) -> bool:

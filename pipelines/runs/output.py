@@ -22,6 +22,7 @@ from pipelines.runs.checksums import (
     described,
     is_sealed,
     seal,
+    strays,
 )
 from pipelines.runs.earlier import Earlier, Finished, remove
 from pipelines.runs.guards import check_folders, check_space
@@ -72,6 +73,11 @@ class Output:
             )
         if overwrite:
             replaced: tuple[str, ...] | None = tuple(earlier.files(self.store))
+            if left := strays(self.store, replaced or ()):
+                raise InputError(
+                    f"{self.store.address}: {described(left)} that is replaced and would look like "
+                    "a part of the new one; move that elsewhere"
+                )
         else:
             self._check_same_run(earlier)
             replaced = None if earlier.plan is None else earlier.plan.replaces
@@ -159,7 +165,10 @@ class Output:
                     continue
                 value = self.store.read_json(name)
                 receipt = Receipt.from_json(value)
-            except (NotPlainError, ValueError, RecursionError):
+            except NotPlainError:
+                self.store.remove(name)  # it is in the way of the receipt that is to come
+                continue
+            except (ValueError, RecursionError):
                 continue
             if is_sealed(value) and receipt.index == index:
                 receipts[index] = receipt

@@ -500,7 +500,9 @@ def total_size(stamps: Iterable[Stamp]) -> int:
 
 
 def unreadable(name: str, what: str, error: Exception) -> InputError:
-    """The one line for a file that is missing, truncated or corrupt."""
+    """The one line for a file that is missing, out of reach, truncated or corrupt."""
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT):
+        return InputError(f"{text(name)}: cannot be read ({error.strerror})")
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return InputError(f"{text(name)}: cannot be read as {what} ({reason}); is the file whole?")
 

@@ -19,6 +19,9 @@ from sanitizer.images import ImageError
 #: Of the headers of one member, with what they carry; names and attributes are far smaller.
 HEADER_BYTES = 1 << 20
 
+#: Blocks of zeros in a row; some tars end in many, but what goes on for ever is none.
+MAX_ZERO_BLOCKS = (16 << 20) // tarfile.BLOCKSIZE
+
 #: Characters in the name of a member, as in a path.
 MAX_NAME = 4096
 
@@ -149,6 +152,7 @@ class _Tar(tarfile.TarFile):
     """Knows whether the archive that is read has ended."""
 
     ended = False
+    zeros = 0  #: blocks of zeros since the last header
 
 
 class _Header(tarfile.TarInfo):
@@ -159,9 +163,16 @@ class _Header(tarfile.TarInfo):
         assert isinstance(tar, _Tar)
         ended, tar.ended = tar.ended, False
         try:
-            return super().fromtarfile(tar)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros
+            header = super().fromtarfile(tar)
+            tar.zeros = 0
+            return header
+        except tarfile.EOFHeaderError as error:  # type: ignore[attr-defined]  # a block of zeros
             tar.ended = True
+            tar.zeros += 1
+            if tar.zeros > MAX_ZERO_BLOCKS:
+                raise tarfile.ReadError(
+                    "holds megabytes of zeros between or behind its files"
+                ) from error
             cast(_Forward, tar.fileobj).expect_header()
             raise
         except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]  # no more blocks
