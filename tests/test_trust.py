@@ -51,7 +51,7 @@ def test_a_local_run_asks_nobody(tmp_path: Path) -> None:
 def test_a_local_run_listens_to_this_machine_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     step = CopyStep.run
 
     def run(self: CopyStep, task: ShardTask) -> tuple[int, CopyTally]:
@@ -61,20 +61,20 @@ def test_a_local_run_listens_to_this_machine_alone(
     before = listening_addresses()
     monkeypatch.setattr(CopyStep, "run", run)
     ingest(SAMPLE, tmp_path / "out", workers=4, shard_rows=100, quiet=True)
-    listens = seen - before
+    listens = {address for socket, address in seen.items() if socket not in before}
     assert listens, "several shards are under way only by Beam's servers"
     assert all(ipaddress.ip_address(address).is_loopback for address in listens), listens
 
 
-def listening_addresses() -> set[str]:
-    """Addresses that this process listens on, by the kernel's tables of sockets."""
+def listening_addresses() -> dict[str, str]:
+    """Addresses that this process listens on, by the number that the kernel gave the socket."""
     own = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             own |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
         except FileNotFoundError:  # closed meanwhile
             continue
-    found = set()
+    found = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
@@ -83,5 +83,5 @@ def listening_addresses() -> set[str]:
                 # Words of four bytes, each in this machine's order, which is little-endian.
                 packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
                 # IPv4 by way of IPv6 is IPv4.
-                found.add(str(ipaddress.ip_address(packed.removeprefix(MAPPED))))
+                found[fields[9]] = str(ipaddress.ip_address(packed.removeprefix(MAPPED)))
     return found
