@@ -39,7 +39,7 @@ BATCH = 5_000
 #: Seconds for a batch; some twenty times what it takes.
 DEADLINE = 1_200
 
-ROWS = Path("benchmarks/work/hostile_images.jsonl")
+ROWS = Path("benchmarks/rows/hostile_images.jsonl")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ SHARD_ROWS = {"clean": 20, "poison": 8}
 #: Seconds for a run.
 DEADLINE = 600
 
-FIGURES = Path("benchmarks/work/kills.jsonl")
+FIGURES = Path("benchmarks/rows/kills.jsonl")
 
 JOBS: dict[str, Callable[..., object]] = {
     "clean": functools.partial(clean, max_clean_loss=0.02),

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from outputs import digests
 
 from benchmarks import faults
 from benchmarks.children import CRASHED, DONE, REFUSED, Ending, call
-from freqsan import clean, poison
+from benchmarks.kills import JOBS
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
 
@@ -27,11 +26,6 @@ ROWS, SHARD_ROWS = 40, 20
 
 #: Seconds for a run that takes a few.
 DEADLINE = 120
-
-JOBS: dict[str, Callable[..., object]] = {
-    "clean": functools.partial(clean, max_clean_loss=0.02),
-    "poison": functools.partial(poison, attack="blend", rate=0.5),
-}
 
 
 @dataclass(frozen=True)
