@@ -4,10 +4,10 @@
     python -m benchmarks.kills --kills 20     # a quicker look
 
 A run with one worker publishes and removes the same files in the same order, so a kill is placed
-before one of these changes (:mod:`benchmarks.faults`), never by the clock: the changes that are
-killed are spread evenly over each job's, so that every stage of both is hit. A killed run is given
-again; it must end with the same data files, bit for bit, as one that nothing happened to. The
-figures of each kill are added to ``--rows`` as it ends; what is there is not run again.
+before one of these changes (:mod:`benchmarks.faults`), never by the clock: at the first change of
+every stage of both jobs, and at others spread evenly between. A killed run is given again; it must
+end with the same data files, bit for bit, as one that nothing happened to. The figures of each kill
+are added to ``--rows`` as it ends; what is there is not run again.
 """
 
 import argparse
@@ -16,16 +16,18 @@ import hashlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks import faults
 from benchmarks.children import CRASHED, DONE, call
 from freqsan import clean, poison
 from pipelines.jobs.demo import SAMPLE
+from pipelines.runs import layout
 
 #: Rows of the set.
 ROWS = 200
@@ -71,7 +73,7 @@ def main() -> None:
     for job in JOBS:
         with tempfile.TemporaryDirectory() as folder:
             run = _Run(job, Path(folder))
-            places = spread(len(run.changes), options.kills // len(JOBS))
+            places = choose(run.changes, options.kills // len(JOBS))
             wanted |= {(job, place) for place in places}
             for place in places:
                 if (job, place) not in done:
@@ -81,14 +83,17 @@ def main() -> None:
     tell([kill for kill in kills if (kill.job, kill.change) in wanted])
 
 
-def spread(total: int, count: int) -> list[int]:
-    """At most ``count`` numbers below ``total``, evenly apart, the first and the last among them.
+def choose(changes: Sequence[str], count: int) -> list[int]:
+    """The places of the first change of each stage, and of others evenly between them.
 
-    >>> spread(11, 3), spread(2, 5)
-    ([0, 5, 10], [0, 1])
+    >>> choose(["data/a", "data/b", "data/c", "data/d", "manifest.json"], 4)
+    [0, 1, 2, 4]
     """
-    count = min(count, total)
-    return [i * (total - 1) // max(1, count - 1) for i in range(count)]
+    stages = [faults.stage_of(name) for name in changes]
+    firsts = {stages.index(stage) for stage in stages}
+    others = [place for place in range(len(changes)) if place not in firsts]
+    between = np.linspace(0, len(others), max(0, count - len(firsts)), endpoint=False)
+    return sorted(firsts | {others[int(i)] for i in between})
 
 
 class _Run:
@@ -111,6 +116,9 @@ class _Run:
         self.digest = _digest(whole)
         # A name that comes again is that of a removal, and would be killed at its first.
         self.changes = list(dict.fromkeys(listing.read_text().splitlines()))
+        if (whole / layout.VALIDATION).exists():
+            # Its own process publishes it, just before the first file of the report.
+            self.changes.insert(self.changes.index(layout.PAGE), layout.VALIDATION)
 
     def kill(self, place: int) -> Kill:
         """Kill a run before a change, and go on."""
@@ -118,7 +126,8 @@ class _Run:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             output = Path(folder, "out")
             run = self._into(output)
-            killed = call(faults.killed_at, output, name, run, deadline=DEADLINE)
+            kill = faults.killed_with if name == layout.VALIDATION else faults.killed_at
+            killed = call(kill, output, name, run, deadline=DEADLINE)
             resumed = call(run, deadline=DEADLINE)
             same = _digest(output) == self.digest
         words = killed.words if killed.kind == CRASHED else killed.kind
