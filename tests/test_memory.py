@@ -57,6 +57,23 @@ for shard in source.shards:
         pass
 """
 
+#: Trains for a few steps on so many views, and takes up the checkpoint of that.
+TRAIN = """
+import sys
+from pathlib import Path
+import numpy as np
+from detector.training.loop import TrainSettings, train
+from pipelines.jobs.train import MAX_POOL, Views
+pool, rng = Views(MAX_POOL, 0), np.random.default_rng(0)
+view = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+for _ in range(int(sys.argv[1])):
+    pool.offer(view)
+for _ in range(2):
+    train(
+        pool.kept, {}, TrainSettings(epochs=1, pairs=64), checkpoint_dir=Path(sys.argv[2])
+    )
+"""
+
 
 def repeated(path: Path, image: bytes, count: int) -> Path:
     """A Parquet file with the same labelled image in many rows."""
@@ -117,6 +134,17 @@ def test_training_keeps_views_and_not_what_they_are_of(tmp_path: Path) -> None:
         )
 
     assert peak(60) - peak(10) < 150
+
+
+def test_the_pool_is_in_memory_once_also_where_its_checkpoint_is_written_and_read(
+    tmp_path: Path,
+) -> None:
+    def peak(views: int) -> float:
+        return peak_of("-c", TRAIN, views, tmp_path / str(views))
+
+    few, many = 10_000, 110_000
+    size = (many - few) * 32 * 32 * 3 / MIB
+    assert 0.8 * size < peak(many) - peak(few) < 1.3 * size
 
 
 def test_crafting_does_not_collect_encoded_images(tmp_path: Path) -> None:
