@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.sources.base import Reading, Samples
-from pipelines.sources.files import BATCH_BYTES
+from pipelines.sources.files import BATCH_BYTES, affordable_rows
 from pipelines.sources.schemas import METADATA_KEY, check_types
 from pipelines.sources.texts import Piece, check_ids, check_text
 from sanitizer.errors import InputError
@@ -123,9 +123,12 @@ def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator
 
 
 def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
-    """Small batches put together, up to ``batch_rows`` rows and ``BATCH_BYTES``.
+    """Batches put together or cut, up to ``batch_rows`` rows and ``BATCH_BYTES``.
 
     Without this a shard of many tiny files would be that many batches.
+
+    Args:
+        pieces: of which all images could be read; at most ``batch_rows`` rows each.
     """
     waiting: list[Samples] = []
     rows, weight = 0, 0
@@ -136,7 +139,7 @@ def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
         table = pa.Table.from_batches([piece.batch for piece in waiting]).combine_chunks()
         return Samples(table.to_batches()[0], [file for piece in waiting for file in piece.files])
 
-    for piece in pieces:
+    for piece in (part for whole in pieces for part in _cut(whole)):
         full = rows + len(piece) > batch_rows or weight + piece.batch.nbytes > BATCH_BYTES
         if waiting and full:
             yield batch()
@@ -146,6 +149,13 @@ def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
         weight += piece.batch.nbytes
     if waiting:
         yield batch()
+
+
+def _cut(piece: Samples) -> Iterator[Samples]:
+    """Parts of about ``BATCH_BYTES``, at least a row each."""
+    rows = affordable_rows(piece.batch.nbytes, len(piece))
+    for start in range(0, len(piece), rows):
+        yield Samples(piece.batch.slice(start, rows), piece.files[start : start + rows])
 
 
 def sample_ids(batch: pa.RecordBatch) -> list[str]:

@@ -21,6 +21,12 @@ from sanitizer.images import ImageError
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20
 
+#: A table may hold a value once and name it in any number of rows, each of which gets a copy when
+#: it is read. So the size of a table says little of that of its rows, and few are read at a time:
+#: no more than this, and fewer where so many bytes could come of it. One at a time would cost
+#: small images a tenth of their time.
+MAX_COPIED_ROWS, MAX_COPIED_BYTES = 16, 256 << 20
+
 #: A larger image is not read and its row holds no bytes; no sane image comes near.
 MAX_FILE_BYTES = 256 << 20
 
@@ -528,6 +534,15 @@ def unread(root: str, name: str, error: OSError) -> ImageError:
 def affordable_rows(size: int, rows: int) -> int:
     """Rows that make about ``BATCH_BYTES`` where ``rows`` make ``size`` bytes; at least 1."""
     return max(1, BATCH_BYTES * rows // max(size, 1))
+
+
+def copied_rows(size: int) -> int:
+    """Rows that are read at a time from a part of a table that may repeat its values; at least 1.
+
+    Args:
+        size: bytes of the part, so that no row is larger.
+    """
+    return max(1, min(MAX_COPIED_ROWS, MAX_COPIED_BYTES // max(size, 1)))
 
 
 def exists(root: str) -> bool:

@@ -112,10 +112,7 @@ class _Run:
         self, parquet: pq.ParquetFile, batch_rows: int, only: list[str] | None
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
         position, stop = -self.skip, self.rows
-        read_rows = min(batch_rows, _affordable_rows(parquet.metadata, self.row_groups))
-        for batch in parquet.iter_batches(
-            read_rows, self.row_groups, columns=only, use_threads=False
-        ):
+        for batch in _batches(parquet, batch_rows, self.row_groups, only):
             start = max(position, 0)
             own = batch.slice(start - position, min(stop - start, batch.num_rows))
             position += batch.num_rows
@@ -241,9 +238,7 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
         file = files.text(footer.name)
         try:
             with files.open_file(footer.root, footer.name, footer.stamp) as opened:
-                for batch in _open(opened).iter_batches(
-                    LABEL_ROWS, columns=[column], use_threads=False
-                ):
+                for batch in _batches(_open(opened), LABEL_ROWS, only=[column]):
                     yield Piece(file, batch.column(column))
         except pa.ArrowInvalid as error:
             raise damaged(file, column, error) from error
@@ -254,7 +249,7 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
 def _starts_like_image(footers: list[_Footer], column: str) -> bool:
     for footer in footers:
         with files.open_file(footer.root, footer.name) as file:
-            for batch in _open(file).iter_batches(16, columns=[column], use_threads=False):
+            for batch in _batches(_open(file), files.MAX_COPIED_ROWS, only=[column]):
                 for value in batch.column(0):
                     if value.is_valid:
                         return bool(value.as_py().startswith(_MAGIC))
@@ -267,7 +262,34 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
 
 
-def _affordable_rows(metadata: pq.FileMetaData, row_groups: list[int]) -> int:
-    """Rows that make about ``BATCH_BYTES``, at least one, by the averages of the row groups."""
-    groups = [metadata.row_group(i) for i in row_groups]
-    return min(files.affordable_rows(g.total_byte_size, g.num_rows) for g in groups)
+def _batches(
+    parquet: pq.ParquetFile,
+    batch_rows: int,
+    row_groups: list[int] | None = None,
+    only: list[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Batches of at most ``batch_rows`` rows, of fewer where a row may be large.
+
+    Args:
+        row_groups: that are read; None: all.
+        only: columns that are read; None: all.
+    """
+    metadata = parquet.metadata
+    if row_groups is None:
+        row_groups = list(range(metadata.num_row_groups))
+    leaves = [
+        i
+        for i, leaf in enumerate(parquet.schema)
+        if only is None or any(f"{leaf.path}.".startswith(f"{name}.") for name in only)
+    ]
+    if not all(_is_small(parquet.schema.column(i)) for i in leaves):
+        groups = map(metadata.row_group, row_groups)
+        sizes = [sum(g.column(i).total_uncompressed_size for i in leaves) for g in groups]
+        batch_rows = min(batch_rows, files.copied_rows(max(sizes, default=0)))
+    return parquet.iter_batches(batch_rows, row_groups, columns=only, use_threads=False)
+
+
+def _is_small(leaf: pq.ColumnSchema) -> bool:
+    """Whether a row has one number of it."""
+    binary = leaf.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+    return leaf.max_repetition_level == 0 and not binary

@@ -98,6 +98,8 @@ class SavedReader:
         for batch in _stream(self.root, name, stamp):
             first, last = max(start, position), min(stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
+            if batch.schema.types != self.schema.types[: batch.num_columns]:  # views, say
+                rows = min(rows, files.copied_rows(batch.nbytes))
             for row in range(first, last, rows):
                 piece = batch.slice(row - position, min(rows, last - row))
                 piece = columns.with_ids(piece, self.schema, name, row)
