@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 import pyarrow as pa
@@ -155,7 +156,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reading,
         lambda names: [name for name in names if _starts_like_image(footers, name)],
     )
-    columns.check_texts(first.schema, label, lambda name: _pieces_of(footers, name))
+    pieces = partial(_pieces_of, footers)
+    columns.check_texts(first.schema, label, pieces)
     units = [unit for footer in footers for unit in footer.units()]
     return Source(
         location=listing.location,
@@ -163,12 +165,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reader=ParquetReader(listing.root, Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
-        class_names=columns.class_names(schema, label),
+        class_names=columns.class_names(first.schema, label),
         shards=tuple(cut([unit["rows"] for unit in units], reading.shard_rows, MAX_CUTS)),
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(footer.stamp for footer in footers),
-        notes=(*notes, *columns.notes(schema)),
+        notes=(*notes, *columns.notes(first.schema, schema, pieces)),
     )
 
 
@@ -232,7 +234,7 @@ def _schema_differs(first: _Footer, other: _Footer, how: str) -> InputError:
 
 
 def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
-    """A column of all files, read alone.
+    """A column of all files, read alone; of a struct all but plain bytes, which may be images.
 
     Raises:
         InputError: a file is gone or not whole, or a dictionary holds text that is not UTF-8.
@@ -241,9 +243,11 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
         file = files.text(footer.name)
         try:
             with files.open_file(footer.root, footer.name, footer.stamp) as opened:
-                for batch in _open(opened).iter_batches(
-                    LABEL_ROWS, columns=[column], use_threads=False
-                ):
+                parquet = _open(opened)
+                leaves = _without_bytes(parquet, column)
+                rows = min(LABEL_ROWS, _affordable_column_rows(parquet.metadata, leaves))
+                names = [parquet.schema.column(leaf).path for leaf in leaves]
+                for batch in parquet.iter_batches(rows, columns=names, use_threads=False):
                     yield Piece(file, batch.column(column))
         except pa.ArrowInvalid as error:
             raise damaged(file, column, error) from error
@@ -265,6 +269,32 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
     # Without a buffer size, or with pre-buffering, whole column chunks are held in memory; so
     # it is only a few pages, which pyarrow itself writes with up to 1,024 rows each.
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+
+
+def _without_bytes(parquet: pq.ParquetFile, column: str) -> list[int]:
+    """The leaves of a column, by index, but those of plain bytes, where there are others."""
+    paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
+    own = [i for i, path in enumerate(paths) if f"{path}.".startswith(f"{column}.")]
+    return [i for i in own if not _is_plain_bytes(parquet.schema.column(i))] or own
+
+
+def _is_plain_bytes(leaf: Any) -> bool:
+    return leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type == "NONE"
+
+
+def _affordable_column_rows(metadata: pq.FileMetaData, leaves: list[int]) -> int:
+    """As :func:`_affordable_rows`, of some leaves alone."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return min(
+        (
+            files.affordable_rows(
+                sum(group.column(i).total_uncompressed_size for i in leaves), group.num_rows
+            )
+            for group in groups
+            if group.num_rows
+        ),
+        default=1,
+    )
 
 
 def _affordable_rows(metadata: pq.FileMetaData, row_groups: list[int]) -> int:
