@@ -139,6 +139,25 @@ def test_views_are_read_as_what_parquet_stores(
     assert open_source(folder).schema.field("label").type == pa.string()
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_binary(),
+        pa.struct([("bytes", pa.large_binary()), ("path", pa.string())]),
+        pa.struct([("path", pa.string()), ("width", pa.int32()), ("bytes", pa.binary())]),
+    ],
+    ids=str,
+)
+def test_datasets_reads_images_of_any_type_as_images(
+    write: Write, real_images: list[bytes], tmp_path: Path, kind: pa.DataType
+) -> None:
+    raw = real_images[:ROWS]
+    values = [{"bytes": data} for data in raw] if pa.types.is_struct(kind) else raw
+    ingest(write(image=pa.array(values, kind)), tmp_path / "out", quiet=True)
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded[0]["image"].size == (32, 32)
+
+
 def test_raw_images_beside_columns_that_datasets_cannot_read(
     write: Write, real_images: list[bytes], tmp_path: Path
 ) -> None:

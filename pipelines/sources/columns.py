@@ -256,8 +256,8 @@ def notes(
         )
     if refused:
         told.append(
-            f"datasets refuses INPUT for its features of {_some(refused)}, such as class names that "
-            "occur twice; the metadata of the output has plain ones instead, the values stay"
+            f"datasets refuses INPUT for its features of {_some(refused)}, such as class names "
+            "that occur twice; the metadata of the output has plain ones instead, the values stay"
         )
     if odd:
         told.append(
