@@ -1,6 +1,7 @@
 """``clean`` as a user sees it: what goes in comes out, once, where it belongs."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import torch
 from commands import start
 from outputs import digests, table_of
+from pictures import noise
 from PIL import Image
 
 from detector.model import Detector
@@ -362,6 +364,25 @@ def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> No
             quiet=True,
         )
     assert not (tmp_path / "two").exists()
+
+
+def test_images_larger_than_all_trusted_ones_are_named(image_set: Path, tmp_path: Path) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(noise(90, 120, 3)).save(encoded, "PNG")
+    images = pq.read_table(image_set).column("image").to_pylist()
+    set_of = {"in": [{"bytes": encoded.getvalue()}, *images[:9]], "trusted": images[100:]}
+    for name, rows in set_of.items():
+        pq.write_table(pa.table({"image": rows}), tmp_path / f"{name}.parquet")
+    job, trusted = tmp_path / "in.parquet", tmp_path / "trusted.parquet"
+    calibration = score(job, tmp_path / "out", trusted=trusted, quiet=True).calibration
+    assert calibration.words.endswith(
+        "That does not hold for 1 of the judged images, which are larger than all trusted ones, "
+        "such as one of 120x90 px: give trusted images of their sizes, too."
+    )
+    # Of the detector's own calibration, thresholds are told of those sizes that there are.
+    stored = score(job, tmp_path / "stored", quiet=True).calibration
+    assert list(stored.thresholds) == ["1-1 parts", "10-25 parts"]
+    assert "does not hold for" not in stored.words
 
 
 @pytest.fixture

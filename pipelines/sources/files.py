@@ -634,9 +634,10 @@ def choose_split(where: str, splits: Iterable[str | None], split: str | None) ->
         InputError: several splits and no choice, or a choice that is not among them.
     """
     distinct = set(splits)
-    names = ", ".join(sorted(filter(None, distinct))) or "none"
+    names = ", ".join(sorted(filter(None, distinct)))
     if split is not None and split not in distinct:
-        raise InputError(f"{where}: there is no split {split!r}; the splits are: {names}")
+        there = f"the splits are: {names}" if names else "the set has none, leave it out"
+        raise InputError(f"{where}: there is no split {split!r}; {there}")
     if split is None and len(distinct) > 1:
         beside = ", and files outside any split" if None in distinct else ""
         example = "train" if "train" in distinct else min(filter(None, distinct))

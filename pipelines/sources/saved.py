@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,8 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     stored = _common_schema(str(root), names)
     schema, image, label = columns.roles(location, stored, reading)
     stamps = {name: files.stamp(str(root), name) for name in names}
-    columns.check_texts(stored, label, lambda name: _pieces_of(str(root), stamps, name))
+    pieces = partial(_pieces_of, str(root), stamps)
+    columns.check_texts(stored, label, pieces)
     units = [
         files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
     ]
@@ -156,12 +158,12 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
         reader=SavedReader(str(root), Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
-        class_names=columns.class_names(schema, label),
+        class_names=columns.class_names(stored, label),
         shards=tuple(cut([count for count in rows.values() if count], reading.shard_rows)),
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
-        notes=columns.notes(schema),
+        notes=columns.notes(stored, schema, pieces),
     )
 
 
