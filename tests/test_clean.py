@@ -403,6 +403,20 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_half_file(
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_a_full_disk_is_one_line_when_several_shards_are_under_way(
+    image_set: Path, tmp_path: Path, full_disk: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RunError, match="no space left"):
+        clean(image_set, tmp_path / "out", shard_rows=10, workers=8, quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/out"])
+def test_a_name_that_is_too_long_is_told_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long; give another OUTPUT"):
+        clean(tmp_path / "missing", tmp_path / name, quiet=True)
+
+
 def test_too_little_space_is_seen_before_anything_is_written(
     image_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.runners.worker import sdk_worker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.runs.guest import Shared
@@ -112,12 +113,32 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str])
     engine = create_runner(options.view_as(StandardOptions).runner)
     here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
     mode = options.view_as(DirectOptions).direct_running_mode
-    with _not_interactive, listening_on_loopback:
+    with _not_interactive, _without_prints, listening_on_loopback:
         if here and mode == "multi_processing":
             _run_in_processes(build, options)
         else:
             with beam.Pipeline(options=options) as pipeline:
                 build(pipeline)
+
+
+# --- Tracebacks -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _beam_prints_nothing() -> Iterator[None]:
+    """Keep Beam from printing what a worker raised, which whoever asked for the run is told.
+
+    Its worker threads print the traceback besides, past all logging.
+    """
+    names = vars(sdk_worker)
+    names["print"] = lambda *words, **options: None
+    try:
+        yield
+    finally:
+        del names["print"]
+
+
+_without_prints = Shared(_beam_prints_nothing)
 
 
 # --- Notebooks ------------------------------------------------------------------------------
