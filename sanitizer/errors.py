@@ -2,6 +2,9 @@
 
 from typing import Any
 
+#: The end of the line on a run that failed half-way through no fault of its own.
+GO_ON = "finished shards are kept: mend that and run the same command again to go on"
+
 
 class FreqsanError(Exception):
     """An expected failure; its message says what was found, what was expected, what to do."""

@@ -111,6 +111,14 @@ def test_light_modules_stay_light(module: str, barred: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_the_command_imports_nothing_before_it_is_ready_for_signals() -> None:
+    code = f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(ROOT)!r}); "
+    code += "import freqsan; print(*{*sys.modules} - before)"
+    run = [sys.executable, "-I", "-S", "-c", code]  # without what other packages import at start
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["freqsan"]
+
+
 @pytest.mark.parametrize("shadow", ["pipelines/__init__.py", "attacks.py"])
 def test_a_package_that_stands_in_front_of_ours_is_named(tmp_path: Path, shadow: str) -> None:
     other = tmp_path / shadow

@@ -68,7 +68,7 @@ def test_splits_must_be_chosen_and_share_their_labels(write_folder: Callable[...
 
 
 def test_split_of_a_folder_without_splits_is_refused(write_folder: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match="no split 'train'; the splits are: none"):
+    with pytest.raises(InputError, match="no split 'train'; the set has none, leave it out"):
         open_source(str(write_folder("a/1.png")), split="train")
 
 

@@ -101,6 +101,7 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
     odd: Members = [
         ("x.depth", b"unseen"),
         ("x.JPG", image),
+        ("x.\udcff", b"odd"),
         ("dir/000.png", image),
         ("alone.txt", b"\xff"),
         ("dir/000.png", image),
@@ -118,7 +119,10 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
         "a.tar#dir/000##4",
         "a.tar#README",
     ]
-    assert rows[0]["__other__"] == [{"extension": "depth", "bytes": b"unseen"}]
+    assert rows[0]["__other__"] == [
+        {"extension": "depth", "bytes": b"unseen"},
+        {"extension": "./\\udcff", "bytes": b"odd"},
+    ]
     assert rows[0]["image"] == {"bytes": image, "path": "x.jpg"}
     assert (rows[2]["image"]["bytes"], rows[2]["txt"]) == (None, None)
     assert rows[2]["__other__"] == [{"extension": "txt", "bytes": b"\xff"}]

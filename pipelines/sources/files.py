@@ -21,6 +21,12 @@ from sanitizer.images import ImageError
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20
 
+#: A table may hold a value once and name it in any number of rows, each of which gets a copy when
+#: it is read. So the size of a table says little of that of its rows, and few are read at a time:
+#: no more than this, and fewer where so many bytes could come of it. One at a time would cost
+#: small images a tenth of their time.
+MAX_COPIED_ROWS, MAX_COPIED_BYTES = 16, 256 << 20
+
 #: A larger image is not read and its row holds no bytes; no sane image comes near.
 MAX_FILE_BYTES = 256 << 20
 
@@ -530,6 +536,15 @@ def affordable_rows(size: int, rows: int) -> int:
     return max(1, BATCH_BYTES * rows // max(size, 1))
 
 
+def copied_rows(size: int) -> int:
+    """Rows that are read at a time from a part of a table that may repeat its values; at least 1.
+
+    Args:
+        size: bytes of the part, so that no row is larger.
+    """
+    return max(1, min(MAX_COPIED_ROWS, MAX_COPIED_BYTES // max(size, 1)))
+
+
 def exists(root: str) -> bool:
     """Whether the folder of a listing is still there."""
     filesystem, folder = _filesystem(root)
@@ -619,9 +634,10 @@ def choose_split(where: str, splits: Iterable[str | None], split: str | None) ->
         InputError: several splits and no choice, or a choice that is not among them.
     """
     distinct = set(splits)
-    names = ", ".join(sorted(filter(None, distinct))) or "none"
+    names = ", ".join(sorted(filter(None, distinct)))
     if split is not None and split not in distinct:
-        raise InputError(f"{where}: there is no split {split!r}; the splits are: {names}")
+        there = f"the splits are: {names}" if names else "the set has none, leave it out"
+        raise InputError(f"{where}: there is no split {split!r}; {there}")
     if split is None and len(distinct) > 1:
         beside = ", and files outside any split" if None in distinct else ""
         example = "train" if "train" in distinct else min(filter(None, distinct))

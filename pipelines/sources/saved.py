@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ class SavedReader:
         for batch in _stream(self.root, name, stamp):
             first, last = max(start, position), min(stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
+            if batch.schema.types != self.schema.types[: batch.num_columns]:  # views, say
+                rows = min(rows, files.copied_rows(batch.nbytes))
             for row in range(first, last, rows):
                 piece = batch.slice(row - position, min(rows, last - row))
                 piece = columns.with_ids(piece, self.schema, name, row)
@@ -144,7 +147,8 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     stored = _common_schema(str(root), names)
     schema, image, label = columns.roles(location, stored, reading)
     stamps = {name: files.stamp(str(root), name) for name in names}
-    columns.check_texts(stored, label, lambda name: _pieces_of(str(root), stamps, name))
+    pieces = partial(_pieces_of, str(root), stamps)
+    columns.check_texts(stored, label, pieces)
     units = [
         files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
     ]
@@ -154,12 +158,12 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
         reader=SavedReader(str(root), Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
-        class_names=columns.class_names(schema, label),
+        class_names=columns.class_names(stored, label),
         shards=tuple(cut([count for count in rows.values() if count], reading.shard_rows)),
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
-        notes=columns.notes(schema),
+        notes=columns.notes(stored, schema, pieces),
     )
 
 

@@ -283,12 +283,12 @@ def _samples(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterat
     try:
         with files.open_file(root, name, stamp) as file:
             for member in tars.members(file):
-                path = files.text(member.name.removeprefix("./"))
-                folder, slash, base = path.rpartition("/")
+                folder, slash, base = member.name.removeprefix("./").rpartition("/")
                 if base.startswith("."):
                     continue
                 stem, _, extension = base.partition(".")
-                key, extension = folder + slash + stem, extension.lower()
+                # Each as text by itself: an odd byte in an extension leaves the key as it is.
+                key, extension = files.text(folder + slash + stem), files.text(extension.lower())
                 if sample and not sample.continues(key, extension):
                     yield sample
                     sample = None
