@@ -129,6 +129,16 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
     assert rows[5]["__other__"] == [{"extension": "", "bytes": b"read me"}]
 
 
+def test_hidden_members_among_the_first_samples_are_noted(tmp_path: Path, members: Members) -> None:
+    hidden: Members = [(".png", b"no name"), ("dir/._000.png", b"of a Mac")]
+    source = open_source(write_tar(tmp_path / "a.tar", [*hidden, *members]))
+    assert source.notes == (
+        "hidden members of tars are left out; there are some among the first samples of a.tar: "
+        ".png, dir/._000.png",
+    )
+    assert len(rows_of(source)) == 12
+
+
 def test_extensions_choose_image_and_label(tmp_path: Path, members: Members) -> None:
     with_mask = list(members)
     for i in range(48, 0, -4):
