@@ -30,6 +30,9 @@ MAX_COPIED_ROWS, MAX_COPIED_BYTES = 16, 256 << 20
 #: A larger image is not read and its row holds no bytes; no sane image comes near.
 MAX_FILE_BYTES = 256 << 20
 
+#: Names that a message gives of many.
+SOME = 3
+
 #: What the addresses of files on this machine start with.
 LOCAL_SCHEMES = ("file://", "local://")
 
@@ -588,12 +591,12 @@ def text(name: str) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of some names, for messages.
+    """The first ``SOME`` of some names, for messages.
 
     >>> some(["a", "b", "c", "d"])
     'a, b, c, …'
     """
-    return ", ".join(map(text, names[:3])) + (", …" if len(names) > 3 else "")
+    return ", ".join(map(text, names[:SOME])) + (", …" if len(names) > SOME else "")
 
 
 def plural(number: int, thing: str) -> str:

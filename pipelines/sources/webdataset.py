@@ -200,7 +200,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
 
     Raises:
         InputError: a split must be chosen or does not exist; no sample, no image, or
-            several in one sample; no such extension; a tar that is not whole.
+            several in one sample; no such extension; a tar that is not whole; only samples that
+            are too large among the first.
     """
     listing, notes = listing.only(is_tar, "tars")
     names = files.names_of_split(listing, reading.split)
@@ -209,6 +210,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     hidden: list[str] = []
     samples = islice(_samples(listing.root, names[0], hidden=hidden), SAMPLED)
     looks = [_Look.at(sample, label or "cls") for sample in samples]
+    if looks and all(look.error for look in looks):
+        raise InputError(f"{where} cannot be read ({looks[0].error}); put smaller ones first")
     extensions = list(dict.fromkeys(e for look in looks for e in look.extensions))
     for wanted in filter(None, (image, label)):
         if wanted not in extensions:
@@ -249,13 +252,14 @@ class _Look:
     extensions: list[str]
     images: list[str]  #: those of images
     number: bool | None  #: whether the label is a whole number; None where there is none
+    error: ImageError | None  #: why nothing of it was read
 
     @classmethod
     def at(cls, sample: Sample, label: str) -> "_Look":
         """Look at a sample, whose label has the extension ``label``."""
         data = sample.members.get(label)
         number = _whole_number(data) is not None if isinstance(data, bytes) else None
-        return cls(list(sample.members), sample.image_extensions(), number)
+        return cls(list(sample.members), sample.image_extensions(), number, sample.error)
 
 
 def _image_extensions(looks: list[_Look], where: str) -> set[str | None]:
@@ -297,7 +301,7 @@ def _samples(
             for member in tars.members(file):
                 folder, slash, base = member.name.removeprefix("./").rpartition("/")
                 if base.startswith("."):
-                    if hidden is not None:
+                    if hidden is not None and len(hidden) <= files.SOME:  # or they pile up
                         hidden.append(member.name)
                     continue
                 stem, _, extension = base.partition(".")
