@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,3 +156,19 @@ def test_nothing_in_the_working_directory_runs(tmp_path: Path, shadow: str) -> N
     )
     assert "badnets" in done.stdout
     assert "executed" not in done.stdout
+
+
+def test_all_that_is_printed_goes_through_one_place_each_way() -> None:
+    """There names of the data, which may hold anything, are made fit for a terminal."""
+    printing = re.compile(r"\b(click\.s?echo|(?<!_)print|_Bar\.write|std(?:out|err)\.write)\(")
+    found = [
+        f"{file.relative_to(ROOT)}: {match[1]}"
+        for room in ALLOWED
+        for file in files_of(room)
+        for match in printing.finditer(file.read_text(encoding="utf-8"))
+    ]
+    assert sorted(found) == [
+        "pipelines/cli.py: click.echo",
+        "pipelines/report/validation.py: print",  # of the helper, for the process that started it
+        "pipelines/runs/progress.py: _Bar.write",
+    ]

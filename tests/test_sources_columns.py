@@ -115,6 +115,28 @@ def test_columns_that_datasets_cannot_read_are_noted(write: Write) -> None:
     assert note.startswith("load_dataset has no type for uuid (extension<arrow.uuid>): it reads")
 
 
+@pytest.mark.parametrize("wrapped", [lambda kind: pa.struct([("in", kind)]), pa.list_])
+def test_columns_nested_deeper_than_datasets_reads_are_noted(
+    write: Write, tmp_path: Path, wrapped: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    for depth in (62, 63):
+        kind: pa.DataType = pa.int64()
+        for _ in range(depth):
+            kind = wrapped(kind)
+        out, cache = tmp_path / f"out{depth}", str(tmp_path / f"cache{depth}")
+        manifest = ingest(write(deep=pa.nulls(ROWS, kind)), out, quiet=True)
+        if depth == 62:
+            assert not manifest.input.notes
+            load_dataset(str(out), split="train", cache_dir=cache)
+            continue
+        (note,) = manifest.input.notes
+        assert note.startswith(
+            "load_dataset cannot read columns nested more than 62 deep, such as d"
+        )
+        with pytest.raises(pa.ArrowInvalid, match="Recursion level"):
+            load_dataset(str(out), split="train", cache_dir=cache)
+
+
 def test_labels_are_of_a_plain_type(write: Write) -> None:
     classes = {"uuid": {"_type": "ClassLabel", "names": ["a"]}}
     folder = write(json.dumps({"info": {"features": classes}}).encode(), uuid=UUIDS)

@@ -195,7 +195,8 @@ def test_folders_globs_and_files_name_rows_alike(table: pa.Table, tmp_path: Path
     assert ids(tmp_path / "**" / "b.parquet") == ["deep/b.parquet#0"]
     assert ids(tmp_path / "l*.parquet") == ["linked.parquet#0"]
     assert ids(tmp_path / "deep" / "b.parquet") == ["b.parquet#0"]
-    assert open_source(str(tmp_path)).notes == ("ignored 1 file other than Parquet: .md 1",)
+    ignored = "ignored 1 file other than Parquet: .md 1"
+    assert open_source(tmp_path).notes == ("left out 1 hidden folder: deep/.cache", ignored)
 
 
 def test_files_that_differ_are_named(table: pa.Table, tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ _EXPECTED_IMAGES = "expected encoded images as binary, or as a struct with a bin
 #: Values that ``datasets`` knows, and nearly all sets have no others.
 _VALUES = ("string", "int64", "int32", "uint8", "float64", "float32", "bool", "binary")
 
+#: How deep Arrow passes nested types on from one library to another, as ``datasets`` has it do.
+_MAX_NESTED = 62
+
 #: Names of label columns, the more telling first.
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "class_id", "target", "cls")
 
@@ -254,6 +257,7 @@ def notes(
     """
     before, known = features(stored), features(schema)
     strange = [f"{field.name} ({field.type})" for field in schema if field.name not in known]
+    deep = [field.name for field in schema if _nested(field.type) > _MAX_NESTED]
     refused = [name for name, one in before.items() if known.get(name) != one]
     texts = [field.name for field in stored if _holds_text(field.type)]
     places = {name: first_odd_text(name, read(name)) for name in texts}
@@ -263,6 +267,11 @@ def notes(
         told.append(
             f"load_dataset has no type for {_some(strange)}: it reads neither INPUT nor a copy of "
             "it; other readers of Parquet do"
+        )
+    if deep:
+        told.append(
+            f"load_dataset cannot read columns nested more than {_MAX_NESTED} deep, such as "
+            f"{_some(deep)}: it reads neither INPUT nor a copy of it; other readers of Parquet do"
         )
     if refused:
         told.append(
@@ -375,6 +384,13 @@ def _holds_text(kind: pa.DataType) -> bool:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return True
     return any(_holds_text(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _nested(kind: pa.DataType) -> int:
+    """How many lists and structs lie within each other in a type."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return max((1 + _nested(kind.field(i).type) for i in range(kind.num_fields)), default=0)
 
 
 def class_names(schema: pa.Schema, label_column: str | None) -> tuple[str, ...] | None:

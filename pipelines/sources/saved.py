@@ -132,6 +132,11 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     listed = _data_files(root / folder)
     if listed is None:
         raise InputError(f"{location}: {folder}{_STATE} is missing or does not list any files")
+    if not all(listed):
+        raise InputError(
+            f"{location}: {folder}{_STATE} lists a file without a name; expected names such as "
+            "data-00000-of-00001.arrow"
+        )
     names = [folder + name for name in listed]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{location}: {folder}{_STATE} lists {twice[0]} more than once")
