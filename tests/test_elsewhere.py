@@ -9,7 +9,7 @@ import pytest
 from workers import beam_workers, job_service
 
 from detector.bundled import BUNDLED, DEFAULT_DETECTOR
-from freqsan import clean, ingest, report
+from freqsan import RunError, clean, ingest, report
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
 from pipelines.runs.store import Store
@@ -53,6 +53,8 @@ def test_input_and_output_may_lie_on_an_object_store(
     assert b"</html>" in page
     assert clean(f"{s3_bucket}/given/set.parquet", there.address, **settings) == manifest
     there.remove(layout.PAGE)
+    with pytest.raises(RunError, match="is missing since it was written, and is made anew now"):
+        report(there.address)
     assert report(there.address).page == there.locate(layout.PAGE)
     assert there.read(layout.PAGE) == page
 

@@ -38,5 +38,6 @@ listening_on_loopback = Shared(_listening_on_loopback)
 def _loopback_server(*arguments: Any, **options: Any) -> grpc.Server:
     server = grpc.server(*arguments, **options)
     add = server.add_insecure_port
-    server.add_insecure_port = lambda address: add(address.replace("[::]", "localhost"))
+    # One address: of two, a port that is free on the first may be taken on the second.
+    server.add_insecure_port = lambda address: add(address.replace("[::]", "127.0.0.1"))
     return server
