@@ -1,6 +1,7 @@
 """Columns of every type that Arrow knows, and metadata that no sane program writes."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -257,6 +258,15 @@ def test_metadata_that_datasets_cannot_read_stops_nobody(
     loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded["label"][:] == list(range(ROWS))
     assert loaded[0]["image"].size == (32, 32)
+
+
+@pytest.mark.parametrize(("label", "told"), [(-1, False), (1, False), (2, True), (-2, True)])
+def test_a_label_without_a_class_name_is_told(write: Write, label: int, told: bool) -> None:
+    classes = {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    metadata = json.dumps({"info": {"features": classes}}).encode()
+    source = open_source(write(metadata, label=pa.array([0] * (ROWS - 1) + [label])))
+    words = rf"there is no class name for all labels in label \({label} in \S+\): "
+    assert [bool(re.match(words, note)) for note in source.notes] == [True] * told
 
 
 def test_class_names_that_datasets_refuses_are_names_all_the_same(write: Write) -> None:

@@ -469,10 +469,12 @@ def test_folder_with_json_of_something_else_is_no_saved_dataset(
     ("files", "message"),
     [
         ([], "holds no rows"),
-        ([{"filename": ""}], r"/\S+: state\.json lists a file without a name; expected names"),
-        ([{"filename": "."}], r"/\S+: state\.json lists a file without a name; expected names"),
+        ([{"filename": ""}], r"/\S+: state\.json lists ''; expected names of files beside it"),
+        ([{"filename": "."}], r"/\S+: state\.json lists '\.'; expected names of files beside it"),
+        ([{"filename": "x/b.arrow"}], r"/\S+: state\.json lists 'x/b\.arrow'; expected names of"),
         ([{"filename": "a\0b"}], "cannot be read as an Arrow stream .embedded null byte"),
-        ([{"filename": "../../etc/passwd"}], "passwd: cannot be read .No such file"),
+        ([{"filename": "../../etc/passwd"}], "lists '../../etc/passwd'; expected names of files"),
+        ([{"filename": "gone.arrow"}], "gone.arrow: cannot be read .No such file"),
     ],
 )
 def test_odd_lists_of_files_give_one_line(
@@ -481,6 +483,17 @@ def test_odd_lists_of_files_give_one_line(
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": files}))
     with pytest.raises(InputError, match=message):
         open_source(str(tmp_path))
+
+
+def test_what_a_saved_dataset_does_not_list_is_named(
+    dataset: datasets.Dataset, tmp_path: Path
+) -> None:
+    datasets.DatasetDict(train=dataset).save_to_disk(tmp_path)
+    assert open_source(str(tmp_path)).notes == ()
+    for name in ("photo.png", "extra.arrow"):
+        (tmp_path / "train" / name).touch()
+    (note,) = open_source(str(tmp_path)).notes
+    assert note == "left out 2 other files that state.json does not list: extra.arrow, photo.png"
 
 
 def test_splits_of_a_saved_dataset_lie_in_it(dataset: datasets.Dataset, tmp_path: Path) -> None:

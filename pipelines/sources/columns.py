@@ -262,6 +262,11 @@ def notes(
     texts = [field.name for field in stored if _holds_text(field.type)]
     places = {name: first_odd_text(name, read(name)) for name in texts}
     odd = [f"{name} (first in {place})" for name, place in places.items() if place]
+    unnamed = [
+        f"{field.name} ({value} in {file})"
+        for field in stored
+        for file, value in _without_name(field, class_names(schema, field.name), read)
+    ]
     told = []
     if strange:
         told.append(
@@ -283,7 +288,29 @@ def notes(
             f"not all text is UTF-8 in {_some(odd)}: it is passed on as it is, and load_dataset "
             "fails at such rows, of INPUT as of the output"
         )
+    if unnamed:
+        told.append(
+            f"there is no class name for all labels in {_some(unnamed)}: they are passed on as "
+            "they are, and load_dataset may refuse them, of INPUT as of the output"
+        )
     return tuple(told)
+
+
+def _without_name(
+    field: pa.Field, names: tuple[str, ...] | None, read: Callable[[str], Iterator[Piece]]
+) -> Iterator[tuple[str, int]]:
+    """A label without a class name, and its file; nothing where all have one.
+
+    A row without a label may have -1, as ``datasets`` has it.
+    """
+    if names is None or not pa.types.is_integer(field.type):
+        return
+    for file, column in read(field.name):
+        ends = pc.min_max(column)
+        for value in (ends["min"].as_py(), ends["max"].as_py()):
+            if value is not None and not -1 <= value < len(names):
+                yield file, value
+                return
 
 
 def _some(names: list[str]) -> str:

@@ -27,6 +27,7 @@ from sanitizer.errors import InputError
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
+_INFO = "dataset_info.json"
 
 #: Bytes of these two, which may be anything in a stranger's folder.
 _MAX_JSON = 64 << 20
@@ -51,8 +52,7 @@ def _data_files(folder: Path) -> list[str] | None:
     if not isinstance(listed, list):
         return None
     try:
-        # Base names only: the list comes with the set, and must not lead out of it.
-        return [Path(file["filename"]).name for file in listed]
+        return [str(file["filename"]) for file in listed]
     except (KeyError, TypeError):
         return None
 
@@ -132,11 +132,13 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     listed = _data_files(root / folder)
     if listed is None:
         raise InputError(f"{location}: {folder}{_STATE} is missing or does not list any files")
-    if not all(listed):
-        raise InputError(
-            f"{location}: {folder}{_STATE} lists a file without a name; expected names such as "
-            "data-00000-of-00001.arrow"
-        )
+    for name in listed:
+        # The list comes with the set, and must not lead out of it.
+        if not name or Path(name).name != name:
+            raise InputError(
+                f"{location}: {folder}{_STATE} lists {name!r}; expected names of files beside it, "
+                "such as data-00000-of-00001.arrow"
+            )
     names = [folder + name for name in listed]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{location}: {folder}{_STATE} lists {twice[0]} more than once")
@@ -168,7 +170,18 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
-        notes=columns.notes(stored, schema, pieces),
+        notes=(*_left_out(root / folder, listed), *columns.notes(stored, schema, pieces)),
+    )
+
+
+def _left_out(folder: Path, listed: Sequence[str]) -> tuple[str, ...]:
+    """Names what lies in the folder of a saved ``Dataset`` and is no part of it."""
+    others = sorted({path.name for path in folder.iterdir()} - {*listed, _STATE, _INFO})
+    if not others:
+        return ()
+    return (
+        f"left out {files.plural(len(others), 'other file')} that {_STATE} does not list: "
+        f"{files.some(others)}",
     )
 
 
