@@ -61,7 +61,7 @@ def check_writable(path: Path) -> None:
     """
     temporary = path.with_name(temporary_name(path.name))
     temporary.touch(exist_ok=False)
-    temporary.unlink()
+    temporary.unlink(missing_ok=True)  # a run beside this one may have tidied up
 
 
 def publish(temporary: Path, path: Path) -> None:
