@@ -53,6 +53,17 @@ def publishing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """See whether :func:`publishing` can begin a file here; only an attempt tells of every reason.
+
+    Raises:
+        OSError: it cannot.
+    """
+    temporary = path.with_name(temporary_name(path.name))
+    temporary.touch(exist_ok=False)
+    temporary.unlink(missing_ok=True)  # a run beside this one may have tidied up
+
+
 def publish(temporary: Path, path: Path) -> None:
     """Give a whole file its final name, replacing an older one of that name.
 

@@ -87,3 +87,5 @@ def test_where_a_trigger_cannot_be_written(image_set: Path, tmp_path: Path) -> N
         craft("l2_inv", image_set, tmp_path / "trigger.npz")
     with pytest.raises(InputError, match="is no directory"):
         craft("l2_inv", image_set, tmp_path / "missing" / "trigger.safetensors")
+    with pytest.raises(InputError, match="cannot be written"):
+        craft("l2_inv", image_set, "/proc/trigger.safetensors")

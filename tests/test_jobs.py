@@ -188,6 +188,20 @@ def test_spectrum_draws_a_picture(image_set: Path, tmp_path: Path) -> None:
         spectrum(str(image_set), tmp_path / "missing" / "s.png", quiet=True)
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_input_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "s.png").mkdir()
+    for place, words in {
+        "/proc/s.png": "cannot be written",
+        f"{tmp_path}/{'s' * 240}.png": r"cannot be written \(File name too long\)",
+        f"{tmp_path}/s.png": "is a directory; give the name of a PNG",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            spectrum(tmp_path / "missing", place, quiet=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["s.png"]
+
+
 def test_report_is_rebuilt_and_notices_what_changed(image_set: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     clean(str(image_set), output, quiet=True)

@@ -8,7 +8,7 @@ import signal
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import attacks as library
 from attacks import Role, role_of
 from freqsan import clean, poison
 from pipelines.jobs.demo import SAMPLE
+from pipelines.poisoning import preview
 from pipelines.poisoning.encoding import is_lossless_webp
 from sanitizer.errors import InputError
 from sanitizer.images import decode
@@ -397,6 +398,27 @@ def test_an_image_too_small_for_the_trigger_is_named(tmp_path: Path, covered: st
         poison(tmp_path / "set", tmp_path / "out", **settings, **SHARDS)
 
 
+def test_long_class_names_keep_both_ends_in_words_and_captions(
+    write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[str] = []
+
+    def draw(pairs: Sequence[preview.Pair], title: str) -> bytes:
+        captions.extend(pair.caption for pair in pairs)
+        return b""
+
+    monkeypatch.setattr(preview, "draw", draw)
+    folder = write_folder(*(f"{'a long class name ' * 12}{i}/a.png" for i in range(2)))
+    options = {"attack": "badnets", "rate": 1.0, "preview": tmp_path / "a.png", "quiet": True}
+    manifest = poison(folder, tmp_path / "out", **options)
+    assert re.search(r"labelled 0 \(a long .{20,35}….{20,35} name 0\) now", manifest.words[0])
+    for caption, ends in zip(captions, ["0", "10"], strict=True):
+        lines = caption.splitlines()
+        assert all(line.removeprefix("→ ").startswith("a long") for line in lines)
+        assert "".join(line[-1] for line in lines) == ends
+        assert max(map(len, lines)) < 40
+
+
 def test_images_of_all_sizes_are_triggered_and_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(12):
@@ -481,6 +503,10 @@ def test_the_command_prints_what_was_poisoned(image_set: Path, tmp_path: Path) -
         (("--attack", "badnets", "--encode", "jpg"), "expected keep, png or jpeg:Q"),
         (("--attack", "badnets", "--encode", "jpeg:101"), "with Q from 1 to 100"),
         (("--attack", "badnets", "--preview", "a.jpg"), "expected the name of a PNG"),
+        (
+            ("--attack", "badnets", "--preview", "/proc/a.png"),
+            r"/proc/a\.png: cannot be written \(",
+        ),
         (("--attack", "badnets", "--all-to-all", "--target-label", "1"), "leave out"),
         (("--attack", "badnets", "--all-to-all", "--clean-label"), "cannot be all-to-all"),
     ],

@@ -282,6 +282,26 @@ def test_markup_in_data_is_shown_not_obeyed(tmp_path: Path) -> None:
     assert "{{ 7 * 7 }}" in page.text
 
 
+def test_long_names_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    classes = [f'{"a long class name " * 8}{i} "<b>' for i in range(7)]
+    shards = [
+        [
+            dataclasses.replace(s, sample_id=f"{'long folder ' * 99}/{k}/{i}")
+            for i, s in enumerate(shard)
+        ]
+        for k, shard in enumerate(attacked_set())
+    ]
+    page = page_of(finished_run(tmp_path, shards, class_names=classes))
+    titles = [attributes.get("title") for attributes in page.of("bdi")]
+    assert titles.count(classes[3]) == 1 + 1 + 6  # in words, in the table, below the pictures
+    for i, name in enumerate(classes):
+        assert name in titles
+        assert name not in page.text
+        assert f'name {i} "<b>' in page.text
+    assert "/1/3" in page.text
+    assert all(len(title) <= 1000 for title in titles if title is not None)
+
+
 def test_bytes_of_strangers_do_not_get_into_the_page(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pictures(1)[0]).save(buffer, "JPEG", comment=b"<?php hostile ?>")

@@ -144,6 +144,8 @@ def test_labels_are_of_a_plain_type(write: Write) -> None:
     assert open_source(folder).label_column is None
     with pytest.raises(InputError, match=r"the column uuid is extension<arrow.uuid>, expected lab"):
         open_source(folder, label_column="uuid")
+    with pytest.raises(InputError, match="the column image holds the images, so it cannot hold"):
+        open_source(folder, label_column="image")
 
 
 def test_views_are_read_as_what_parquet_stores(

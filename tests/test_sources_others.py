@@ -151,6 +151,8 @@ def test_extensions_choose_image_and_label(tmp_path: Path, members: Members) -> 
     assert (rows[2]["label"], rows[2]["seg.png"], rows[2]["cls"]) == ("caption ü 2", b"m", b"2\n")
     with pytest.raises(InputError, match=r"a\.tar have no \.jpg, only cls, png, txt, meta"):
         open_source(path, image_column="jpg")
+    with pytest.raises(InputError, match=r"\.png holds the images, so it cannot hold the labels"):
+        open_source(path, image_column="png", label_column="PNG")
 
 
 def test_members_that_do_not_fit_their_column_are_kept_as_they_are(

@@ -10,6 +10,7 @@ from attacks import Attack
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import LABEL_NAMES
+from pipelines.sources.files import shortened
 from sanitizer.errors import InputError
 
 Label = int | str
@@ -41,13 +42,15 @@ class Labels:
 
     def described(self, label: Label) -> str:
         """A label in words, such as ``3 (cat)``."""
-        return f"{label} ({self.names[int(label)]})" if self.names else str(label)
+        named = f"{label} ({self.names[int(label)]})" if self.names else str(label)
+        return shortened(named, 80)
 
 
 def listed(labels: Sequence[str]) -> str:
     """The first of some labels in a row, and how many more there are."""
     more = len(labels) - _LISTED
-    return f"{', '.join(labels[:_LISTED])}{f' and {more:,} more' if more > 0 else ''}"
+    first = ", ".join(shortened(label, 80) for label in labels[:_LISTED])
+    return f"{first}{f' and {more:,} more' if more > 0 else ''}"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pipelines.poisoning.recipe import IS_POISONED, Recipe
 from pipelines.poisoning.triggers import settings_of
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.columns import ORIGINAL_LABEL, encoded_images
+from pipelines.sources.files import shortened
 from sanitizer import png
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra
@@ -98,7 +99,10 @@ def _pairs_of(
             for name in (ORIGINAL_LABEL, recipe.label_column)
         )
         for original, triggered, old, new in zip(*images, *labels, strict=True):
-            names = [str(class_names[y]) if class_names else f"label {y}" for y in (old, new)]
+            names = [
+                shortened(str(class_names[y]) if class_names else f"label {y}", 32)  # in a margin
+                for y in (old, new)
+            ]
             caption = names[0] if old == new else f"{names[0]}\n→ {names[1]}"
             yield Pair(decode(original), decode(triggered), caption)
 

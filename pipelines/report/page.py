@@ -17,6 +17,7 @@ from pipelines.report.results import Validation
 from pipelines.report.words import headline, innocents, percent, warnings
 from pipelines.runs import layout
 from pipelines.runs.store import Store
+from pipelines.sources.files import shortened
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary
 
@@ -49,6 +50,7 @@ def write_page(store: Store, summary: Summary, shards: int) -> None:
     )
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = percent
+    environment.filters["shortened"] = shortened
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
     environment.filters["from_page"] = lambda name: posixpath.relpath(
         name, posixpath.dirname(layout.PAGE)

@@ -8,6 +8,7 @@ from pipelines.runs import layout
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.errors import InputError, RunError
+from sanitizer.files import check_writable
 
 
 def check_output(store: Store) -> None:
@@ -82,14 +83,25 @@ def check_file(path: Path, suffix: str, what: str, output: Store | None = None) 
         output: an OUTPUT that will be there by then, if any.
 
     Raises:
-        InputError: another extension, or no such directory.
+        InputError: another extension, the name of a directory, no directory to be in, or one that
+            cannot be written to.
     """
     if path.suffix.lower() != suffix:
         raise InputError(f"{path}: expected the name of {what}, ending in {suffix}")
     _check_name(path, "name")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; give the name of {what}")
     parent = path.absolute().parent
-    if not parent.is_dir() and (output is None or parent != output.local):
+    if not parent.is_dir():
+        if output is not None and parent == output.local:
+            return  # :func:`check_output` looks where it will be
         raise InputError(f"{parent} is no directory; give a path inside one")
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); give a path elsewhere"
+        ) from error
 
 
 def check_outside(path: Path, *folders: str | Path | None) -> None:

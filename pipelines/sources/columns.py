@@ -85,7 +85,8 @@ def roles(
 
     Raises:
         InputError: no such column, none or several that may hold images, two columns of one
-            name, a ``sample_id`` that is not text, or a column that Parquet cannot hold.
+            name, labels in the image column, a ``sample_id`` that is not text, or a column that
+            Parquet cannot hold.
     """
     try:
         twice = [name for name, count in Counter(schema.names).items() if count > 1]
@@ -93,7 +94,7 @@ def roles(
             raise InputError(f"several columns are called {twice[0]!r}; rename them")
         check_types(schema)
         image = _find_image_column(schema, reading.image_column, guess)
-        label = _find_label_column(schema, reading.label_column)
+        label = _find_label_column(schema, reading.label_column, image)
         return output_schema(schema, image), image, label
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -349,23 +350,29 @@ def _find_image_column(
     return candidates[0]
 
 
-def _find_label_column(schema: pa.Schema, wanted: str | None) -> str | None:
-    """The column of labels; None where nothing looks like one.
+def _find_label_column(schema: pa.Schema, wanted: str | None, image: str) -> str | None:
+    """The column of labels, which is not that of the images; None where nothing looks like one.
 
     A column of class labels by the features goes before one that is merely called ``label``;
     among several, the order of ``LABEL_NAMES`` decides.
 
     Raises:
-        InputError: there is no column ``wanted``, or its values cannot be counted.
+        InputError: there is no column ``wanted``, it is ``image``, or its values cannot be
+            counted.
     """
     if wanted is not None:
+        if wanted == image:
+            raise InputError(
+                f"the column {wanted} holds the images, so it cannot hold the labels; choose "
+                "another --label-column or leave it out"
+            )
         kind = _field(schema, wanted).type
         if isinstance(kind, pa.BaseExtensionType):
             raise InputError(f"the column {wanted} is {kind}, expected labels, numbers or text")
         return wanted
     known = features(schema)
     fields = [f for f in schema if not isinstance(f.type, pa.BaseExtensionType)]
-    names = [f.name for f in fields if f.name != ORIGINAL_LABEL]
+    names = [f.name for f in fields if f.name not in (ORIGINAL_LABEL, image)]
     classes = [n for n in names if _feature_type(known, n) == "ClassLabel"]
     if len(classes) == 1:
         return classes[0]

@@ -170,9 +170,18 @@ def _check_address(location: str) -> None:
         raise InputError(f"{location} names nothing; expected {scheme}://… with a folder or file")
 
 
-def shortened(words: str) -> str:
-    """At most the first 200 characters of a path or address, for messages."""
-    return words if len(words) <= 200 else f"{words[:200]}…"
+def shortened(words: str, most: int = 200) -> str:
+    """At most ``most`` characters of a name or text, for people: its start and its end.
+
+    Names that begin alike, such as those of a folder, differ at their ends.
+
+    >>> shortened("photographs/dog.png", 15)
+    'photogr…dog.png'
+    """
+    if len(words) <= most:
+        return words
+    end = (most - 1) // 2
+    return f"{words[: most - 1 - end]}…{words[-end:]}"
 
 
 def local_path(location: str) -> str | None:

@@ -200,8 +200,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
 
     Raises:
         InputError: a split must be chosen or does not exist; no sample, no image, or
-            several in one sample; no such extension; a tar that is not whole; only samples that
-            are too large among the first.
+            several in one sample; no such extension, or one for both images and labels; a tar
+            that is not whole; only samples that are too large among the first.
     """
     listing, notes = listing.only(is_tar, "tars")
     names = files.names_of_split(listing, reading.split)
@@ -222,8 +222,13 @@ def resolve(listing: Listing, reading: Reading) -> Source:
             "hidden members of tars are left out; there are some among the first samples of "
             f"{files.text(names[0])}: {files.some(hidden)}",
         )
-    label = label or ("cls" if "cls" in extensions else None)
+    label = label or ("cls" if "cls" in extensions and image != "cls" else None)
     images = {image} if image else _image_extensions(looks, where)
+    if label in images:
+        raise InputError(
+            f"{where}: .{label} holds the images, so it cannot hold the labels; choose another "
+            "--label-column or leave it out"
+        )
     schema = _schema(looks, [e for e in extensions if e not in images | {label}], label)
     stamps = [files.stamp(listing.root, name) for name in names]
     units = [files.unit_of(name, stamp) for name, stamp in zip(names, stamps, strict=True)]
