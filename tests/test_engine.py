@@ -4,7 +4,7 @@ import _thread
 import shlex
 import sys
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -149,3 +149,18 @@ def test_of_a_runners_error_the_last_words_are_told() -> None:
     assert last_words(RuntimeError(trace)) == "beam.Error: it broke"
     assert last_words(RuntimeError('a\n details = "no way"\n>')) == "no way"
     assert last_words(RuntimeError("just this")) == "just this"
+
+
+def test_an_interrupted_run_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C while a worker is being connected leaves its thread without anybody to answer."""
+    monkeypatch.setattr(engine, "CLOSING_SECONDS", 0.05)
+    end = Event()
+    handler = object.__new__(engine.EmbeddedGrpcWorkerHandler)
+    handler.worker_thread = Thread(target=end.wait, daemon=True)
+    handler.worker_thread.start()
+    with engine.closing_in_time:
+        handler.stop_worker()
+    assert handler.worker_thread.is_alive()
+    end.set()
+    handler.stop_worker()  # as Beam has it: waits for the thread to end
+    assert not handler.worker_thread.is_alive()

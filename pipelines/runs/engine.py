@@ -27,6 +27,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import EmbeddedGrpcWorkerHandler
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.runners.worker import sdk_worker
@@ -42,6 +43,9 @@ SERVICE_SECONDS = 20.0
 
 #: Seconds between two looks at worker processes.
 LOOK_SECONDS = 0.5
+
+#: Seconds for the worker threads of an interrupted run to end what they are at.
+CLOSING_SECONDS = 30.0
 
 #: Options that FnApiRunner passes over in silence: it has workers of its own.
 _ELSEWHERE = ("job_endpoint", "environment_type", "environment_config")
@@ -113,7 +117,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str])
     engine = create_runner(options.view_as(StandardOptions).runner)
     here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
     mode = options.view_as(DirectOptions).direct_running_mode
-    with _not_interactive, _without_prints, listening_on_loopback:
+    with _not_interactive, _without_prints, closing_in_time, listening_on_loopback:
         if here and mode == "multi_processing":
             _run_in_processes(build, options)
         else:
@@ -139,6 +143,27 @@ def _beam_prints_nothing() -> Iterator[None]:
 
 
 _without_prints = Shared(_beam_prints_nothing)
+
+
+# --- Interrupts -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _beam_closes_in_time() -> Iterator[None]:
+    """Bound how long Beam waits for its worker threads at the end of a run.
+
+    A Ctrl-C that comes while one is being connected leaves it waiting for ever, and Beam for it.
+    """
+    before = EmbeddedGrpcWorkerHandler.stop_worker
+    EmbeddedGrpcWorkerHandler.stop_worker = lambda self: self.worker_thread.join(CLOSING_SECONDS)
+    try:
+        yield
+    finally:
+        EmbeddedGrpcWorkerHandler.stop_worker = before
+
+
+#: For as long as any run lasts, see :func:`_beam_closes_in_time`.
+closing_in_time = Shared(_beam_closes_in_time)
 
 
 # --- Notebooks ------------------------------------------------------------------------------
