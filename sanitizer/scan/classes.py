@@ -71,9 +71,7 @@ def _refined(view: ClassView, thumbnails: np.ndarray) -> list[tuple[float, np.nd
                 continue
             bound = filtered.scores[members].min()
             among_rest = (view.rest @ filtered.direction > bound).mean()
-            rank = rank_of(
-                np.array(mixture.share), np.array(mixture.separation), among_rest
-            )
+            rank = rank_of(np.array(mixture.share), np.array(mixture.separation), among_rest)
             refined.append((float(rank), suspects))
     return refined
 
@@ -91,9 +89,7 @@ def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[tuple[float, np.nd
     ]
 
 
-def _different(
-    ranked: list[np.ndarray], thumbnails: np.ndarray, most: int
-) -> list[np.ndarray]:
+def _different(ranked: list[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
     """The first ``most`` groups that are different from each other and more than one picture."""
     kept: list[np.ndarray] = []
     for members in ranked:

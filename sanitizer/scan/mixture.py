@@ -74,6 +74,4 @@ class Mixture:
     @property
     def separation(self) -> float:
         """Distance of the means in units of the root mean square of the two deviations (d')."""
-        return abs(self.few - self.many) / float(
-            np.sqrt((self.many_sd**2 + self.few_sd**2) / 2)
-        )
+        return abs(self.few - self.many) / float(np.sqrt((self.many_sd**2 + self.few_sd**2) / 2))
