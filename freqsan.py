@@ -1,7 +1,8 @@
 """The public functions: ``from freqsan import clean, score, reject``.
 
 The functions live in four packages beside this module. They are looked up when first asked
-for, so that the import and ``freqsan --help`` answer at once.
+for, so that the import and ``freqsan --help`` answer at once. The module itself imports nothing
+that Python has not loaded: until :func:`main` begins, a Ctrl-C is a traceback.
 
 >>> from freqsan import attacks
 >>> [attack.name for attack in attacks()][:3]
@@ -19,13 +20,10 @@ if (
 ):
     del sys.path[0]
 
-import importlib
-import importlib.util
-import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in ``typing``, which takes its time
 if TYPE_CHECKING:
+    from typing import Any
+
     from pipelines.jobs.attacks import attacks
     from pipelines.jobs.clean import clean
     from pipelines.jobs.craft import craft
@@ -77,10 +75,12 @@ _ELSEWHERE = {
 _PACKAGES = ("attacks", "detector", "pipelines", "sanitizer")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _check_packages()
+    import importlib
+
     return getattr(importlib.import_module(_ELSEWHERE.get(name, f"pipelines.jobs.{name}")), name)
 
 
@@ -94,6 +94,8 @@ def _check_packages() -> None:
     Raises:
         ImportError: one does; the message names it.
     """
+    from pathlib import Path
+
     home = Path(__file__).resolve().parent
     for name in _PACKAGES:
         found, ours = _place_of(name), home / name / "__init__.py"
@@ -106,6 +108,8 @@ def _check_packages() -> None:
 
 def _place_of(name: str) -> str | None:
     """The file, else the folder, of the module that an import of ``name`` gives."""
+    import importlib.util
+
     try:
         spec = importlib.util.find_spec(name)
     except ValueError:  # so find_spec says of a module that somebody has made by hand
@@ -117,6 +121,8 @@ def _place_of(name: str) -> str | None:
 
 def main() -> None:
     """The ``freqsan`` command, in a process of its own."""
+    import signal
+
     # A signal that comes while we are not ready for it waits until we are.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

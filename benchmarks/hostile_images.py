@@ -26,7 +26,7 @@ from PIL import Image
 from benchmarks.children import DONE, call
 from benchmarks.mutations import Mutant, mutants
 from freqsan import clean
-from sanitizer.images import FORMATS, MAX_METADATA_READS, MAX_PIXELS
+from sanitizer.images import FORMATS, MAX_METADATA_READS, MAX_PIXELS, MAX_SCANS
 
 #: A file with more bytes is not read.
 MAX_BYTES = 256 << 20
@@ -253,6 +253,7 @@ TRUE_OF = {
     "truncated or corrupt": _is_undecodable,
     "animated": _has_a_second_frame,
     "too much metadata": _has_many_pieces,
+    "too many scans": lambda data: data.count(b"\xff\xda") > MAX_SCANS,
     "too many pixels": _has_too_many_pixels,
     "too large to judge": lambda data: max(_opened(data).size) > LONGEST,
     "too small to judge": lambda data: min(_opened(data).size) < SHORTEST,

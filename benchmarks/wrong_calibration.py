@@ -71,6 +71,7 @@ class Row(Record):
     without_spread: int
     without_split: int
     without_kept: int
+    doubted: int  #: sets of which it is said to be in doubt: two signs, and more lost than promised
     target_named: int  #: sets in which the target class is named
     innocents_named: int  #: sets in which another class is named
 
@@ -261,6 +262,7 @@ def _rows(
             without_spread=sum(o.kept and not o.split for o in sets),
             without_split=sum(o.spread and o.kept for o in sets),
             without_kept=sum(o.spread and not o.split for o in sets),
+            doubted=sum(o.doubted for o in sets),
             target_named=sum(o.target_named for o in sets),
             innocents_named=sum(o.innocents_named for o in sets),
         )  # fmt: skip
@@ -275,6 +277,7 @@ class Drawn:
     spread: bool
     split: bool
     kept: bool
+    doubted: bool
     target_named: bool
     innocents_named: bool
 
@@ -315,6 +318,7 @@ def _drawn(
         spread=facts.spread,
         split=facts.split,
         kept=facts.kept_suspicious,
+        doubted=facts.doubts(int(out.sum()), LIMIT * len(rows)),
         target_named=bool((named & is_target).any()),
         innocents_named=bool((named & ~is_target).any()),
     )
@@ -349,7 +353,7 @@ def _counts(rows: list[Row]) -> list[dict[str, object]]:
                 name: sum(getattr(row, name) for row in chosen)
                 for name in (
                     *("wrong", "without_spread", "without_split", "without_kept"),
-                    *("target_named", "innocents_named"),
+                    *("doubted", "target_named", "innocents_named"),
                 )
             }
         )
@@ -360,8 +364,8 @@ def _markdown(counts: Iterable[dict[str, object]]) -> str:
     """The table."""
     lines = [
         "| sets | number | said to be wrongly calibrated, % | without the sign of spread | of one "
-        "hump | of kept images | target named, % | other class named, % |",
-        "|---|---|---|---|---|---|---|---|",
+        "hump | of kept images | said to be in doubt, % | target named, % | other class named, % |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in counts:
         sets = int(str(one["sets"]))

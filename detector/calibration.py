@@ -11,6 +11,7 @@ its largest over the groups: what is said of it then holds for each group and fo
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -92,7 +93,7 @@ class Calibration:
     >>> scores = Scores(np.array([0.6, 0.25], np.float32), np.array([1, 1]))
     >>> calibration.p_values(scores).values.tolist()
     [0.01, 0.51]
-    >>> calibration.thresholds(0.01), calibration.thresholds(0.001)
+    >>> calibration.thresholds(0.01, [1]), calibration.thresholds(0.001, [1])
     ({'1-1 parts': 0.5}, {})
     """
 
@@ -132,16 +133,19 @@ class Calibration:
             raise ValueError(f"no calibration group speaks for images of {parts} parts")
         return PValues(values, as_high, compared)
 
-    def thresholds(self, limit: float) -> dict[str, float]:
+    def thresholds(self, limit: float, images: Collection[int]) -> dict[str, float]:
         """For each range of parts the score above which the p-value is at most ``limit``.
 
         A range of which some group is too small has none: there no score reaches the limit.
 
         Args:
             limit: 0 to below 1.
+            images: the numbers of parts that there are; ranges without any are left out.
         """
         thresholds = {}
         for (low, high), groups in self._ranges().items():
+            if not any(low <= parts <= high for parts in images):
+                continue
             reached = [t for t in (group.threshold(limit) for group in groups) if t is not None]
             if len(reached) == len(groups):
                 parts = "any parts" if high == ANY else f"{low}-{high} parts"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sanitizer.errors import FreqsanError, InputError, UnjudgedError
+from sanitizer.errors import FreqsanError, InputError, UnjudgedError, one_line
 
 if TYPE_CHECKING:
     from pipelines.jobs.clean import CleanManifest
@@ -32,11 +32,13 @@ class FreqsanGroup(click.Group):
     """Turns every failure into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # A path or a name that is not UTF-8 is shown somehow, as on standard error.
+        # A letter that the terminal does not have is shown somehow, as on standard error.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:  # it repeats arguments, such as the shell's for a glob
+            raise click.UsageError(one_line(error.format_message()), error.ctx) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except FreqsanError as error:
@@ -45,14 +47,15 @@ class FreqsanGroup(click.Group):
         except KeyboardInterrupt:  # where signals are left alone: called from Python
             _say("interrupted; run the same command again to go on")
             ctx.exit(128 + signal.SIGINT)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
             if isinstance(error, OSError) and _came_of_printing(error):
                 _say(f"the result could not be printed: {error}")
                 # Python prints once more what is left when it ends.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 ctx.exit(1)
             if ctx.params["debug"]:
-                raise
+                _print(*traceback.format_exc().splitlines(), err=True)
+                ctx.exit(1)
             _say(
                 f"unexpected {type(error).__name__}: {error}; this may be a bug, "
                 "`freqsan --debug …` shows where it happened"
@@ -60,10 +63,15 @@ class FreqsanGroup(click.Group):
             ctx.exit(1)
 
 
+def _print(*lines: str, err: bool = False) -> None:
+    """Print lines; all that a command says goes through here, its names of whatever origin."""
+    click.echo("\n".join(map(one_line, lines)), err=err)
+
+
 def _say(text: str) -> None:
     """One line on standard error, where somebody listens."""
     with contextlib.suppress(OSError):
-        click.echo(f"freqsan: {' '.join(text.splitlines())}", err=True)
+        _print(f"freqsan: {text}", err=True)
 
 
 def _came_of_printing(error: OSError) -> bool:
@@ -220,11 +228,12 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
 def _print_notes(manifest: "Manifest") -> None:
     """What the user should know of the input."""
     for note in manifest.input.notes:
-        click.echo(f"note: {note}")
+        _print(f"note: {note}")
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    # As ASCII but for this one character, JSON has its own escapes for what is not printable.
+    _print(*json.dumps(value, indent=2).replace("\x7f", r"\u007f").splitlines())
 
 
 def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
@@ -239,31 +248,31 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     """What was decided; before all else, what speaks against it."""
     from pipelines.report.words import warnings as what_speaks_against
 
-    click.echo()
+    _print("")
     for warning in what_speaks_against(manifest):
-        click.echo(f"warning: {warning}\n")
-    click.echo(f"{manifest.calibration.words}\n\n{manifest.decision.words}\n")
+        _print(f"warning: {warning}", "")
+    _print(manifest.calibration.words, "", manifest.decision.words, "")
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
     counts = manifest.counts
     _print_judged(manifest)
     _print_notes(manifest)
-    click.echo(f"read      {counts.read:>9,}")
-    click.echo(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
-    click.echo(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
-    click.echo(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
+    _print(f"read      {counts.read:>9,}")
+    _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
+    _print(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
+    _print(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
     for kind, count in manifest.rejected_by_reason.items():
-        click.echo(f"  {count:>16,}  {kind}")
-    click.echo(f"checksum  {manifest.sha256}")
-    click.echo(f"report    {output}/report/index.html")
+        _print(f"  {count:>16,}  {kind}")
+    _print(f"checksum  {manifest.sha256}")
+    _print(f"report    {output}/report/index.html")
 
 
 def _print_score(manifest: "ScoreManifest", output: str) -> None:
     counts = manifest.counts
     _print_judged(manifest)
     _print_notes(manifest)
-    click.echo(
+    _print(
         f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
         f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
     )
@@ -275,9 +284,9 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
     counts = manifest.counts
     few = few_judged(counts.read, manifest.rejected_by_reason)
     if few:
-        click.echo(f"warning: {few}")
+        _print(f"warning: {few}")
     _print_notes(manifest)
-    click.echo(
+    _print(
         f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "
         f"{output}/features/"
     )
@@ -345,9 +354,9 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     if as_json:
         return _print_json(manifest.to_json())
     _print_notes(manifest)
-    click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
+    _print(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
     for kind, count in manifest.unread_by_reason.items():
-        click.echo(f"{count:>9,} of them could not be read and are null: {kind}")
+        _print(f"{count:>9,} of them could not be read and are null: {kind}")
 
 
 @main.command()
@@ -391,12 +400,12 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
     if as_json:
         return _print_json(manifest.to_json())
     _print_notes(manifest)
-    click.echo("\n".join(manifest.words))
-    click.echo(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
+    _print(*manifest.words)
+    _print(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
     if not manifest.counts.poisoned:
         eligible = manifest.counts.eligible
         cure = "give a higher --rate" if eligible else "the set has no image of the target class"
-        click.echo(f"warning: not one image was poisoned; {cure}", err=True)
+        _print(f"warning: not one image was poisoned; {cure}", err=True)
 
 
 @main.command()
@@ -440,10 +449,10 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
         return _print_json(proof.to_json())
     from pipelines.proof.tables import tables
 
-    click.echo(f"\n{proof.title}\n\n{tables(proof.runs)}")
-    click.echo("\n".join(proof.notes))
-    click.echo(f"\n{proof.verdict}\n\nfigure    {output}/proof.png")
-    click.echo(f"page      {output}/proof.md")
+    _print("", proof.title, "", *tables(proof.runs).splitlines(), "")
+    _print(*proof.notes)
+    _print("", proof.verdict, "", f"figure    {output}/proof.png")
+    _print(f"page      {output}/proof.md")
 
 
 @main.command()
@@ -474,7 +483,7 @@ def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -
     card = job(inputs, output, **options)
     if as_json:
         return _print_json(card.to_json())
-    click.echo(f"{card.name} is in {output}; use it with --detector {output}")
+    _print(f"{card.name} is in {output}; use it with --detector {output}")
 
 
 @main.command()
@@ -494,7 +503,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
     if as_json:
         return _print_json(counts.to_json())
     left_out = f" ({counts.left_out:,} left out)" if counts.left_out else ""
-    click.echo(f"{output}: mean of {counts.images:,} images{left_out}")
+    _print(f"{output}: mean of {counts.images:,} images{left_out}")
 
 
 @main.command()
@@ -511,8 +520,8 @@ def report(output: str, as_json: bool) -> None:
     checked = job(output)
     if as_json:
         return _print_json(checked.to_json())
-    click.echo(f"checked   {checked.files:,} files, {checked.bytes:,} bytes: as they were written")
-    click.echo(f"checksum  {checked.sha256}\nreport    {checked.page}")
+    _print(f"checked   {checked.files:,} files, {checked.bytes:,} bytes: as they were written")
+    _print(f"checksum  {checked.sha256}", f"report    {checked.page}")
 
 
 @main.command()
@@ -542,7 +551,7 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
         return _print_json(provenance.to_json())
     rate = getattr(provenance, "fooling_rate", None)  # of triggers that are searched for
     fooled = f", fools {rate:.0%}" if rate is not None else ""
-    click.echo(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
+    _print(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
 
 
 @main.command()
@@ -559,10 +568,10 @@ def detectors(as_json: bool) -> None:
         return _print_json([facts.to_json() for facts in bundled])
     for facts in bundled:
         names = ", ".join(data.name for data in facts.card.training_data)
-        click.echo(f"{facts.identity}, trained on {names}")
+        _print(f"{facts.identity}, trained on {names}")
         for row in facts.card.measured.rows:
             if row.history == "PNG":
-                click.echo(
+                _print(
                     f"  {row.data:<18} {row.attack:<14} {row.bdr['0.01']:>6.1%} found, "
                     f"{row.fpr['0.01']:.1%} of clean images lost"
                 )
@@ -586,8 +595,8 @@ def attacks(as_json: bool) -> None:
             facts.append(f"made for target label {card.own_target}")
         if card.triggers:
             facts.append(f"triggers: {', '.join(card.triggers)}")
-        click.echo(f"{card.name}  {settings}")
-        click.echo(f"    {'; '.join([card.title, *facts])}\n    {card.source}")
+        _print(f"{card.name}  {settings}")
+        _print(f"    {'; '.join([card.title, *facts])}", f"    {card.source}")
 
 
 @main.command()
@@ -605,9 +614,10 @@ def demo(output: str, as_json: bool, **options: Any) -> None:
     if as_json:
         return _print_json(manifest.to_json() | {"truth": truth.to_json()})
     _print_clean(manifest, output)
-    click.echo(
-        f"\nThe sample's truth is known: {truth.found} of {truth.triggers} planted triggers were "
-        f"removed, and {truth.lost} of {truth.innocent} innocent images with them."
+    _print(
+        "",
+        f"The sample's truth is known: {truth.found} of {truth.triggers} planted triggers were "
+        f"removed, and {truth.lost} of {truth.innocent} innocent images with them.",
     )
 
 

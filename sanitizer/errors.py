@@ -1,12 +1,31 @@
-"""The two failures that a user is told of in one line, and their exit codes."""
+"""What a user is told in one line: the two failures, with their exit codes, and all else."""
 
 from typing import Any
+
+#: The end of the line on a run that failed half-way through no fault of its own.
+GO_ON = "finished shards are kept: mend that and run the same command again to go on"
+
+
+def one_line(text: str) -> str:
+    r"""Text as a terminal may show it: what is not printable is written as in Python.
+
+    Names of files, columns and classes are a stranger's, and a terminal obeys what it is sent:
+    a line break forges a line of ours, an escape sequence paints over others, and a mark of
+    direction turns letters around. So whatever is said to a user goes through here.
+
+    >>> one_line("a\nclean  9,999"), one_line("\x1b[31m"), one_line("caffè \u202egnp")
+    ('a\\nclean  9,999', '\\x1b[31m', 'caffè \\u202egnp')
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class FreqsanError(Exception):
     """An expected failure; its message says what was found, what was expected, what to do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # a traceback prints it, too
 
 
 class InputError(FreqsanError):

@@ -14,6 +14,9 @@ TEMPORARY_PREFIX = ".part-"
 
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r".+-[0-9a-f]{32}", re.DOTALL)
 
+#: What a system says where a disk, or a share of it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 #: What a file system says that has no fsync for a kind of file, as some network mounts.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -43,6 +46,9 @@ def publishing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         publish(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # to write into a file does not tell which
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

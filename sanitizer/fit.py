@@ -87,6 +87,15 @@ class CalibrationFit(Record):
         """The set as a whole is suspicious, so that what a class has lost accuses nobody."""
         return self.kept_suspicious and not self.split
 
+    def doubts(self, removed: int, expected: float) -> bool:
+        """Whether it is in doubt, and no more than that, that the calibration fits the set.
+
+        Args:
+            removed: images in all.
+            expected: of them, if all were clean and like the calibration's.
+        """
+        return self.doubtful and not self.wrong and removed > expected
+
 
 def fit(
     removed: np.ndarray,

@@ -32,13 +32,23 @@ _SIGNATURES = {
 #: Default limit on width x height: about 150 MB once decoded.
 MAX_PIXELS = 50_000_000
 
+#: Limit on the scans of a JPEG: each may be thirty bytes, and is a pass over all of its pixels.
+#: Encoders write a dozen.
+MAX_SCANS = 64
 
 #: Limits on what stands before the pixels: Pillow puts a comment or EXIF data of many pieces
 #: together in a time that grows with the square of their number. No camera comes near them.
 MAX_METADATA_BYTES, MAX_METADATA_READS = 16 << 20, 10_000
 
+#: Among and behind the pixels of a PNG one more piece may be read for so many bytes: it may
+#: consist of any number of chunks, and a profile of a kilobyte unpacks to a megabyte.
+PNG_BYTES_A_READ = 1024
+
 #: What begins an extension, a frame or the end of a GIF; Pillow passes over anything else.
 _GIF_BLOCK = re.compile(b"[!,;]")
+
+#: What begins a segment of a JPEG; zeros and restarts are within a scan, and 1 stands alone.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 
 
 class ImageError(ValueError):
@@ -84,13 +94,18 @@ def decode(
 
     Raises:
         ImageError: no image, zero bytes, a format outside ``FORMATS``, more than ``max_pixels``
-            pixels, several frames, endless metadata, or data that does not decode to its end.
+            pixels or ``MAX_SCANS`` scans, several frames, endless metadata, or data that does not
+            decode to its end.
     """
     with _opened(data, max_pixels) as (image, header):
         if on_header is not None:
             on_header(header)
         if header.width * header.height > max_pixels:
             raise _too_many_pixels(f"{header.width}x{header.height}", max_pixels)
+        if header.format == "JPEG" and _scans(data or b"") > MAX_SCANS:
+            raise ImageError(
+                "too many scans", f"more than {MAX_SCANS} passes over a JPEG, expected a dozen"
+            )
         if header.format != "JPEG" and _is_animated(image, data or b""):
             raise ImageError(
                 "animated", f"several frames in one {header.format}, expected a still image"
@@ -124,7 +139,7 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
     try:
         file = _Encoded(data)
         with Image.open(file, formats=FORMATS) as image:
-            file.in_header = False
+            file.in_header, file.of_png = False, image.format == "PNG"
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
             fmt = "JPEG" if image.format == "MPO" else str(image.format)
             yield image, Header(image.width, image.height, fmt)
@@ -157,19 +172,34 @@ class _Encoded(io.BytesIO):
 
     def __init__(self, data: bytes):
         super().__init__(data)
-        self.in_header = True
+        self.in_header, self.of_png = True, False
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.in_header:
+        if self.in_header or self.of_png:
             self._reads += 1
-            if self._reads > MAX_METADATA_READS or self.tell() > MAX_METADATA_BYTES:
+            more = 0 if self.in_header else self.tell() // PNG_BYTES_A_READ
+            too_long = self.in_header and self.tell() > MAX_METADATA_BYTES
+            if too_long or self._reads > MAX_METADATA_READS + more:
                 raise ImageError(
                     "too much metadata",
-                    f"more than {MAX_METADATA_BYTES >> 20} MiB or some thousand pieces before the "
-                    "pixels",
+                    f"more than {MAX_METADATA_BYTES >> 20} MiB before the pixels, or some thousand "
+                    "pieces",
                 )
         return super().read(size)
+
+
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG, up to its end; where there are few in all, perhaps some more than that."""
+    most = data.count(b"\xff\xda")
+    if most <= MAX_SCANS:
+        return most
+    scans, position = 0, 2
+    while (marker := _JPEG_MARKER.search(data, position)) and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(2, length)
+    return scans
 
 
 def _is_animated(image: Image.Image, data: bytes) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from sanitizer.silence import without_warnings
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -32,6 +34,7 @@ def own_style() -> Iterator[None]:
         yield
 
 
+@without_warnings  # of letters that the font lacks, which it prints: a name may hold any
 def of_figure(figure: "Figure") -> bytes:
     """A matplotlib figure as a PNG; no display is asked for and nothing global changes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -35,6 +35,11 @@ class Decision(Record):
     expected_innocents: float
     words: str  #: what was decided, for people
 
+    @property
+    def innocents(self) -> str:
+        """How many innocent images are expected among the removed, in whole numbers."""
+        return _at_most(self.expected_innocents)
+
     def poisoned(self, p_values: np.ndarray) -> np.ndarray:
         """Which of (n,) p-values are called poisoned, (n,) bool.
 
@@ -173,14 +178,22 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
             f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
             f"{limit:.3g}. Where the calibration fits the set, "
         )
-        few = f"up to {innocents:,.1f}"
-        words += f"{aim}, here {few}." if aim else f"{few} innocent ones are expected among them."
+        few = _at_most(innocents)
+        if aim:
+            words += f"{aim}, here {few}."
+        else:
+            are = "are" if innocents > 1 else "is"
+            words += f"{few} of them {are} expected to be innocent."
     elif judged:
         images = "images" if judged > 1 else "image"
         words = f"Of {judged:,} judged {images} none is removed: {why_none}."
     else:
         words = "No image could be judged, so none is removed."
     return Decision(policy, limit, judged, removed, innocents, words)
+
+
+def _at_most(expected: float) -> str:
+    return "fewer than one" if expected < 1 else f"up to {math.ceil(expected - 1e-9):,}"
 
 
 def _checked(p_values: np.ndarray) -> np.ndarray:

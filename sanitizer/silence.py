@@ -1,4 +1,4 @@
-"""What libraries warn of while they read a stranger's image, which our words say better.
+"""What libraries warn of while they work on a stranger's data, which our words say better.
 
 Python's own ``catch_warnings`` changes the filters of all threads, and two threads that use it
 at once can leave each other's filters behind. So one filter is put in front for as long as any

@@ -167,7 +167,8 @@ class CalibrationFacts(Record):
 
     origin: str  #: "stored" with the detector, or "trusted" images of the user
     words: str  #: what decided and what is promised, for people
-    thresholds: dict[str, float]  #: by the numbers of parts, the score that is flagged above
+    #: By the numbers of parts that images of the set have, the score that is flagged above.
+    thresholds: dict[str, float]
     groups: tuple[CalibrationGroupFacts, ...] = field(repr=False)
 
 

@@ -70,3 +70,11 @@ def signal_when(
     os.killpg(process.pid, number)
     said = process.stderr.read().decode()
     return process.wait(PATIENCE), said
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another process or thread does."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

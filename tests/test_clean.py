@@ -1,6 +1,7 @@
 """``clean`` as a user sees it: what goes in comes out, once, where it belongs."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import torch
 from commands import start
 from outputs import digests, table_of
+from pictures import noise
 from PIL import Image
 
 from detector.model import Detector
@@ -364,6 +366,25 @@ def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> No
     assert not (tmp_path / "two").exists()
 
 
+def test_images_larger_than_all_trusted_ones_are_named(image_set: Path, tmp_path: Path) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(noise(90, 120, 3)).save(encoded, "PNG")
+    images = pq.read_table(image_set).column("image").to_pylist()
+    set_of = {"in": [{"bytes": encoded.getvalue()}, *images[:9]], "trusted": images[100:]}
+    for name, rows in set_of.items():
+        pq.write_table(pa.table({"image": rows}), tmp_path / f"{name}.parquet")
+    job, trusted = tmp_path / "in.parquet", tmp_path / "trusted.parquet"
+    calibration = score(job, tmp_path / "out", trusted=trusted, quiet=True).calibration
+    assert calibration.words.endswith(
+        "That does not hold for 1 of the judged images, which are larger than all trusted ones, "
+        "such as one of 120x90 px: give trusted images of their sizes, too."
+    )
+    # Of the detector's own calibration, thresholds are told of those sizes that there are.
+    stored = score(job, tmp_path / "stored", quiet=True).calibration
+    assert list(stored.thresholds) == ["1-1 parts", "10-25 parts"]
+    assert "does not hold for" not in stored.words
+
+
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def publish(self: RowWriter) -> dict[str, Any]:
@@ -380,6 +401,20 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_half_file(
     assert not list((tmp_path / "out").rglob("*.parquet"))
     assert not list((tmp_path / "out").rglob(".part-*"))
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_full_disk_is_one_line_when_several_shards_are_under_way(
+    image_set: Path, tmp_path: Path, full_disk: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RunError, match="no space left"):
+        clean(image_set, tmp_path / "out", shard_rows=10, workers=8, quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/out"])
+def test_a_name_that_is_too_long_is_told_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long; give another OUTPUT"):
+        clean(tmp_path / "missing", tmp_path / name, quiet=True)
 
 
 def test_too_little_space_is_seen_before_anything_is_written(

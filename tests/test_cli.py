@@ -13,7 +13,7 @@ from click.testing import Result
 from commands import run
 from PIL import Image
 
-from freqsan import RunError, clean
+from freqsan import InputError, RunError, clean
 from pipelines.cli import main
 from pipelines.jobs.demo import SAMPLE
 
@@ -151,6 +151,54 @@ def test_names_that_are_not_utf8_can_be_printed(small_set: Path, tmp_path: Path)
     assert done.exit_code == 0
     assert "\\udcff.png: mean of" in done.stdout
     assert picture.exists()
+
+
+#: In a name: a line of ours, an escape sequence, one in a single character, letters from right to
+#: left, and other marks that are not seen.
+FORGED = "\nclean      9,999  all\x1b[31mred\x9b31m\u202egnp.\u2066\x7f\u2028"
+
+
+def test_names_in_the_data_cannot_forge_what_is_printed(mostly_large: Path, tmp_path: Path) -> None:
+    folder, out = mostly_large / f"a{FORGED}", tmp_path / "out"
+    folder.mkdir()
+    (mostly_large / "large.jpg").rename(folder / f"large{FORGED}.jpg")
+    (folder / f"link{FORGED}.png").symlink_to("/nowhere")
+    os.mkfifo(folder / f"pipe{FORGED}.png")
+    shown = ascii(FORGED)[1:-1]
+    for command in ("clean", "ingest"):
+        result = run(command, mostly_large, out / command)
+        if command != "ingest":
+            assert f"such as a{shown}/large{shown}.jpg: too large" in result.stderr
+        assert f"note: left out 1 named pipe: a{shown}/pipe{shown}.png\n" in result.stdout
+        printed = result.stdout + result.stderr
+        assert all(line.isprintable() for line in printed.split("\n"))
+        assert len(re.findall("^clean ", printed, re.MULTILINE)) == (command == "clean")
+    printed = run("clean", mostly_large, out / "clean", "--json", "--quiet").stdout
+    assert json.loads(printed) == json.loads((out / "clean" / "manifest.json").read_text())
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert_one_line(run("clean", f"no{FORGED}", out), 2, re.escape(f"no{shown}: no "))
+    assert_one_line(run("clean", mostly_large, out, "--split", FORGED), 2, "no split")
+    with pytest.raises(InputError, match=re.escape(f"no{shown}: no ")):
+        clean(f"no{FORGED}", out)
+    assert f"argument 'no{shown}'" in run("clean", "a", "b", f"no{FORGED}").stderr.replace(
+        "\\\\", "\\"
+    )
+
+
+def test_a_bug_is_one_line_and_a_printable_traceback(
+    monkeypatch: pytest.MonkeyPatch, small_set: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("odd \x1b[31m\nclean  9")
+
+    monkeypatch.setattr("pipelines.jobs.clean.clean", fail)
+    line = r"^freqsan: unexpected LookupError: odd \\x1b\[31m\\nclean  9; this may be a bug"
+    assert_one_line(run("clean", small_set, "out"), 1, line)
+    traced = run("--debug", "clean", small_set, "out")
+    assert traced.exit_code == 1
+    assert "Traceback" in traced.stderr
+    assert "in fail" in traced.stderr
+    assert all(line.isprintable() for line in traced.stderr.split("\n"))
 
 
 def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) -> None:

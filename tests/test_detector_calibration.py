@@ -43,15 +43,17 @@ def test_a_p_value_is_below_the_limit_if_and_only_if_the_score_is_above_the_thre
 ) -> None:
     calibration = Calibration((group(first), group(second)))
     p_values = calibration.p_values(of_parts(scores)).values
-    threshold = calibration.thresholds(limit).get("1-25 parts", np.inf)
+    threshold = calibration.thresholds(limit, [1]).get("1-25 parts", np.inf)
     assert ((p_values <= limit + 1e-12) == (np.array(scores) > threshold)).all()
     assert (p_values >= calibration.smallest_p_value).all()
 
 
 def test_a_group_too_small_for_the_limit_leaves_its_range_without_threshold() -> None:
     few, many = group([0.5] * 9, parts=(1, 1)), group([0.4] * 99, parts=(2, 4))
-    assert Calibration((few, many)).thresholds(0.01) == {"2-4 parts": pytest.approx(0.4)}
-    assert Calibration((many, group([0.1] * 9, parts=(2, 4)))).thresholds(0.01) == {}
+    calibration = Calibration((few, many))
+    assert calibration.thresholds(0.01, [1, 3]) == {"2-4 parts": pytest.approx(0.4)}
+    assert calibration.thresholds(0.01, [1, 5]) == {}
+    assert Calibration((many, group([0.1] * 9, parts=(2, 4)))).thresholds(0.01, [3]) == {}
     assert few.threshold(0.01) is None
     assert few.threshold(0.1) == 0.5
 

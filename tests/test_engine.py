@@ -1,13 +1,15 @@
 """Beam's engines: what cannot run is told in one line and soon, and what runs is quiet."""
 
+import _thread
 import shlex
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from commands import run
+from commands import run, wait_until
 from workers import job_service
 
 from freqsan import InputError, RunError, clean, ingest
@@ -116,6 +118,30 @@ def test_a_worker_that_is_killed_is_an_error_and_not_silence(
     monkeypatch.setattr(sys, "executable", str(dying))
     with pytest.raises(RunError, match="a worker process ended with code 137"):
         ingest(image_set, tmp_path / "out", quiet=True, beam_options=PROCESSES)
+
+
+def test_an_interrupt_in_python_ends_the_workers(
+    image_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    busy = tmp_path / "python"
+    busy.write_text(f"#!/bin/sh\necho $$ >>{shlex.quote(str(tmp_path))}/ids\nexec sleep 600\n")
+    busy.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(busy))
+    ids = tmp_path / "ids"
+
+    def interrupt() -> None:
+        wait_until(lambda: ids.exists() and ids.read_text().count("\n") == 2)
+        _thread.interrupt_main()
+
+    Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        ingest(image_set, tmp_path / "out", quiet=True, beam_options=PROCESSES)
+    numbers = ids.read_text().split()
+    wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in numbers))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_of_a_runners_error_the_last_words_are_told() -> None:

@@ -48,6 +48,32 @@ def test_every_public_function_leaves_the_process_as_it_was(tmp_path: Path) -> N
         assert call["outcome"].startswith(expected), call
 
 
+def test_nothing_in_the_working_directory_is_imported_late(tmp_path: Path) -> None:
+    """In a notebook, say, that has changed into the data after it imported freqsan."""
+    images, neutral = tmp_path / "images", tmp_path / "neutral"
+    (images / "cat").mkdir(parents=True)
+    neutral.mkdir()
+    for row, image in enumerate(pq.read_table(str(SAMPLE))["image"].slice(0, 40).to_pylist()):
+        (images / "cat" / f"{row}.png").write_bytes(image["bytes"])
+    for name in ("pandas", "safetensors", "scipy", "torch", "tqdm", "great_expectations"):
+        (images / f"{name}.py").write_text("raise SystemExit('executed')")
+    code = (
+        "import os; from freqsan import clean, reject\n"
+        f"os.chdir({str(images)!r})\n"
+        f"reject([None]); clean('.', {str(tmp_path / 'out')!r}, quiet=True)\n"
+        "import sys; print(repr(sys.path[0]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=neutral,
+        env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("''\n", "")
+
+
 def test_the_last_of_several_calls_at_once_puts_everything_back() -> None:
     beam, threads = logging.getLogger("apache_beam"), torch.get_num_threads()
     level, drawn = beam.level, random.getstate()

@@ -172,6 +172,11 @@ def test_only_a_second_frame_is_looked_for(behind: list[bytes], kind: str | None
     assert reads < 50
 
 
+#: A PNG, of which the last chunk has 12 bytes, and an empty chunk to put into it.
+PNG = encoded(Image.fromarray(noise(8, 8, 3)))
+PRIVATE_CHUNK = bytes(4) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))
+
+
 def jpeg_with(segment: bytes, count: int) -> bytes:
     image = encoded(Image.fromarray(noise(8, 8, 3)), "JPEG")
     return (
@@ -187,11 +192,10 @@ def jpeg_with(segment: bytes, count: int) -> bytes:
         gif(GIF_COMMENT, gif_frame()),
         gif(*[b"!\xfe\xff" + b"x" * 255 + b"\0"] * 20_000, gif_frame()),
         jpeg_with(b"Exif\0\0" + bytes(65_000), 300),
-        png_header(8, 8)[:33]
-        + (bytes(4) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))) * 20_000
-        + png_header(8, 8)[33:],
+        png_header(8, 8)[:33] + PRIVATE_CHUNK * 20_000 + png_header(8, 8)[33:],
+        PNG[:-12] + PRIVATE_CHUNK * 20_000 + PNG[-12:],
     ],
-    ids=["gif comment", "gif comments", "jpeg exif", "png chunks"],
+    ids=["gif comment", "gif comments", "jpeg exif", "png chunks", "png chunks behind"],
 )
 def test_endless_metadata_is_not_put_together(data: bytes) -> None:
     with pytest.raises(ImageError, match="too much metadata: "):
@@ -200,6 +204,22 @@ def test_endless_metadata_is_not_put_together(data: bytes) -> None:
 
 def test_metadata_of_a_camera_is_no_obstacle() -> None:
     assert decode(jpeg_with(b"Exif\0\0" + bytes(65_000), 100)).shape == (8, 8, 3)
+
+
+def progressive(scans: int) -> bytes:
+    """A progressive JPEG of which the last scan comes so many times again."""
+    image = encoded(Image.fromarray(noise(8, 8, 3)), "JPEG", progressive=True)
+    last = image[image.rindex(b"\xff\xda") : -2]
+    return image[:-2] + last * scans + image[-2:]
+
+
+def test_a_jpeg_is_not_gone_over_again_and_again() -> None:
+    with pytest.raises(ImageError, match="too many scans: "):
+        decode(progressive(100))
+    # A phone's preview is within a segment, its video behind the end: neither counts.
+    preview, video = b"\xff\xda" * 100, b"\xff\xda\0\2" * 100
+    assert decode(jpeg_with(preview, 1) + video).shape == (8, 8, 3)
+    assert decode(progressive(10)).shape == (8, 8, 3)
 
 
 def test_the_pixel_limit_counts_pixels_before_decoding() -> None:

@@ -193,6 +193,8 @@ def test_report_is_rebuilt_and_notices_what_changed(image_set: Path, tmp_path: P
     clean(str(image_set), output, quiet=True)
     before = (output / "report/index.html").read_bytes()
     (output / "report/index.html").unlink()
+    with pytest.raises(RunError, match=r"report/index\.html is missing"):
+        report(output)
     assert Path(report(output).page).read_bytes() == before
 
     scores = next((output / "scores").glob("*.parquet"))

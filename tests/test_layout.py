@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,6 +112,14 @@ def test_light_modules_stay_light(module: str, barred: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_the_command_imports_nothing_before_it_is_ready_for_signals() -> None:
+    code = f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(ROOT)!r}); "
+    code += "import freqsan; print(*{*sys.modules} - before)"
+    run = [sys.executable, "-I", "-S", "-c", code]  # without what other packages import at start
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["freqsan"]
+
+
 @pytest.mark.parametrize("shadow", ["pipelines/__init__.py", "attacks.py"])
 def test_a_package_that_stands_in_front_of_ours_is_named(tmp_path: Path, shadow: str) -> None:
     other = tmp_path / shadow
@@ -147,3 +156,19 @@ def test_nothing_in_the_working_directory_runs(tmp_path: Path, shadow: str) -> N
     )
     assert "badnets" in done.stdout
     assert "executed" not in done.stdout
+
+
+def test_all_that_is_printed_goes_through_one_place_each_way() -> None:
+    """There names of the data, which may hold anything, are made fit for a terminal."""
+    printing = re.compile(r"\b(click\.s?echo|(?<!_)print|_Bar\.write|std(?:out|err)\.write)\(")
+    found = [
+        f"{file.relative_to(ROOT)}: {match[1]}"
+        for room in ALLOWED
+        for file in files_of(room)
+        for match in printing.finditer(file.read_text(encoding="utf-8"))
+    ]
+    assert sorted(found) == [
+        "pipelines/cli.py: click.echo",
+        "pipelines/report/validation.py: print",  # of the helper, for the process that started it
+        "pipelines/runs/progress.py: _Bar.write",
+    ]

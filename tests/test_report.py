@@ -418,6 +418,18 @@ def test_trusted_images_that_do_not_fit_are_named_as_such(tmp_path: Path) -> Non
     assert "over most classes" not in text
 
 
+def test_a_doubt_of_the_calibration_stands_on_top_and_is_no_verdict(tmp_path: Path) -> None:
+    doubt = dataclasses.replace(WRONG, wrong=False, spread=False)
+    page = page_of(finished_run(tmp_path, attacked_set(), fit=doubt))
+    assert "<h1>7 of 60 images removed" in page.html
+    assert "It is in doubt whether the calibration is like this set. 11.9% were" in page.text
+    assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
+    # What was lost is no more than what was promised: then there is nothing to doubt.
+    decision = Decision("budget", 0.12, 59, 7, 7.08, "words")
+    kept = finished_run(tmp_path / "kept", attacked_set(), fit=doubt, decision=decision)
+    assert "in doubt" not in page_of(kept).text
+
+
 def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Path) -> None:
     page = page_of(finished_run(tmp_path, [[Sample(REJECTED, b"GIF") for _ in range(3)]]))
     assert "<h1>None of 3 images could be judged.</h1>" in page.html

@@ -115,6 +115,28 @@ def test_columns_that_datasets_cannot_read_are_noted(write: Write) -> None:
     assert note.startswith("load_dataset has no type for uuid (extension<arrow.uuid>): it reads")
 
 
+@pytest.mark.parametrize("wrapped", [lambda kind: pa.struct([("in", kind)]), pa.list_])
+def test_columns_nested_deeper_than_datasets_reads_are_noted(
+    write: Write, tmp_path: Path, wrapped: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    for depth in (62, 63):
+        kind: pa.DataType = pa.int64()
+        for _ in range(depth):
+            kind = wrapped(kind)
+        out, cache = tmp_path / f"out{depth}", str(tmp_path / f"cache{depth}")
+        manifest = ingest(write(deep=pa.nulls(ROWS, kind)), out, quiet=True)
+        if depth == 62:
+            assert not manifest.input.notes
+            load_dataset(str(out), split="train", cache_dir=cache)
+            continue
+        (note,) = manifest.input.notes
+        assert note.startswith(
+            "load_dataset cannot read columns nested more than 62 deep, such as d"
+        )
+        with pytest.raises(pa.ArrowInvalid, match="Recursion level"):
+            load_dataset(str(out), split="train", cache_dir=cache)
+
+
 def test_labels_are_of_a_plain_type(write: Write) -> None:
     classes = {"uuid": {"_type": "ClassLabel", "names": ["a"]}}
     folder = write(json.dumps({"info": {"features": classes}}).encode(), uuid=UUIDS)
@@ -137,6 +159,25 @@ def test_views_are_read_as_what_parquet_stores(
     rows = table_of(tmp_path / "out" / "data", "clean").to_pylist()
     assert {row["sample_id"]: row["nested"]["word"] for row in rows}["0"] == "a"
     assert open_source(folder).schema.field("label").type == pa.string()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_binary(),
+        pa.struct([("bytes", pa.large_binary()), ("path", pa.string())]),
+        pa.struct([("path", pa.string()), ("width", pa.int32()), ("bytes", pa.binary())]),
+    ],
+    ids=str,
+)
+def test_datasets_reads_images_of_any_type_as_images(
+    write: Write, real_images: list[bytes], tmp_path: Path, kind: pa.DataType
+) -> None:
+    raw = real_images[:ROWS]
+    values = [{"bytes": data} for data in raw] if pa.types.is_struct(kind) else raw
+    ingest(write(image=pa.array(values, kind)), tmp_path / "out", quiet=True)
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded[0]["image"].size == (32, 32)
 
 
 def test_raw_images_beside_columns_that_datasets_cannot_read(
@@ -196,6 +237,11 @@ def test_huge_metadata_is_refused(write: Write) -> None:
         {"label": {"_type": ["x"]}},
         {"label": {"_type": "Nonsense"}},
         {"label": {"_type": "ClassLabel", "names": 3}},
+        {"label": {"_type": "ClassLabel", "names": ["cat", "dog", "cat"]}},
+        {"label": {"_type": "ClassLabel", "names": {"cat": 0, "dog": 1}}},
+        {"label": {"_type": "ClassLabel", "names_file": "/dev/zero"}},
+        {"label": {"feature": {"_type": "ClassLabel", "names": ["a", "a"]}, "_type": "List"}},
+        {"other": {"_type": "Nonsense"}},
         {"label": {"_type": "Value", "dtype": "boom"}},
     ],
 )
@@ -205,7 +251,19 @@ def test_metadata_that_datasets_cannot_read_stops_nobody(
     metadata = json.dumps({"info": {"features": features}}).encode()
     images, labels = pa.array(real_images[:ROWS]), pa.array(range(ROWS))
     folder = write(metadata, image=images, label=labels)
-    assert ingest(folder, tmp_path / "out", quiet=True).counts.read == ROWS
+    manifest = ingest(folder, tmp_path / "out", quiet=True)
+    (note,) = manifest.input.notes
+    assert note.startswith(f"datasets refuses INPUT for its features of {next(iter(features))}, ")
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded["label"][:] == list(range(ROWS))
+    assert loaded[0]["image"].size == (32, 32)
+
+
+def test_class_names_that_datasets_refuses_are_names_all_the_same(write: Write) -> None:
+    classes = {"label": {"_type": "ClassLabel", "names": ["cat", "dog", "cat"]}}
+    metadata = json.dumps({"info": {"features": classes}}).encode()
+    source = open_source(write(metadata, label=pa.array([0, 1, 2] * 2)))
+    assert (source.label_column, source.class_names) == ("label", ("cat", "dog", "cat"))
 
 
 def test_a_column_whose_name_is_not_utf8_is_refused(write: Write) -> None:

@@ -68,7 +68,7 @@ def test_splits_must_be_chosen_and_share_their_labels(write_folder: Callable[...
 
 
 def test_split_of_a_folder_without_splits_is_refused(write_folder: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match="no split 'train'; the splits are: none"):
+    with pytest.raises(InputError, match="no split 'train'; the set has none, leave it out"):
         open_source(str(write_folder("a/1.png")), split="train")
 
 
@@ -76,7 +76,6 @@ def test_unsupported_images_are_samples_and_others_are_counted(
     write_folder: Callable[..., Path],
 ) -> None:
     root = write_folder("a/1.tif", "a/2.HEIC", "a/3.png", "a/n.txt", "m.csv", "o.txt", "LICENSE")
-    write_folder("a/.hidden.png", ".cache/1.png")
     source = open_source(str(root))
     assert [r["sample_id"] for r in rows_of(source)] == ["a/1.tif", "a/2.HEIC", "a/3.png"]
     (note,) = source.notes
@@ -92,9 +91,30 @@ def test_links_inside_are_followed_but_not_in_circles(write_folder: Callable[...
     link.symlink_to(root)
     for location in (root, link, root / "*" / "*.png"):
         source = open_source(str(location))
+        noted = "left out 1 circular link: a/back"
+        assert source.notes == (() if location.name == "*.png" else (noted,))
         names = ["a/1.png", "b/2.png", "b/again.png", "c/2.png", "c/again.png"]
         assert [row["sample_id"] for row in rows_of(source)] == names
         assert not reasons_of(source)
+
+
+def test_hidden_files_are_counted_and_hidden_folders_not_entered(
+    write_folder: Callable[..., Path],
+) -> None:
+    root = write_folder("a/1.png", "a/.2.png", "a/._1.png", ".DS_Store", ".c/3.png", ".c/4.png")
+    write_folder("a/.ipynb_checkpoints/.5/6.png")
+    folders = "left out 2 hidden folders: .c, a/.ipynb_checkpoints"
+    both = ("left out 3 hidden files: .DS_Store, a/.2.png, a/._1.png", folders)
+    pictures = "left out 2 hidden files: a/.2.png, a/._1.png"
+    fsspec.filesystem("memory").put(str(root), "memory://hidden", recursive=True)
+    for location in (str(root), "memory://hidden"):
+        notes = {p: open_source(location + p).notes for p in ("", "/**/*.png", "/*/*.png")}
+        one_down = (pictures, "left out 1 hidden folder: .c")
+        assert notes == {"": both, "/**/*.png": (pictures, folders), "/*/*.png": one_down}
+        assert len(rows_of(open_source(location))) == 1
+    (root / "a" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"found no images.*; left out 3 hidden files: \.DS_St"):
+        open_source(root)
 
 
 @pytest.mark.parametrize("pattern", ["", "/**/*.png", "/*/*.png"])

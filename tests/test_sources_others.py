@@ -101,6 +101,7 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
     odd: Members = [
         ("x.depth", b"unseen"),
         ("x.JPG", image),
+        ("x.\udcff", b"odd"),
         ("dir/000.png", image),
         ("alone.txt", b"\xff"),
         ("dir/000.png", image),
@@ -118,11 +119,24 @@ def test_nothing_of_an_odd_tar_is_lost(tmp_path: Path, members: Members) -> None
         "a.tar#dir/000##4",
         "a.tar#README",
     ]
-    assert rows[0]["__other__"] == [{"extension": "depth", "bytes": b"unseen"}]
+    assert rows[0]["__other__"] == [
+        {"extension": "depth", "bytes": b"unseen"},
+        {"extension": "./\\udcff", "bytes": b"odd"},
+    ]
     assert rows[0]["image"] == {"bytes": image, "path": "x.jpg"}
     assert (rows[2]["image"]["bytes"], rows[2]["txt"]) == (None, None)
     assert rows[2]["__other__"] == [{"extension": "txt", "bytes": b"\xff"}]
     assert rows[5]["__other__"] == [{"extension": "", "bytes": b"read me"}]
+
+
+def test_hidden_members_among_the_first_samples_are_noted(tmp_path: Path, members: Members) -> None:
+    hidden: Members = [(".png", b"no name"), ("dir/._000.png", b"of a Mac")]
+    source = open_source(write_tar(tmp_path / "a.tar", [*hidden, *members]))
+    assert source.notes == (
+        "hidden members of tars are left out; there are some among the first samples of a.tar: "
+        ".png, dir/._000.png",
+    )
+    assert len(rows_of(source)) == 12
 
 
 def test_extensions_choose_image_and_label(tmp_path: Path, members: Members) -> None:
@@ -455,7 +469,8 @@ def test_folder_with_json_of_something_else_is_no_saved_dataset(
     ("files", "message"),
     [
         ([], "holds no rows"),
-        ([{"filename": ""}], "cannot be read as an Arrow stream"),
+        ([{"filename": ""}], r"/\S+: state\.json lists a file without a name; expected names"),
+        ([{"filename": "."}], r"/\S+: state\.json lists a file without a name; expected names"),
         ([{"filename": "a\0b"}], "cannot be read as an Arrow stream .embedded null byte"),
         ([{"filename": "../../etc/passwd"}], "passwd: cannot be read .No such file"),
     ],

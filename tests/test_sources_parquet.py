@@ -195,7 +195,8 @@ def test_folders_globs_and_files_name_rows_alike(table: pa.Table, tmp_path: Path
     assert ids(tmp_path / "**" / "b.parquet") == ["deep/b.parquet#0"]
     assert ids(tmp_path / "l*.parquet") == ["linked.parquet#0"]
     assert ids(tmp_path / "deep" / "b.parquet") == ["b.parquet#0"]
-    assert open_source(str(tmp_path)).notes == ("ignored 1 file other than Parquet: .md 1",)
+    ignored = "ignored 1 file other than Parquet: .md 1"
+    assert open_source(tmp_path).notes == ("left out 1 hidden folder: deep/.cache", ignored)
 
 
 def test_files_that_differ_are_named(table: pa.Table, tmp_path: Path) -> None:
@@ -292,15 +293,19 @@ def test_ids_that_occur_twice_are_found_while_the_input_is_listed(
 
 def test_text_in_other_columns_need_not_be_utf8(table: pa.Table, tmp_path: Path) -> None:
     words = pa.array([b"\xff %d" % i for i in range(60)], pa.binary()).view(pa.string())
+    words = pa.concat_arrays([pa.array([f"{i}" for i in range(20)]), words[20:]])
     nested = pa.StructArray.from_arrays([words], ["word"])
     path = tmp_path / "in" / "set.parquet"
     path.parent.mkdir()
     pq.write_table(table.append_column("words", words).append_column("nested", nested), path)
-    ingest(path.parent, tmp_path / "out", quiet=True)
+    (note,) = ingest(path.parent, tmp_path / "out", quiet=True).input.notes
+    assert note.startswith(
+        "not all text is UTF-8 in words (first in set.parquet#20), nested (first in set.parquet): "
+    )
     written = pq.read_table(tmp_path / "out" / "data")
-    assert written["words"].combine_chunks().view(pa.binary()).to_pylist()[3] == b"\xff 3"
+    assert written["words"].combine_chunks().view(pa.binary()).to_pylist()[33] == b"\xff 33"
     loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.data.column("words").combine_chunks().view(pa.binary())[3].as_py() == b"\xff 3"
+    assert loaded.data.column("words").combine_chunks().view(pa.binary())[33].as_py() == b"\xff 33"
     assert loaded.remove_columns(["words", "nested"])[3]["image"].size == (32, 32)
     # What Parquet cannot read again is said before the start.
     inner = pa.StructArray.from_arrays([words.dictionary_encode()], ["word"])

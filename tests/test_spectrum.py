@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+import warnings
 
 import matplotlib
 import numpy as np
@@ -105,3 +106,10 @@ def test_a_heat_map_is_a_png_that_depends_on_the_spectra_alone() -> None:
     with Image.open(io.BytesIO(drawn)) as picture:
         assert picture.format == "PNG"
         assert picture.width > picture.height > 300
+
+
+def test_a_title_may_hold_letters_that_no_font_has() -> None:
+    spectra = {"cats \x1b[31m 猫": block_spectrum(random_pixels(BLOCK, BLOCK))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert spectra_png(spectra).startswith(b"\x89PNG")

@@ -207,10 +207,16 @@ def test_report_says_what_it_has_checked(output: Path, image_set: Path) -> None:
     assert f"checksum  {manifest.sha256}" in run("report", output).stdout
 
 
-def test_a_page_that_is_gone_is_simply_made_again(output: Path, image_set: Path) -> None:
-    (output / "report/index.html").unlink()
-    with pytest.raises(RunError, match=r"report/index.html is missing.*freqsan report"):
+@pytest.mark.parametrize("page", ["report/index.html", "report/data_docs/clean.html"])
+def test_a_page_that_is_gone_is_named_and_made_again(
+    page: str, output: Path, image_set: Path
+) -> None:
+    (output / page).unlink()
+    with pytest.raises(RunError, match=rf"{page} is missing.*freqsan report"):
         clean(image_set, output, **SETTINGS)
+    done = run("report", output)
+    assert done.exit_code == 1
+    assert f"{page} is missing since it was written, and is made anew now" in done.stderr
     assert run("report", output).exit_code == 0
     clean(image_set, output, **SETTINGS)
 

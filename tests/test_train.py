@@ -1,9 +1,11 @@
 """``train`` as a user sees it: from clean images to a detector that ``clean`` takes."""
 
+import errno
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 
 from detector.storage import load_card
 from detector.training import loop
@@ -62,3 +64,21 @@ def test_too_few_images_are_told_before_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give more clean images"):
         train([few], tmp_path / "mine", epochs=1, quiet=True)
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(temporary: Path, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write says it, without a name
+
+    images = innocent(tmp_path / "images.parquet", 0, 400)
+    others = innocent(tmp_path / "others.parquet", 400, 600)
+    monkeypatch.setattr("sanitizer.files.publish", full)
+    output = tmp_path / "mine"
+    done = run(
+        *("train", images, "--calibrate-on", others, "--output", output, "--epochs", 1, "--quiet")
+    )
+    assert done.exit_code == 1
+    file = output / ".training" / "checkpoint.safetensors"
+    assert done.output == (
+        f"freqsan: no space left on the disk ({file}); free some and run the same command again\n"
+    )

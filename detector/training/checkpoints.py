@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from sanitizer.files import publishing
+from sanitizer.files import write_atomically
 
 #: The file of a run's latest checkpoint: tensors, with the state as JSON in its metadata.
 FILE = "checkpoint.safetensors"
@@ -32,8 +32,7 @@ def store(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in values.items()}
     state = json.dumps({"epoch": epoch, "run": _run(settings, pool)})
-    with publishing(directory / FILE) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"state": state})
+    write_atomically(directory / FILE, safetensors.torch.save(tensors, {"state": state}))
 
 
 def resume(

@@ -170,7 +170,7 @@ class _Finish:
             score_histogram=tally.score_histogram(),
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit),
+            calibration=judging.calibration.facts(made.decision.limit, made.decided.sizes),
             fit=made.fit(judging.calibration.images),
             detector=judging.detector.identity,
             source=SourceFacts(source.location, source.kind, source.notes, source.image_column),

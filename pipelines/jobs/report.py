@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.jobs.clean import CleanManifest, score_rows
 from pipelines.runs import layout
-from pipelines.runs.checksums import MISSING, described, report_changes, vouch_for_report
+from pipelines.runs.checksums import described, report_changes, vouch_for_report
 from pipelines.runs.earlier import Earlier, Finished
 from pipelines.runs.guards import check_folders
 from pipelines.runs.lock import locked
@@ -63,12 +63,7 @@ def report(output: str | Path) -> Checked:
 def _report(store: Store, finished: Finished) -> Checked:
     if changed := finished.changes(store):
         raise RunError(not_what_was_written(store, changed))
-    # A page that is missing is simply made; without the checksums nobody knows of the others.
-    altered = {
-        name: change
-        for name, change in report_changes(store).items()
-        if change != MISSING or name == layout.REPORT_CHECKSUMS
-    }
+    altered = report_changes(store)
     _rebuild(store, finished)
     if altered:
         raise RunError(

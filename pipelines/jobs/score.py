@@ -110,7 +110,7 @@ def score(
             detector=judging.detector.identity,
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit),
+            calibration=judging.calibration.facts(made.decision.limit, made.decided.sizes),
             fit=made.fit(judging.calibration.images),
         )
 

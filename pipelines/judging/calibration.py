@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector.bundled import find
-from detector.calibration import Calibration, CalibrationGroup
+from detector.calibration import ANY, Calibration, CalibrationGroup
 from detector.inputs import judgeable
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
@@ -53,6 +53,15 @@ def _loaded(directory: Path, written: tuple[int, ...], device: str | None) -> "D
     return Detector.load(directory, device)
 
 
+class Size(NamedTuple):
+    """Judged images that are cut into the same number of parts."""
+
+    parts: int
+    images: int  #: how many there are
+    width: int  #: of one of them, like ``height``
+    height: int
+
+
 @dataclass(frozen=True)
 class ChosenCalibration:
     """The calibration of a run, and where it comes from."""
@@ -60,6 +69,7 @@ class ChosenCalibration:
     calibration: Calibration
     origin: str  #: "stored" or "trusted"
     words: str  #: what decides and what is promised, for people
+    largest: int = ANY  #: number of parts of the largest image in it
     left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
 
     @property
@@ -67,13 +77,28 @@ class ChosenCalibration:
         """Clean images in its smallest group."""
         return min(len(group.scores) for group in self.calibration.groups)
 
-    def facts(self, limit: float) -> CalibrationFacts:
-        """What is told of it, where a p-value of at most ``limit`` is called poisoned."""
+    def facts(self, limit: float, sizes: Sequence[Size]) -> CalibrationFacts:
+        """What is told of it, where a p-value of at most ``limit`` is called poisoned.
+
+        Args:
+            sizes: of the judged images of the set.
+        """
         return CalibrationFacts(
             origin=self.origin,
-            words=self.words,
-            thresholds=self.calibration.thresholds(limit),
+            words=self.words + self._beyond(sizes),
+            thresholds=self.calibration.thresholds(limit, [size.parts for size in sizes]),
             groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
+        )
+
+    def _beyond(self, sizes: Sequence[Size]) -> str:
+        """That the set has larger images than those that decided, as a sentence; else nothing."""
+        larger = [size for size in sizes if size.parts > self.largest]
+        if not larger:
+            return ""
+        return (
+            f" That does not hold for {sum(size.images for size in larger):,} of the judged "
+            f"images, which are larger than all trusted ones, such as one of {larger[-1].width}x"
+            f"{larger[-1].height} px: give trusted images of their sizes, too."
         )
 
 
@@ -155,4 +180,5 @@ def _trusted(
         f"Calibrated on {len(scores):,} trusted clean images from {source.location}{left_out}. "
         f"{policy.promise('from the same source')}."
     )
-    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, left_out)
+    largest = int(scores.parts.max(initial=0))
+    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, largest, left_out)

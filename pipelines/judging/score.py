@@ -15,7 +15,7 @@ import pyarrow as pa
 from detector.calibration import Calibration
 from detector.inputs import Prepared
 from detector.model import Detector
-from pipelines.judging.calibration import load_detector
+from pipelines.judging.calibration import Size, load_detector
 from pipelines.runs import threads
 from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
@@ -124,6 +124,7 @@ class ScoreStep(Step[NoCounts]):
                 p_value=assessed.p_value,
                 as_high=assessed.as_high,
                 compared=assessed.compared,
+                parts=None if image.parts is None or assessed.error else len(image.parts),
                 reject_kind=assessed.error.kind if assessed.error else None,
                 reject_reason=str(assessed.error) if assessed.error else None,
             )
@@ -141,10 +142,11 @@ class ScoreStep(Step[NoCounts]):
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided of a whole set, and how its scores lie."""
+    """What was decided of a whole set, how its scores lie, and how large its images are."""
 
     decision: Decision
     shape: ScoreShape
+    sizes: tuple[Size, ...]  #: of the judged images
 
 
 @dataclass
@@ -173,13 +175,16 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         )
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
-        judged = [table.drop_null() for table in finished.artefacts(["score", "p_value"])]
-        scores, p_values = (
-            np.concatenate([table[column].to_numpy() for table in judged])
-            for column in ("score", "p_value")
+        columns = ["score", "p_value", "parts", "width", "height"]
+        judged = [table.drop_null() for table in finished.artefacts(columns)]
+        scores, p_values, parts, widths, heights = (
+            np.concatenate([table[column].to_numpy() for table in judged]) for column in columns
         )
         decision = self.policy.fit(p_values, self.calibration.smallest_p_value)
-        return Decided(decision, ScoreShape.of(scores, p_values, decision.limit))
+        shape = ScoreShape.of(scores, p_values, decision.limit)
+        numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
+        sizes = (numbers, counts, widths[first], heights[first])
+        return Decided(decision, shape, tuple(map(Size, *(each.tolist() for each in sizes))))
 
 
 def label_type(source: Source) -> pa.DataType:

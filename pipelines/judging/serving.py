@@ -21,6 +21,7 @@ from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
 from pipelines.judging.score import assess
 from pipelines.judging.split import reason
+from pipelines.runs.guest import imports_are_safe
 from pipelines.runs.public import checked
 from pipelines.sources import open_source
 from sanitizer.errors import InputError
@@ -116,6 +117,7 @@ def judge(
 
 
 @functools.lru_cache(maxsize=8)
+@imports_are_safe
 def _judge(
     detector: str, max_clean_loss: float, trusted: str | None
 ) -> tuple["Detector", Calibration, Policy]:

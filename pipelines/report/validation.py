@@ -30,7 +30,7 @@ from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
 from pipelines.runs.interpreters import module_path
 from pipelines.runs.store import Store
-from sanitizer.errors import RunError
+from sanitizer.errors import GO_ON, RunError
 from sanitizer.summary import Summary
 
 
@@ -147,8 +147,7 @@ class Validator:
         if code < 0:
             raise RunError(
                 f"the validation was ended by signal {-code} ({signal.strsignal(-code)}), which "
-                "may be for want of memory; finished shards are kept: run the same command "
-                "again to go on"
+                f"may be for want of memory; {GO_ON}"
             )
         if code == _EXPECTED:
             raise _failed(words.rpartition("\n")[2], places)
@@ -160,10 +159,7 @@ class Validator:
 
 
 def _failed(words: str, places: str) -> RunError:
-    return RunError(
-        f"the validation, which writes to {places}, failed: {words}; finished shards are kept: "
-        "mend that and run the same command again to go on"
-    )
+    return RunError(f"the validation, which writes to {places}, failed: {words}; {GO_ON}")
 
 
 #: Program of the other process; its arguments are the folder and ``sys.path``.

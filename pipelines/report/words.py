@@ -31,8 +31,10 @@ class Judged(Protocol):
 def warnings(run: Judged) -> list[str]:
     """What is to be said before all else: that little was judged, or probably judged wrongly."""
     few = few_judged(run.counts.read, run.rejected_by_reason)
-    wrong = wrong_calibration(run.fit, run.decision, run.calibration.origin == "trusted")
-    return [warning for warning in (few, wrong) if warning]
+    trusted = run.calibration.origin == "trusted"
+    wrong = wrong_calibration(run.fit, run.decision, trusted)
+    doubt = doubtful_calibration(run.fit, run.decision, trusted)
+    return [warning for warning in (few, wrong, doubt) if warning]
 
 
 def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
@@ -77,15 +79,14 @@ def innocents(decision: Decision) -> str:
         return ""
     if not removed:
         return "No image was removed; below it says why."
-    at_most = math.ceil(expected - 1e-9)
-    share = "fewer than one" if expected < 1 else f"up to {at_most:,}"
-    if decision.policy == "budget" and removed <= at_most:
+    share, several = decision.innocents, expected > 1
+    if decision.policy == "budget" and removed <= math.ceil(expected - 1e-9):
         return (
-            f"On average {share} innocent image{'s' if at_most > 1 else ''} would be removed from "
+            f"On average {share} innocent image{'s' if several else ''} would be removed from "
             "a set of this size without any attack, and no more than that were removed: their "
             "number alone is no sign of an attack."
         )
-    images, are = "images" if removed > 1 else "image", "are" if at_most > 1 else "is"
+    images, are = "images" if removed > 1 else "image", "are" if several else "is"
     return (
         f"Where the calibration fits the set, on average {share} of the {removed:,} removed "
         f"{images} {are} innocent: look through them below before you train without them."
@@ -112,6 +113,26 @@ def wrong_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) ->
         f"images{', over most classes' if fit.classes > 1 else ''}; the scores do not split in "
         "two, as those of clean and poisoned images would; and the kept images are more suspicious "
         f"than clean ones, too. Run again and give --trusted with {cure}, prepared in the same way."
+    )
+
+
+def doubtful_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) -> str:
+    """That the calibration may not fit the set, why and what would tell; else nothing.
+
+    Args:
+        trusted: as for :func:`wrong_calibration`.
+    """
+    if not fit.doubts(decision.removed, decision.expected_innocents):
+        return ""
+    calibration = "the trusted images are" if trusted else "the calibration is"
+    more = "other" if trusted else "clean"
+    return (
+        f"It is in doubt whether {calibration} like this set. "
+        f"{percent(decision.removed / decision.judged)} were removed where it would be "
+        f"{percent(decision.limit)} of clean images, and the kept images are more suspicious than "
+        "clean ones, too. Few poisoned images among many clean ones do not look so, but so may a "
+        f"clean set of another kind. To tell, run again and give --trusted with {more} images "
+        "from the same source, prepared in the same way."
     )
 
 

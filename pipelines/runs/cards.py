@@ -11,6 +11,7 @@ from pipelines.runs.layout import ShardedFile
 from pipelines.runs.manifest import ShardFacts
 from pipelines.runs.output import Output
 from pipelines.sources.base import Source
+from pipelines.sources.columns import IMAGE_TYPE
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData
@@ -38,9 +39,8 @@ def write_card(
         output: where the card and the files are.
         shards: all of them, with the digests of their files.
         splits: those with rows, by name; without any, the card names none.
-        source: the input. Where its images are plain bytes, the card says that they are
-            images: the metadata of the files cannot, as ``datasets`` takes only the struct
-            form from there.
+        source: the input. Where its images are not of ``IMAGE_TYPE``, the card says that they
+            are images: the metadata of the files cannot, as ``datasets`` believes it only there.
         schema: of the data files, where it is not that of the input.
     """
     from huggingface_hub import DatasetCardData
@@ -56,7 +56,7 @@ def write_card(
         described = f"freqsan {_digest(shards)}"
         config = {"config_name": "default", "data_files": files, "description": described}
         data["configs"] = [config]
-    if not pa.types.is_struct(schema.field(source.image_column).type):
+    if schema.field(source.image_column).type != IMAGE_TYPE:
         _add_features(data, schema, source.image_column)
     card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
     output.write(layout.CARD, card.encode())

@@ -5,7 +5,6 @@ out are shard numbers, so no pixel crosses a stage boundary. Counts come back th
 receipts beside the files.
 """
 
-import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +20,13 @@ from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.runs.threads import give_memory_back
 from pipelines.sources.base import Reader, Shard, Source
-from sanitizer.errors import FreqsanError, RunError
+from sanitizer.errors import GO_ON, FreqsanError, RunError
+from sanitizer.files import DISK_FULL
 from sanitizer.record import Record
 
 #: What Beam's in-process runner calls running several bundles at once in threads.
 _THREADS = "--direct_running_mode=multi_threading"
 
-
-#: What a system says where a disk, or a share of it, is full.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 #: What travels for a shard: its number and the numbers of a :class:`Shard`.
 Element = tuple[int, tuple[int | None, ...]]
@@ -104,13 +101,11 @@ class RunStep(beam.DoFn):
             write_failure(self.store, error)
             raise
         except OSError as error:
-            if error.errno not in _FULL:  # which the driver has words for
+            if error.errno not in DISK_FULL:  # which the driver has words for
                 write_failure(
                     self.store,
                     RunError(
-                        f"{error.strerror or error} ({error.filename2 or error.filename}); "
-                        "finished shards are kept: mend that and run the same command again to "
-                        "go on"
+                        f"{error.strerror or error} ({error.filename2 or error.filename}); {GO_ON}"
                     ),
                 )
             raise
@@ -197,20 +192,18 @@ def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: i
             raise KeyboardInterrupt from error
         if _is_disk_full(error):
             raise RunError(
-                f"no space left on the disk of {do_fn.store.address}; finished shards are kept: "
-                "free some space and run the same command again to go on"
+                f"no space left on the disk of {do_fn.store.address}; {GO_ON}"
             ) from error
         if not machines.local:
             raise RunError(
-                f"the workers of {machines.runner} failed: {last_words(error)}; finished shards "
-                "are kept: mend that and run the same command again to go on"
+                f"the workers of {machines.runner} failed: {last_words(error)}; {GO_ON}"
             ) from error
         raise
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         if "No space left on device" in str(error):
             return True

@@ -68,8 +68,7 @@ def strays(store: Store, files: Iterable[str]) -> Changes:
     Files with other names are nobody's concern: ``load_dataset`` reads what the card lists.
     """
     listed = set(files)
-    patterns = [(kind.folder, kind.pattern.rpartition("/")[2]) for kind in layout.SHARDED]
-    parts = [name for folder, pattern in patterns for name in store.names(folder, pattern)]
+    parts = [n for kind in layout.SHARDED for n in store.names(kind.folder, kind.name_pattern)]
     return {name: STRAY for name in parts if name not in listed}
 
 

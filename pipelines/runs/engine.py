@@ -5,13 +5,15 @@ comes. What is done about that is here; :mod:`pipelines.runs.chain` says what is
 """
 
 import io
+import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,13 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.runners.worker import sdk_worker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.runs.guest import Shared
 from pipelines.runs.interpreters import safe_environment
 from pipelines.runs.loopback import listening_on_loopback
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import GO_ON, InputError, RunError
 
 #: Seconds for a job service to answer.
 SERVICE_SECONDS = 20.0
@@ -110,12 +113,32 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str])
     engine = create_runner(options.view_as(StandardOptions).runner)
     here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
     mode = options.view_as(DirectOptions).direct_running_mode
-    with _not_interactive, listening_on_loopback:
+    with _not_interactive, _without_prints, listening_on_loopback:
         if here and mode == "multi_processing":
             _run_in_processes(build, options)
         else:
             with beam.Pipeline(options=options) as pipeline:
                 build(pipeline)
+
+
+# --- Tracebacks -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _beam_prints_nothing() -> Iterator[None]:
+    """Keep Beam from printing what a worker raised, which whoever asked for the run is told.
+
+    Its worker threads print the traceback besides, past all logging.
+    """
+    names = vars(sdk_worker)
+    names["print"] = lambda *words, **options: None
+    try:
+        yield
+    finally:
+        del names["print"]
+
+
+_without_prints = Shared(_beam_prints_nothing)
 
 
 # --- Notebooks ------------------------------------------------------------------------------
@@ -164,24 +187,49 @@ def _run_in_processes(build: Callable[[beam.Pipeline], object], options: Pipelin
             failures.append(error)
 
     with safe_environment(), tempfile.TemporaryDirectory(prefix="freqsan-") as folder:
-        words, code = Path(folder, "words"), Path(folder, "code")
+        words, code, ids = (Path(folder, name) for name in ("words", "code", "ids"))
         python = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         # Beam gives the command to a shell.
-        command = f"{python} 2>>{shlex.quote(str(words))} || echo $? >>{shlex.quote(str(code))}"
+        command = "exec 2>>{}; {} & echo $! >>{}; wait $! || echo $? >>{} || true".format(
+            shlex.quote(str(words)), python, *(shlex.quote(str(file)) for file in (ids, code))
+        )
         environment = SubprocessSDKEnvironment.from_command_string(command)
         # A daemon: where a worker is lost it waits until this process ends.
         thread = threading.Thread(target=run, args=(environment,), name="beam", daemon=True)
         thread.start()
-        while thread.is_alive():
-            thread.join(LOOK_SECONDS)
-            if code.exists() and thread.is_alive():
-                raise RunError(
-                    f"a worker process ended with code {_last_line(code.read_text())} "
-                    f"({_last_line(words.read_text()) or 'it said nothing'}); finished shards are "
-                    "kept: mend that and run the same command again to go on"
-                )
+        try:
+            while thread.is_alive():
+                thread.join(LOOK_SECONDS)
+                if code.exists() and thread.is_alive():
+                    raise RunError(
+                        f"a worker process ended with code {_last_line(code.read_text())} "
+                        f"({_last_line(words.read_text()) or 'it said nothing'}); {GO_ON}"
+                    )
+        except BaseException:  # also a Ctrl-C in Python: those that are left would work on
+            with _broken_connections_are_silent():
+                for worker in ids.read_text().split() if ids.exists() else ():
+                    with suppress(OSError):  # it may just have ended
+                        os.kill(int(worker), signal.SIGKILL)
+                thread.join(LOOK_SECONDS)
+            raise
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def _broken_connections_are_silent() -> Iterator[None]:
+    """Beam's threads die with a traceback each when their worker is gone."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, grpc.RpcError):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 # --- Words ----------------------------------------------------------------------------------

@@ -27,11 +27,26 @@ def check_output(store: Store) -> None:
     folder = store.local
     if folder is None:
         return
+    _check_name(folder, "OUTPUT")
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise InputError(f"{folder} is a file or a broken link; OUTPUT must be a directory")
     parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{parent} cannot be written to; give another OUTPUT")
+
+
+def _check_name(path: Path, what: str) -> None:
+    """Refuse what no system can look for, such as a name that is too long.
+
+    Raises:
+        InputError: so it is.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give another {what}") from error
 
 
 def check_folders(store: Store) -> None:
@@ -71,6 +86,7 @@ def check_file(path: Path, suffix: str, what: str, output: Store | None = None) 
     """
     if path.suffix.lower() != suffix:
         raise InputError(f"{path}: expected the name of {what}, ending in {suffix}")
+    _check_name(path, "name")
     parent = path.absolute().parent
     if not parent.is_dir() and (output is None or parent != output.local):
         raise InputError(f"{parent} is no directory; give a path inside one")

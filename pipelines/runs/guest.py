@@ -1,8 +1,8 @@
 """A guest in the process that calls it: what freqsan changes there, it puts back.
 
-Torch's threads, Python's random numbers, logging and the environment belong to the whole
-process. They are changed for as long as any public function is at work, in whatever thread,
-and after the last one, failed or not, they are as they were before the first.
+Torch's threads, Python's random numbers, logging, the environment and where modules are looked for
+belong to the whole process. They are changed for as long as any public function is at work, in
+whatever thread, and after the last one, failed or not, they are as they were before the first.
 """
 
 import logging
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager
 from pathlib import PurePath
 
+from pipelines.runs.interpreters import safe_imports
 from pipelines.runs.threads import return_cores
 
 #: Environment variables that torch sets by itself when it trains.
@@ -47,6 +48,10 @@ class Shared(ContextDecorator):
                 made.__exit__(None, None, None)
 
 
+#: Around what loads libraries, where nothing of the caller's own is called.
+imports_are_safe = Shared(safe_imports)
+
+
 @contextmanager
 def _at_work() -> Iterator[None]:
     # Beam draws from it. What other threads draw meanwhile comes again; scripts that start from
@@ -54,7 +59,7 @@ def _at_work() -> Iterator[None]:
     drawn = random.getstate()
     absent = [name for name in TORCHS_OWN if name not in os.environ]
     try:
-        with _beam_is_silent():
+        with _beam_is_silent(), imports_are_safe:
             yield
     finally:
         random.setstate(drawn)

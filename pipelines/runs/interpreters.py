@@ -1,4 +1,4 @@
-"""Other Python processes that run our code: where they look for it.
+"""Where Python looks for modules while our code runs, here and in other processes.
 
 Never in the working directory, which may be the data's: what lies there must not be executed.
 """
@@ -14,7 +14,7 @@ HOME = str(Path(__file__).resolve().parents[2])
 
 
 def module_path() -> list[str]:
-    """``sys.path`` for another process: this one's, without the working directory."""
+    """``sys.path`` without the working directory, and with our packages."""
     path = [str(entry) for entry in map(Path, sys.path) if not _follows_us(entry)]
     return path if HOME in path else [HOME, *path]
 
@@ -38,3 +38,17 @@ def safe_environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def safe_imports() -> Iterator[None]:
+    """For as long as it lasts, imports, also late ones of libraries, keep to :func:`module_path`.
+
+    What others add to ``sys.path`` meanwhile stays, at its end.
+    """
+    before, ours = sys.path[:], module_path()
+    sys.path[:] = ours
+    try:
+        yield
+    finally:
+        sys.path[:] = [*before, *(entry for entry in sys.path if entry not in ours)]

@@ -15,7 +15,7 @@ from pipelines.runs.store import Store
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import GO_ON, InputError, RunError
 from sanitizer.record import Record
 
 #: Named in full: Beam's DirectRunner first tries to download another runner.
@@ -125,8 +125,7 @@ class Job(Generic[AnyManifest]):
             return output.commit(manifest)
         except OSError as error:
             raise RunError(
-                f"{error.strerror or error} ({error.filename or self.store.address}); finished "
-                "shards are kept: mend that and run the same command again to go on"
+                f"{error.strerror or error} ({error.filename or self.store.address}); {GO_ON}"
             ) from error
         finally:
             output.close()

@@ -38,6 +38,11 @@ class ShardedFile:
         """A glob, relative to OUTPUT, of the files of all shards."""
         return f"{self.prefix}-*.parquet"
 
+    @property
+    def name_pattern(self) -> str:
+        """The same, relative to the folder."""
+        return self.pattern.rpartition("/")[2]
+
     def shards_of(self, name: str) -> int | None:
         """Out of how many shards a file is; None for one that is not of this kind.
 
@@ -75,10 +80,15 @@ PAGE = "report/index.html"
 SUMMARY = "report/summary.json"
 VALIDATION = "report/validation.json"
 DATA_DOCS = "report/data_docs"
-DATA_DOCS_PAGES = tuple(
-    f"{DATA_DOCS}/{suite}.html"
-    for suite in ("samples", "clean", "poisoned", "rejected", "files", "counts", "classes")
-)
+
+
+def data_docs_page(suite: str) -> str:
+    """Of Great Expectations' own page on the results of one suite."""
+    return f"{DATA_DOCS}/{suite}.html"
+
+
+_SUITES = ("samples", "clean", "poisoned", "rejected", "files", "counts", "classes")
+DATA_DOCS_PAGES = tuple(map(data_docs_page, _SUITES))
 REPORT_CHECKSUMS = "report/checksums.json"
 
 #: A proof: its figures, its page, its picture, and the runs that it consists of.
@@ -113,11 +123,6 @@ _RECORD_OF_PROOF = re.compile(
 _WORK_FILE = re.compile(
     rf"{re.escape(WORK)}/(?:[a-z]+/[0-9]+\.(?:json|parquet)|[a-z]+\.(?:json|arrow)|lock)"
 )
-
-
-def data_docs_page(suite: str) -> str:
-    """Of Great Expectations' own page on the results of one suite."""
-    return f"{DATA_DOCS}/{suite}.html"
 
 
 def receipt(pass_name: str, shard: int) -> str:

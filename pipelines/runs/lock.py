@@ -8,6 +8,7 @@ from filelock import FileLock, Timeout
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError
+from sanitizer.files import DISK_FULL
 
 
 @contextlib.contextmanager
@@ -18,14 +19,21 @@ def locked(store: Store) -> Iterator[None]:
     the user to avoid.
 
     Raises:
-        InputError: another run is at work there.
+        InputError: another run is at work there, or it cannot be made.
     """
     if store.local is None:
         yield
         return
     path = store.local / layout.LOCK
     is_new = not store.local.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise InputError(
+            f"{store.address}: no folder can be made there ({error.strerror}); give another OUTPUT"
+        ) from error
     try:
         with FileLock(path, timeout=0):
             try:

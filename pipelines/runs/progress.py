@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from pipelines.runs.output import Output
+from sanitizer.errors import one_line
 
 #: Seconds between two lines where standard error is not a terminal.
 LINE_SECONDS = 10.0
@@ -39,7 +40,7 @@ class Progress:
     """
 
     def __init__(self, what: str, *, unit: str = "images", quiet: bool = False):
-        self.what = what
+        self.what = one_line(what)
         self.unit = unit
         self.quiet = quiet or sys.stderr is None  # as in programs without a console
         self._bar: tqdm | None = None
@@ -106,7 +107,7 @@ class Progress:
         if self.quiet:
             return
         try:
-            _Bar.write(text, file=sys.stderr)
+            _Bar.write(one_line(text), file=sys.stderr)
         except OSError:
             # A reader who left, or a full disk under a log, is no reason to end hours of work.
             self.quiet = True

@@ -22,15 +22,33 @@ import numpy as np
 
 from pipelines.runs.guest import at_work
 from pipelines.runs.job import Settings
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, RunError
+from sanitizer.files import DISK_FULL
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
-    """A job that people call: :func:`checked`, and a guest in their process while it works."""
-    return checked(at_work(function))
+    """A job that people call: :func:`checked`, and a guest in their process while it works.
+
+    Raises:
+        RunError: a disk is full, where the job itself has no words for that.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            raise RunError(
+                f"no space left on the disk{where}; free some and run the same command again"
+            ) from error
+
+    return checked(at_work(call))
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

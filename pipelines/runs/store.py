@@ -148,7 +148,7 @@ class Store:
             shards: of so many shards only; None: of however many. A file that somebody else
                 has put beside them may look like one of another number.
         """
-        named = self.names(kind.folder, kind.pattern.rpartition("/")[2])
+        named = self.names(kind.folder, kind.name_pattern)
         of = {name: kind.shards_of(name) for name in named}
         return [name for name in named if of[name] is not None and of[name] == (shards or of[name])]
 

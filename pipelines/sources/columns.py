@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.sources.base import Reading, Samples
-from pipelines.sources.files import BATCH_BYTES
+from pipelines.sources.files import BATCH_BYTES, affordable_rows
 from pipelines.sources.schemas import METADATA_KEY, check_types
-from pipelines.sources.texts import Piece, check_ids, check_text
+from pipelines.sources.texts import Piece, check_ids, check_text, first_odd_text
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError
 
@@ -24,6 +24,12 @@ ORIGINAL_LABEL = "original_label"
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _EXPECTED_IMAGES = "expected encoded images as binary, or as a struct with a binary field `bytes`"
+
+#: Values that ``datasets`` knows, and nearly all sets have no others.
+_VALUES = ("string", "int64", "int32", "uint8", "float64", "float32", "bool", "binary")
+
+#: How deep Arrow passes nested types on from one library to another, as ``datasets`` has it do.
+_MAX_NESTED = 62
 
 #: Names of label columns, the more telling first.
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "class_id", "target", "cls")
@@ -46,11 +52,14 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
 
 def with_features(schema: pa.Schema, added: dict[str, Any]) -> pa.Schema:
     """``schema`` with these features added to the Hugging Face metadata."""
+    return _with_only(schema, features(schema) | added)
+
+
+def _with_only(schema: pa.Schema, features: dict[str, Any]) -> pa.Schema:
+    """``schema`` with these features and no others in the Hugging Face metadata."""
     metadata = _metadata(schema)
     info = metadata.get("info")
-    metadata["info"] = (info if isinstance(info, dict) else {}) | {
-        "features": features(schema) | added
-    }
+    metadata["info"] = (info if isinstance(info, dict) else {}) | {"features": features}
     return schema.with_metadata(
         (schema.metadata or {}) | {METADATA_KEY: json.dumps(metadata).encode()}
     )
@@ -123,9 +132,12 @@ def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator
 
 
 def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
-    """Small batches put together, up to ``batch_rows`` rows and ``BATCH_BYTES``.
+    """Batches put together or cut, up to ``batch_rows`` rows and ``BATCH_BYTES``.
 
     Without this a shard of many tiny files would be that many batches.
+
+    Args:
+        pieces: of which all images could be read; at most ``batch_rows`` rows each.
     """
     waiting: list[Samples] = []
     rows, weight = 0, 0
@@ -136,7 +148,7 @@ def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
         table = pa.Table.from_batches([piece.batch for piece in waiting]).combine_chunks()
         return Samples(table.to_batches()[0], [file for piece in waiting for file in piece.files])
 
-    for piece in pieces:
+    for piece in (part for whole in pieces for part in _cut(whole)):
         full = rows + len(piece) > batch_rows or weight + piece.batch.nbytes > BATCH_BYTES
         if waiting and full:
             yield batch()
@@ -146,6 +158,13 @@ def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
         weight += piece.batch.nbytes
     if waiting:
         yield batch()
+
+
+def _cut(piece: Samples) -> Iterator[Samples]:
+    """Parts of about ``BATCH_BYTES``, at least a row each."""
+    rows = affordable_rows(piece.batch.nbytes, len(piece))
+    for start in range(0, len(piece), rows):
+        yield Samples(piece.batch.slice(start, rows), piece.files[start : start + rows])
 
 
 def sample_ids(batch: pa.RecordBatch) -> list[str]:
@@ -164,10 +183,15 @@ def encoded_images(batch: pa.RecordBatch, image_column: str) -> list[bytes | Non
 def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
     """The input's schema with ``sample_id`` last, and features for every column.
 
+    Those of the input stay, but for some that ``datasets`` refuses, and with them the whole set.
+
     Raises:
         InputError: the input has a ``sample_id`` that is not text.
     """
-    known = features(schema)
+    stored = features(schema)
+    known = {name: feature for name, feature in stored.items() if _is_loadable(feature)}
+    if len(known) < len(stored):
+        schema = _with_only(schema, known)
     unknown = [f for f in schema if f.name not in known and f.name != image_column]
     added = _generated_features(unknown)
     if image_column not in known:
@@ -179,6 +203,25 @@ def output_schema(schema: pa.Schema, image_column: str) -> pa.Schema:
         kind = schema.field(SAMPLE_ID).type
         raise InputError(f"the column {SAMPLE_ID} is {kind}, expected string; rename it")
     return with_features(schema, {f.name: added[f.name] for f in schema if f.name in added})
+
+
+def _is_loadable(feature: Any) -> bool:
+    """Whether ``datasets`` can make something of a feature in its JSON form."""
+    match feature:
+        case {"_type": "Image", **others} if not others:
+            return True
+        case {"_type": "Value", "dtype": str(dtype), **others} if not others and dtype in _VALUES:
+            return True
+        case {"_type": "ClassLabel", "names": list(names), **others} if not others:
+            return len(set(map(str, names))) == len(names)
+    if "names_file" in json.dumps(feature):  # which ``datasets`` would open, wherever it leads
+        return False
+    from datasets import Features  # half a second, and rarely needed
+
+    try:
+        return bool(Features.from_dict({"one": feature}).type)
+    except Exception:  # noqa: BLE001  (whatever a stranger's feature leads it to)
+        return False
 
 
 def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
@@ -197,20 +240,54 @@ def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
     return generated
 
 
-def notes(schema: pa.Schema) -> tuple[str, ...]:
+def notes(
+    stored: pa.Schema, schema: pa.Schema, read: Callable[[str], Iterator[Piece]]
+) -> tuple[str, ...]:
     """What the user should be told of the columns.
 
+    Reads all text: a million rows with 100 letters each take half a second.
+
     Args:
-        schema: of :func:`output_schema`.
+        stored: of the input.
+        schema: what :func:`output_schema` makes of it.
+        read: as for :func:`check_texts`.
+
+    Raises:
+        InputError: a column of text is damaged.
     """
-    known = features(schema)
+    before, known = features(stored), features(schema)
     strange = [f"{field.name} ({field.type})" for field in schema if field.name not in known]
-    if not strange:
-        return ()
-    return (
-        f"load_dataset has no type for {', '.join(strange)[:500]}: it reads neither INPUT nor a "
-        "copy of it; other readers of Parquet do",
-    )
+    deep = [field.name for field in schema if _nested(field.type) > _MAX_NESTED]
+    refused = [name for name, one in before.items() if known.get(name) != one]
+    texts = [field.name for field in stored if _holds_text(field.type)]
+    places = {name: first_odd_text(name, read(name)) for name in texts}
+    odd = [f"{name} (first in {place})" for name, place in places.items() if place]
+    told = []
+    if strange:
+        told.append(
+            f"load_dataset has no type for {_some(strange)}: it reads neither INPUT nor a copy of "
+            "it; other readers of Parquet do"
+        )
+    if deep:
+        told.append(
+            f"load_dataset cannot read columns nested more than {_MAX_NESTED} deep, such as "
+            f"{_some(deep)}: it reads neither INPUT nor a copy of it; other readers of Parquet do"
+        )
+    if refused:
+        told.append(
+            f"datasets refuses INPUT for its features of {_some(refused)}, such as class names "
+            "that occur twice; the metadata of the output has plain ones instead, the values stay"
+        )
+    if odd:
+        told.append(
+            f"not all text is UTF-8 in {_some(odd)}: it is passed on as it is, and load_dataset "
+            "fails at such rows, of INPUT as of the output"
+        )
+    return tuple(told)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names)[:500]
 
 
 def _find_image_column(
@@ -298,6 +375,22 @@ def _has_text_dictionary(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind)
     return any(_has_text_dictionary(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    """Whether there is text anywhere in a type, but in a dictionary, which is looked at before."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return True
+    return any(_holds_text(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _nested(kind: pa.DataType) -> int:
+    """How many lists and structs lie within each other in a type."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return max((1 + _nested(kind.field(i).type) for i in range(kind.num_fields)), default=0)
 
 
 def class_names(schema: pa.Schema, label_column: str | None) -> tuple[str, ...] | None:

@@ -21,8 +21,17 @@ from sanitizer.images import ImageError
 #: Encoded bytes of a record batch, about; a single row may be larger.
 BATCH_BYTES = 32 << 20
 
+#: A table may hold a value once and name it in any number of rows, each of which gets a copy when
+#: it is read. So the size of a table says little of that of its rows, and few are read at a time:
+#: no more than this, and fewer where so many bytes could come of it. One at a time would cost
+#: small images a tenth of their time.
+MAX_COPIED_ROWS, MAX_COPIED_BYTES = 16, 256 << 20
+
 #: A larger image is not read and its row holds no bytes; no sane image comes near.
 MAX_FILE_BYTES = 256 << 20
+
+#: Names that a message gives of many.
+SOME = 3
 
 #: What the addresses of files on this machine start with.
 LOCAL_SCHEMES = ("file://", "local://")
@@ -44,6 +53,7 @@ SPLIT_NAMES = frozenset(
 )
 
 _SHARD_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.\w+", re.IGNORECASE)
+_HIDDEN = re.compile(r"(?P<hidden>([^/]+/)*?\.[^/]*)(?P<inside>/.*)?", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<rest>.*)", re.DOTALL)
 
@@ -72,7 +82,7 @@ class Listing:
     local: str | None = None  #: absolute folder or file that holds all of them, if it is local
     stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)  #: by name
     follow_links: bool = True  #: also where they lead out of the input
-    specials: tuple[str, ...] = ()  #: notes on pipes, sockets and devices, which are left out
+    specials: tuple[str, ...] = ()  #: notes on what :func:`list_files` leaves out
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and notes on the others."""
@@ -102,7 +112,8 @@ class Listing:
 def list_files(location: str, follow_links: bool = False) -> Listing | None:
     """All files of a local path, a glob or an fsspec URL.
 
-    Names that start with a dot are left out. So are pipes, sockets and devices, with a note.
+    Hidden files and folders, whose names start with a dot, are left out with a note; so are
+    pipes, sockets, devices and links back to an outer folder.
 
     Args:
         location: as the user gave it; a link is followed here.
@@ -179,11 +190,29 @@ def _listing(
     return Listing(location, root, tuple(sorted(stamps)), local, stamps)
 
 
+def _remote_listing(location: str, root: str, stamps: dict[str, Stamp]) -> Listing:
+    """Of all files that a file system knows of: those that are not hidden."""
+    hidden: dict[str, set[str]] = defaultdict(set)
+    seen = {}
+    for name, found in stamps.items():
+        if match := _HIDDEN.match(name):
+            hidden["hidden folder" if match["inside"] else "hidden file"].add(match["hidden"])
+        else:
+            seen[name] = found
+    return replace(_listing(location, root, seen), specials=_left_out(hidden))
+
+
+def _left_out(specials: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """A note on each kind of what is not read, from the names of that kind."""
+    named = {kind: sorted(names) for kind, names in sorted(specials.items())}
+    return tuple(f"left out {plural(len(n), kind)}: {some(n)}" for kind, n in named.items())
+
+
 def _list_glob(location: str, path: str | None, follow_links: bool) -> Listing:
     pattern = location if path is None else path
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     if path is None:
-        listing = _listing(location, root, _remote_matches(location, root))
+        listing = _remote_listing(location, root, _remote_matches(location, root))
     else:
         try:
             walk = _Walk(root or "/", follow_links, pattern[len(root) + 1 :])
@@ -214,7 +243,7 @@ def _list_remote(location: str) -> Listing | None:
             root, _, name = location.rpartition("/")
             return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
         stamps = _relative(path, filesystem.find(path, detail=True))
-    return _listing(location, location, stamps) if stamps else None
+    return _remote_listing(location, location, stamps) if stamps else None
 
 
 @contextmanager
@@ -230,14 +259,9 @@ def _listing_errors(location: str) -> Iterator[None]:
 
 
 def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
-    """The files that are not hidden, by their names relative to ``folder``."""
+    """The files by their names relative to ``folder``."""
     start = len(folder.rstrip("/")) + 1
-    named = {path[start:]: info for path, info in infos.items()}
-    return {
-        name: _remote_stamp(info)
-        for name, info in named.items()
-        if not any(part.startswith(".") for part in name.split("/"))
-    }
+    return {path[start:]: _remote_stamp(info) for path, info in infos.items()}
 
 
 class _Walk:
@@ -274,10 +298,6 @@ class _Walk:
             InputError: a folder cannot be listed.
         """
         stamps = dict(self._files()) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
-        specials = tuple(
-            f"left out {plural(len(names), kind)}: {some(sorted(names))}"
-            for kind, names in sorted(self._specials.items())
-        )
         return Listing(
             location=location,
             root=self._root,
@@ -285,7 +305,7 @@ class _Walk:
             local=self._root,
             stamps=stamps,
             follow_links=self._follow_links,
-            specials=specials,
+            specials=_left_out(self._specials),
         )
 
     def _files(self) -> Iterator[tuple[str, Stamp]]:
@@ -298,11 +318,13 @@ class _Walk:
                 status = os.stat(folder)  # noqa: PTH116
                 here = (status.st_dev, status.st_ino)
                 if here in outer:
+                    self._specials["circular link"].append(prefix.rstrip("/"))
                     continue
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         name = prefix + entry.name
                         if entry.name.startswith("."):
+                            self._hide(name, entry.is_dir(follow_symlinks=False))
                             continue
                         found = self._look_at(entry)
                         if isinstance(found, Stamp):
@@ -320,6 +342,11 @@ class _Walk:
                     f"{folder}: cannot be listed ({error.strerror}); permit it, or name the other "
                     "files with a glob"
                 ) from error
+
+    def _hide(self, name: str, is_folder: bool) -> None:
+        """Note what is hidden, where the pattern would take it in but for that."""
+        if self._enters(name) if is_folder else self._pattern.match(name):
+            self._specials["hidden folder" if is_folder else "hidden file"].append(name)
 
     def _look_at(self, entry: os.DirEntry[str]) -> Stamp | int:
         """The stamp of a file, or the mode of what is none; nothing is opened.
@@ -530,6 +557,15 @@ def affordable_rows(size: int, rows: int) -> int:
     return max(1, BATCH_BYTES * rows // max(size, 1))
 
 
+def copied_rows(size: int) -> int:
+    """Rows that are read at a time from a part of a table that may repeat its values; at least 1.
+
+    Args:
+        size: bytes of the part, so that no row is larger.
+    """
+    return max(1, min(MAX_COPIED_ROWS, MAX_COPIED_BYTES // max(size, 1)))
+
+
 def exists(root: str) -> bool:
     """Whether the folder of a listing is still there."""
     filesystem, folder = _filesystem(root)
@@ -555,12 +591,12 @@ def text(name: str) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of some names, for messages.
+    """The first ``SOME`` of some names, for messages.
 
     >>> some(["a", "b", "c", "d"])
     'a, b, c, …'
     """
-    return ", ".join(map(text, names[:3])) + (", …" if len(names) > 3 else "")
+    return ", ".join(map(text, names[:SOME])) + (", …" if len(names) > SOME else "")
 
 
 def plural(number: int, thing: str) -> str:
@@ -619,9 +655,10 @@ def choose_split(where: str, splits: Iterable[str | None], split: str | None) ->
         InputError: several splits and no choice, or a choice that is not among them.
     """
     distinct = set(splits)
-    names = ", ".join(sorted(filter(None, distinct))) or "none"
+    names = ", ".join(sorted(filter(None, distinct)))
     if split is not None and split not in distinct:
-        raise InputError(f"{where}: there is no split {split!r}; the splits are: {names}")
+        there = f"the splits are: {names}" if names else "the set has none, leave it out"
+        raise InputError(f"{where}: there is no split {split!r}; {there}")
     if split is None and len(distinct) > 1:
         beside = ", and files outside any split" if None in distinct else ""
         example = "train" if "train" in distinct else min(filter(None, distinct))

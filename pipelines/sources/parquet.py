@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 import pyarrow as pa
@@ -112,10 +113,10 @@ class _Run:
         self, parquet: pq.ParquetFile, batch_rows: int, only: list[str] | None
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
         position, stop = -self.skip, self.rows
-        read_rows = min(batch_rows, _affordable_rows(parquet.metadata, self.row_groups))
-        for batch in parquet.iter_batches(
-            read_rows, self.row_groups, columns=only, use_threads=False
-        ):
+        leaves = None
+        if only is not None:
+            leaves = [leaf for name in only for leaf in _leaves_of(parquet, name)]
+        for batch in _batches(parquet, batch_rows, self.row_groups, leaves):
             start = max(position, 0)
             own = batch.slice(start - position, min(stop - start, batch.num_rows))
             position += batch.num_rows
@@ -155,7 +156,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reading,
         lambda names: [name for name in names if _starts_like_image(footers, name)],
     )
-    columns.check_texts(first.schema, label, lambda name: _pieces_of(footers, name))
+    pieces = partial(_pieces_of, footers)
+    columns.check_texts(first.schema, label, pieces)
     units = [unit for footer in footers for unit in footer.units()]
     return Source(
         location=listing.location,
@@ -163,12 +165,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         reader=ParquetReader(listing.root, Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
-        class_names=columns.class_names(schema, label),
+        class_names=columns.class_names(first.schema, label),
         shards=tuple(cut([unit["rows"] for unit in units], reading.shard_rows, MAX_CUTS)),
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(footer.stamp for footer in footers),
-        notes=(*notes, *columns.notes(schema)),
+        notes=(*notes, *columns.notes(first.schema, schema, pieces)),
     )
 
 
@@ -232,7 +234,7 @@ def _schema_differs(first: _Footer, other: _Footer, how: str) -> InputError:
 
 
 def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
-    """A column of all files, read alone.
+    """A column of all files, read alone; of a struct all but plain bytes, which may be images.
 
     Raises:
         InputError: a file is gone or not whole, or a dictionary holds text that is not UTF-8.
@@ -241,9 +243,9 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
         file = files.text(footer.name)
         try:
             with files.open_file(footer.root, footer.name, footer.stamp) as opened:
-                for batch in _open(opened).iter_batches(
-                    LABEL_ROWS, columns=[column], use_threads=False
-                ):
+                parquet = _open(opened)
+                leaves = _without_bytes(parquet, column)
+                for batch in _batches(parquet, LABEL_ROWS, leaves=leaves):
                     yield Piece(file, batch.column(column))
         except pa.ArrowInvalid as error:
             raise damaged(file, column, error) from error
@@ -254,7 +256,9 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
 def _starts_like_image(footers: list[_Footer], column: str) -> bool:
     for footer in footers:
         with files.open_file(footer.root, footer.name) as file:
-            for batch in _open(file).iter_batches(16, columns=[column], use_threads=False):
+            parquet = _open(file)
+            leaves = _leaves_of(parquet, column)
+            for batch in _batches(parquet, files.MAX_COPIED_ROWS, leaves=leaves):
                 for value in batch.column(0):
                     if value.is_valid:
                         return bool(value.as_py().startswith(_MAGIC))
@@ -267,7 +271,47 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
 
 
-def _affordable_rows(metadata: pq.FileMetaData, row_groups: list[int]) -> int:
-    """Rows that make about ``BATCH_BYTES``, at least one, by the averages of the row groups."""
-    groups = [metadata.row_group(i) for i in row_groups]
-    return min(files.affordable_rows(g.total_byte_size, g.num_rows) for g in groups)
+def _batches(
+    parquet: pq.ParquetFile,
+    batch_rows: int,
+    row_groups: list[int] | None = None,
+    leaves: list[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Batches of at most ``batch_rows`` rows, of fewer where a row may be large.
+
+    Args:
+        row_groups: that are read; None: all.
+        leaves: by index, that are read; None: all.
+    """
+    metadata = parquet.metadata
+    if row_groups is None:
+        row_groups = list(range(metadata.num_row_groups))
+    read = range(len(parquet.schema)) if leaves is None else leaves
+    if not all(_is_small(parquet.schema.column(i)) for i in read):
+        groups = map(metadata.row_group, row_groups)
+        sizes = [sum(g.column(i).total_uncompressed_size for i in read) for g in groups]
+        batch_rows = min(batch_rows, files.copied_rows(max(sizes, default=0)))
+    names = None if leaves is None else [parquet.schema.column(i).path for i in leaves]
+    return parquet.iter_batches(batch_rows, row_groups, columns=names, use_threads=False)
+
+
+def _is_small(leaf: pq.ColumnSchema) -> bool:
+    """Whether a row has one number of it."""
+    binary = leaf.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+    return leaf.max_repetition_level == 0 and not binary
+
+
+def _leaves_of(parquet: pq.ParquetFile, column: str) -> list[int]:
+    """The leaves of a column, by index."""
+    paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
+    return [i for i, path in enumerate(paths) if f"{path}.".startswith(f"{column}.")]
+
+
+def _without_bytes(parquet: pq.ParquetFile, column: str) -> list[int]:
+    """The leaves of a column, by index, but those of plain bytes, where there are others."""
+    own = _leaves_of(parquet, column)
+    return [i for i in own if not _is_plain_bytes(parquet.schema.column(i))] or own
+
+
+def _is_plain_bytes(leaf: pq.ColumnSchema) -> bool:
+    return leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type == "NONE"

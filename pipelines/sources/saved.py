@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ class SavedReader:
         for batch in _stream(self.root, name, stamp):
             first, last = max(start, position), min(stop, position + batch.num_rows)
             rows = min(batch_rows, files.affordable_rows(batch.nbytes, batch.num_rows))
+            if batch.schema.types != self.schema.types[: batch.num_columns]:  # views, say
+                rows = min(rows, files.copied_rows(batch.nbytes))
             for row in range(first, last, rows):
                 piece = batch.slice(row - position, min(rows, last - row))
                 piece = columns.with_ids(piece, self.schema, name, row)
@@ -129,6 +132,11 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     listed = _data_files(root / folder)
     if listed is None:
         raise InputError(f"{location}: {folder}{_STATE} is missing or does not list any files")
+    if not all(listed):
+        raise InputError(
+            f"{location}: {folder}{_STATE} lists a file without a name; expected names such as "
+            "data-00000-of-00001.arrow"
+        )
     names = [folder + name for name in listed]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{location}: {folder}{_STATE} lists {twice[0]} more than once")
@@ -144,7 +152,8 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
     stored = _common_schema(str(root), names)
     schema, image, label = columns.roles(location, stored, reading)
     stamps = {name: files.stamp(str(root), name) for name in names}
-    columns.check_texts(stored, label, lambda name: _pieces_of(str(root), stamps, name))
+    pieces = partial(_pieces_of, str(root), stamps)
+    columns.check_texts(stored, label, pieces)
     units = [
         files.unit_of(name, stamps[name]) | {"rows": count} for name, count in rows.items() if count
     ]
@@ -154,12 +163,12 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
         reader=SavedReader(str(root), Units.of(units, _UNITS), schema),
         image_column=image,
         label_column=label,
-        class_names=columns.class_names(schema, label),
+        class_names=columns.class_names(stored, label),
         shards=tuple(cut([count for count in rows.values() if count], reading.shard_rows)),
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
-        notes=columns.notes(schema),
+        notes=columns.notes(stored, schema, pieces),
     )
 
 

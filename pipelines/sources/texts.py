@@ -1,6 +1,8 @@
 """Text that an input brings along, looked at before the work begins: ids and words."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +85,32 @@ def check_text(file: str, name: str, column: pa.Array) -> None:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
         raise damaged(file, name, error) from error
+
+
+def first_odd_text(name: str, pieces: Iterable[Piece]) -> str | None:
+    """Where a column first holds text that is not UTF-8; None where all of it is.
+
+    Args:
+        name: of the column, for the message.
+        pieces: of the column, from its start.
+
+    Returns:
+        ``<file>#<row>``, or the file alone where the text is inside of a list or struct.
+
+    Raises:
+        InputError: the column is damaged in another way.
+    """
+    rows = Counter[str]()
+    for file, column in pieces:
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise damaged(file, name, error) from error
+            index = re.fullmatch(r"Invalid UTF8 sequence at string index (\d+)", str(error))
+            return f"{file}#{rows[file] + int(index[1])}" if index else file
+        rows[file] += len(column)
+    return None
 
 
 def damaged(file: str, name: str, error: Exception) -> InputError:

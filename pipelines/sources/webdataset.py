@@ -192,26 +192,36 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     later, or one that does not fit its column is kept in ``__other__``, byte for byte.
 
     Args:
-        listing: the files; others than tars are left out, with a note.
+        listing: the files; others than tars are left out, with a note. So are hidden members,
+            with one where they are among the first samples.
         reading: what the user chose. Columns are extensions: without a choice, the images
             have any usual one and the labels ``cls``. ``shard_rows`` is not used, since a tar
             can only be read from its start.
 
     Raises:
         InputError: a split must be chosen or does not exist; no sample, no image, or
-            several in one sample; no such extension; a tar that is not whole.
+            several in one sample; no such extension; a tar that is not whole; only samples that
+            are too large among the first.
     """
     listing, notes = listing.only(is_tar, "tars")
     names = files.names_of_split(listing, reading.split)
     where = f"{listing.location}: the first samples of {files.text(names[0])}"
     image, label = _lower(reading.image_column), _lower(reading.label_column)
-    samples = islice(_samples(listing.root, names[0]), SAMPLED)
+    hidden: list[str] = []
+    samples = islice(_samples(listing.root, names[0], hidden=hidden), SAMPLED)
     looks = [_Look.at(sample, label or "cls") for sample in samples]
+    if looks and all(look.error for look in looks):
+        raise InputError(f"{where} cannot be read ({looks[0].error}); put smaller ones first")
     extensions = list(dict.fromkeys(e for look in looks for e in look.extensions))
     for wanted in filter(None, (image, label)):
         if wanted not in extensions:
             known = files.shortened(", ".join(extensions)) or "nothing"
             raise InputError(f"{where} have no .{wanted}, only {known}")
+    if hidden:
+        notes += (
+            "hidden members of tars are left out; there are some among the first samples of "
+            f"{files.text(names[0])}: {files.some(hidden)}",
+        )
     label = label or ("cls" if "cls" in extensions else None)
     images = {image} if image else _image_extensions(looks, where)
     schema = _schema(looks, [e for e in extensions if e not in images | {label}], label)
@@ -242,13 +252,14 @@ class _Look:
     extensions: list[str]
     images: list[str]  #: those of images
     number: bool | None  #: whether the label is a whole number; None where there is none
+    error: ImageError | None  #: why nothing of it was read
 
     @classmethod
     def at(cls, sample: Sample, label: str) -> "_Look":
         """Look at a sample, whose label has the extension ``label``."""
         data = sample.members.get(label)
         number = _whole_number(data) is not None if isinstance(data, bytes) else None
-        return cls(list(sample.members), sample.image_extensions(), number)
+        return cls(list(sample.members), sample.image_extensions(), number, sample.error)
 
 
 def _image_extensions(looks: list[_Look], where: str) -> set[str | None]:
@@ -277,18 +288,25 @@ def _schema(looks: list[_Look], others: list[str], label: str | None) -> pa.Sche
     return columns.output_schema(pa.schema(fields), "image")
 
 
-def _samples(root: str, name: str, stamp: files.Stamp = files.UNKNOWN) -> Iterator[Sample]:
-    """The samples of one tar, from its members but hidden ones."""
+def _samples(
+    root: str,
+    name: str,
+    stamp: files.Stamp = files.UNKNOWN,
+    hidden: list[str] | None = None,
+) -> Iterator[Sample]:
+    """The samples of one tar, from its members but hidden ones, whose names go to ``hidden``."""
     sample: Sample | None = None
     try:
         with files.open_file(root, name, stamp) as file:
             for member in tars.members(file):
-                path = files.text(member.name.removeprefix("./"))
-                folder, slash, base = path.rpartition("/")
+                folder, slash, base = member.name.removeprefix("./").rpartition("/")
                 if base.startswith("."):
+                    if hidden is not None and len(hidden) <= files.SOME:  # or they pile up
+                        hidden.append(member.name)
                     continue
                 stem, _, extension = base.partition(".")
-                key, extension = folder + slash + stem, extension.lower()
+                # Each as text by itself: an odd byte in an extension leaves the key as it is.
+                key, extension = files.text(folder + slash + stem), files.text(extension.lower())
                 if sample and not sample.continues(key, extension):
                     yield sample
                     sample = None
