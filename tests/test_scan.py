@@ -120,11 +120,9 @@ def test_extreme_cells_count_black_and_white() -> None:
 
 def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rng = np.random.default_rng(0)
-    view = ClassView.of(
-        rng.standard_normal((120, 40), np.float32),
-        rng.standard_normal((50, 40), np.float32),
-        rng,
-    )
+    inside = rng.standard_normal((120, 40), np.float32)
+    rest = rng.standard_normal((50, 40), np.float32)
+    view = ClassView.of(inside, rest, Whitening.by(Moments.of(rest)), rng)
     suspects = rng.random(120).astype(np.float32)
     scores = matched_filter(view.inside, view.squares, suspects, view.subspace)
     assert scores is not None

@@ -4,15 +4,19 @@ import numpy as np
 
 from sanitizer.scan.extremes import CELLS
 from sanitizer.scan.joining import ClassImages, ClassView, Group, join
-from sanitizer.scan.matched import matched_filter
+from sanitizer.scan.matched import Filtered, matched_filter
 from sanitizer.scan.mixture import Mixture, sigmoid
-from sanitizer.scan.search import LEAST_SHARE, candidates, rank_of
+from sanitizer.scan.search import candidates, rank_of
 
 #: Candidates of a view that are refined, and candidates of all views that are joined.
 REFINED, JOINED = 6, 6
 
 #: Rounds of refinement in a view, and steps of the mixture in each.
 REFINEMENTS, EM_STEPS = 3, 12
+
+#: A refined candidate has at least so many images, such a share of the class, and such a distance
+#: from the others.
+LEAST_IMAGES, LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE = 6, 0.003, 0.8, 2.0
 
 #: Two candidates are the same group where their members correlate by more than this.
 SAME = 0.6
@@ -40,7 +44,7 @@ def groups(images: ClassImages) -> list[Group]:
         for suspects in _different([members for _, members in found], images.thumbnails, JOINED)
         if (group := join(images, suspects)) is not None
     ]
-    joined.sort(key=lambda g: -g.mixture.share * (1 - g.mixture.share) * g.mixture.separation**2)
+    joined.sort(key=_rank, reverse=True)
     kept: list[Group] = []
     for group in joined:
         own = sigmoid(group.log_odds)
@@ -49,31 +53,47 @@ def groups(images: ClassImages) -> list[Group]:
     return kept
 
 
+def _rank(group: Group) -> float:
+    mixture = group.trigger.mixture
+    return mixture.share * (1 - mixture.share) * mixture.separation**2
+
+
 def _refined(view: ClassView, thumbnails: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Candidates of one view, by its matched filter in all dimensions."""
+    """Candidates of one view, by its matched filter in all dimensions, and their ranks."""
     ranked = candidates(view.inside, view.rest, view.subspace)
-    refined = []
-    for start in _different([members for _, members in ranked], thumbnails, REFINED):
-        suspects, mixture = start, None
-        for _ in range(REFINEMENTS):
-            filtered = matched_filter(view.inside, view.squares, suspects, view.subspace)
-            mixture = filtered and Mixture.fit(filtered.scores, suspects, EM_STEPS)
-            if filtered is None or mixture is None:
-                break
-            log_odds = mixture.log_odds(filtered.scores)
-            suspects = sigmoid(log_odds).astype(np.float32)
-        else:
-            members = log_odds > 0
-            if not (
-                max(6, 0.003 * len(members)) <= members.sum() <= 0.8 * len(members)
-                and mixture.separation >= 2
-            ):
-                continue
-            bound = filtered.scores[members].min()
-            among_rest = (view.rest @ filtered.direction > bound).mean()
-            rank = rank_of(np.array(mixture.share), np.array(mixture.separation), among_rest)
-            refined.append((float(rank), suspects))
-    return refined
+    starts = _different([members for _, members in ranked], thumbnails, REFINED)
+    return [refined for start in starts if (refined := _refine(view, start)) is not None]
+
+
+def _refine(view: ClassView, suspects: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """The rank of a candidate and its members, once all dimensions have had their say."""
+    seen = None
+    for _ in range(REFINEMENTS):
+        seen = _seen(view, suspects)
+        if seen is None:
+            break
+        filtered, mixture = seen
+        log_odds = mixture.log_odds(filtered.scores)
+        suspects = sigmoid(log_odds).astype(np.float32)
+    if seen is None:
+        return None
+    filtered, mixture = seen
+    members = suspects > 0.5
+    least, most = max(LEAST_IMAGES, LEAST_SHARE * len(members)), MOST_SHARE * len(members)
+    if not least <= members.sum() <= most or mixture.separation < LEAST_DISTANCE:
+        return None
+    bound = filtered.scores[members].min()
+    among_rest = float((view.rest @ filtered.direction > bound).mean())
+    return rank_of(mixture.share, mixture.separation, among_rest), suspects
+
+
+def _seen(view: ClassView, suspects: np.ndarray) -> tuple[Filtered, Mixture] | None:
+    """The class along what a group shares in one view; None where the group dissolves."""
+    filtered = matched_filter(view.inside, view.squares, suspects, view.subspace)
+    if filtered is None:
+        return None
+    mixture = Mixture.fit(filtered.scores, suspects, EM_STEPS)
+    return None if mixture is None else (filtered, mixture)
 
 
 def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[tuple[float, np.ndarray]]:

@@ -9,6 +9,7 @@ import numpy as np
 from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filter
 from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture, sigmoid
+from sanitizer.scan.moments import Whitening
 from sanitizer.scan.search import Subspace
 
 #: Rounds of filtering in each view and joining the scores.
@@ -32,18 +33,23 @@ LEAST_IMAGES = 5
 class ClassView:
     """A class in one view, beside images of other classes."""
 
+    whitening: Whitening
+    mean: np.ndarray  #: (d,) float32, of the class, whitened
     inside: np.ndarray  #: (n, d) float32, whitened, of mean 0
     rest: np.ndarray  #: (m, d) float32, of other classes, in the same coordinates
     squares: np.ndarray  #: (n,) squared lengths of ``inside``
     subspace: Subspace  #: of ``inside``
 
     @classmethod
-    def of(cls, inside: np.ndarray, rest: np.ndarray, rng: np.random.Generator) -> Self:
-        """Args: inside: (n, d), rest: (m, d), both whitened by the same map."""
-        mean = inside.mean(0)
-        inside = inside - mean
-        squares = np.einsum("nd,nd->n", inside, inside)
-        return cls(inside, rest - mean, squares, Subspace.of(inside, rng))
+    def of(
+        cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
+    ) -> Self:
+        """Args: inside: (n, d), rest: (m, d), both standardised and not yet whitened."""
+        white = whitening(inside)
+        mean = white.mean(0)
+        white -= mean
+        squares = np.einsum("nd,nd->n", white, white)
+        return cls(whitening, mean, white, whitening(rest) - mean, squares, Subspace.of(white, rng))
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,32 @@ class ClassImages:
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """What a group shares, and how to find it in other images.
+
+    It speaks of vectors in the coordinates of a :class:`ClassView`.
+    """
+
+    directions: Sequence[np.ndarray]  #: of the matched filter in each view, (d,) float32
+    weights: np.ndarray  #: (v,) of the views' scores in the joined one, 0 or above
+    mixture: Mixture  #: of the joined scores
+    table: ExtremeTable
+
+    def scores(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """(n,) joined scores of images that the filters are not made of, by (n, d) vectors."""
+        return (
+            np.stack([v @ d for v, d in zip(views, self.directions, strict=True)], 1) @ self.weights
+        )
+
+
+@dataclass(frozen=True)
 class Group:
     """Images of a class that may share a trigger, as all views together tell them."""
 
-    log_odds: np.ndarray  #: (n,) of being in the group
-    scores: np.ndarray  #: (n,) along the joined direction
+    trigger: Trigger
+    log_odds: np.ndarray  #: (n,) of being in the group, of each image by all others
     rest_log_odds: np.ndarray  #: (m,) of images of other classes, were they of this one
     rest_scores: np.ndarray  #: (m,)
-    mixture: Mixture  #: of the scores
     separations: np.ndarray  #: (v,) of the group from the others in each view, d'
 
     @property
@@ -89,13 +113,13 @@ class Group:
     def strength(self) -> float:
         """How separate the group is, less where other classes have it too."""
         own = max(0.0, 1 - self.share_of_rest / self.share)
-        return self.mixture.separation * own**0.5
+        return self.trigger.mixture.separation * own**0.5
 
     @property
     def is_like_the_rest(self) -> bool:
         """Whether other classes lie nearer to the group than to those outside it."""
-        rest = float(np.median(self.rest_scores))
-        return abs(rest - self.mixture.few) < abs(rest - self.mixture.many)
+        rest, mixture = float(np.median(self.rest_scores)), self.trigger.mixture
+        return abs(rest - mixture.few) < abs(rest - mixture.many)
 
 
 def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
@@ -131,48 +155,38 @@ def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> Group | N
 
 def _round(images: ClassImages, suspects: np.ndarray) -> Group | None:
     suspects = suspects.astype(np.float32)
-    seen = _by_view(images.views, suspects)
-    if seen is None:
+    filtered = [
+        matched_filter(view.inside, view.squares, suspects, view.subspace) for view in images.views
+    ]
+    found = [one for one in filtered if one is not None]
+    if len(found) < len(filtered):
         return None
-    inside, rest = seen
+    inside = np.stack([one.scores for one in found], 1)
+    rest = np.stack([v.rest @ one.direction for v, one in zip(images.views, found, strict=True)], 1)
     weight = suspects.sum()
     few, many = suspects @ inside / weight, (1 - suspects) @ inside / (len(inside) - weight)
     centred = inside - np.outer(suspects, few) - np.outer(1 - suspects, many)
     noise = (centred.T @ centred / len(inside) + np.cov(rest.T)) / 2
     noise[np.diag_indices_from(noise)] += RIDGE
-    shift = np.maximum(few - many, 0)
-    weights = np.maximum(np.linalg.solve(noise, shift), 0)
+    weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)
     if not weights.any():
         return None
     weights /= np.sqrt(weights @ noise @ weights)
-    scores, rest_scores = inside @ weights, rest @ weights
+    scores = inside @ weights
     mixture = Mixture.fit(scores, suspects, EM_STEPS)
     if mixture is None:
         return None
     table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
+    trigger = Trigger([one.direction for one in found], weights, mixture, table)
+    rest_scores = rest @ weights
     aligned = _aligned(rest_scores, mixture)
     return Group(
+        trigger=trigger,
         log_odds=mixture.log_odds(scores) + table.within(images.cells, suspects),
-        scores=scores,
         rest_log_odds=mixture.log_odds(aligned) + table.outside(images.rest_cells),
         rest_scores=rest_scores,
-        mixture=mixture,
         separations=(few - many) / np.sqrt(np.diag(noise)),
     )
-
-
-def _by_view(
-    views: Sequence[ClassView], suspects: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Scores of the class (n, v) and of the others (m, v), one column a view."""
-    inside, rest = [], []
-    for view in views:
-        filtered = matched_filter(view.inside, view.squares, suspects, view.subspace)
-        if filtered is None:
-            return None
-        inside.append(filtered.scores)
-        rest.append(view.rest @ filtered.direction)
-    return np.stack(inside, 1), np.stack(rest, 1)
 
 
 def _aligned(rest: np.ndarray, mixture: Mixture) -> np.ndarray:

@@ -66,7 +66,7 @@ class Mixture:
         Beyond the two means they stay what they are there: with unequal variances they would
         turn round far out, and the most extreme of all would be innocent.
         """
-        values = np.clip(values, *sorted((self.many, self.few)))
+        values = np.clip(values, min(self.many, self.few), max(self.many, self.few))
         few = -0.5 * ((values - self.few) / self.few_sd) ** 2 - np.log(self.few_sd)
         many = -0.5 * ((values - self.many) / self.many_sd) ** 2 - np.log(self.many_sd)
         return np.log(self.share / (1 - self.share)) + few - many

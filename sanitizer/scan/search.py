@@ -79,15 +79,15 @@ def candidates(
         & (groups.distance > LEAST_DISTANCE)
         & (groups.members.sum(0) > LEAST_IMAGES)
     )
-    among_rest = (outside @ groups.weights[:, found] > groups.bound[found]).mean(0)
-    share = groups.share[found]
-    rank = rank_of(share, groups.distance[found], among_rest)
-    order = np.argsort(-rank, kind="stable")
-    members = groups.members[:, found]
-    return [(float(rank[i]), members[:, i]) for i in order]
+    among_rest = (outside @ groups.weights > groups.bound).mean(0)
+    ranked = [
+        (rank_of(groups.share[i], groups.distance[i], among_rest[i]), groups.members[:, i])
+        for i in np.flatnonzero(found)
+    ]
+    return sorted(ranked, key=lambda one: -one[0])
 
 
-def rank_of(share: np.ndarray, distance: np.ndarray, among_rest: np.ndarray) -> np.ndarray:
+def rank_of(share: float, distance: float, among_rest: float) -> float:
     """How much of the class's variance a group explains, less where the rest has it too.
 
     Args:
@@ -95,7 +95,7 @@ def rank_of(share: np.ndarray, distance: np.ndarray, among_rest: np.ndarray) -> 
         distance: of the group from the others, in standard deviations.
         among_rest: share of the images of other classes that would be in the group.
     """
-    own = np.clip(1 - among_rest / share, 0.05, 1)
+    own = min(max(1 - among_rest / share, 0.05), 1)
     return share * (1 - share) * distance**2 * own**2
 
 
@@ -121,7 +121,7 @@ def _skewed(scaled: np.ndarray) -> np.ndarray:
     """
     k = scaled.shape[1]
     rng = np.random.default_rng(0)
-    directions = rng.standard_normal((k, SKEWED)).astype(np.float32)
+    directions: np.ndarray = rng.standard_normal((k, SKEWED)).astype(np.float32)
     for _ in range(SKEW_STEPS):
         directions /= np.linalg.norm(directions, axis=0) + 1e-9
         directions = scaled.T @ (scaled @ directions) ** 2 / len(scaled)

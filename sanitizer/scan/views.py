@@ -6,7 +6,6 @@ a sticker in the second differences, a blended picture in the signed DCT, a warp
 energies, a change of colour depth in the histogram.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,8 @@ SIDE = 32
 
 #: Luma and two colour differences, rows of unit length: opponent colours, in which natural
 #: images are nearly uncorrelated (Ruderman, Cronin, Chiao, JOSA A 15, 1998).
-OPPONENT = np.array([[1, 1, 1], [1, -1, 0], [0.5, 0.5, -1]]) / np.sqrt([[3], [2], [1.5]])
+OPPONENT = np.array([[1, 1, 1], [1, -1, 0], [0.5, 0.5, -1]])
+OPPONENT /= np.linalg.norm(OPPONENT, axis=1, keepdims=True)
 
 #: Half the side of a canonical image: the DCT coefficients up to here carry what survives JPEG.
 HALF = SIDE // 2
