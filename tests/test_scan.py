@@ -1,15 +1,23 @@
 """The mathematics of the set-level scan, part by part, on vectors and small images."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.jobs.demo import SAMPLE
+from sanitizer.images import decode
+from sanitizer.scan.classes import groups
+from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassView
 from sanitizer.scan.matched import matched_filter
 from sanitizer.scan.mixture import Mixture, sigmoid
-from sanitizer.scan.moments import RIDGE, Moments, Whitening
+from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
+from sanitizer.scan.pictures import different_pictures, thumbnails
+from sanitizer.scan.population import Population
+from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import VIEWS, Scale
 from sanitizer.scan.views import Batch
 
@@ -54,7 +62,7 @@ def test_moments_of_a_class_come_off_those_of_the_set() -> None:
 def test_whitened_vectors_are_white_but_for_the_ridge() -> None:
     moments = Moments.of(vectors(5000, 20))
     matrix = Whitening.by(moments).matrix
-    ridge = RIDGE * np.trace(moments.covariance) / 20 * np.eye(20)
+    ridge = LEAST_RIDGE * np.trace(moments.covariance) / 20 * np.eye(20)
     white = matrix.T @ (moments.covariance + ridge) @ matrix
     np.testing.assert_allclose(white, np.eye(20), atol=1e-3)
 
@@ -122,7 +130,8 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rng = np.random.default_rng(0)
     inside = rng.standard_normal((120, 40), np.float32)
     rest = rng.standard_normal((50, 40), np.float32)
-    view = ClassView.of(inside, rest, Whitening.by(Moments.of(rest)), rng)
+    noise = rng.standard_normal((5000, 40), np.float32)
+    view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
     suspects = rng.random(120).astype(np.float32)
     scores = matched_filter(view.inside, view.squares, suspects, view.subspace)
     assert scores is not None
@@ -132,6 +141,59 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     )
     assert np.corrcoef(view.inside @ own, suspects)[0, 1] > 0.3
     assert abs(np.corrcoef(scores.scores, suspects)[0, 1]) < 0.3
+
+
+def test_one_of_each_picture_is_kept() -> None:
+    images = noise_images(40)
+    thumbs = thumbnails(np.concatenate([images, images[:15] ^ 1]))
+    assert different_pictures(thumbs).tolist() == list(range(40))
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bundled sample: pixels, labels, and which images carry the trigger."""
+    table = pq.read_table(str(SAMPLE))
+    pixels = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
+    return pixels, table["label"].to_numpy(), table["is_poisoned"].to_numpy()
+
+
+def test_the_shared_trigger_of_a_class_is_found(
+    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    pixels, labels, poisoned = sample
+    rng = np.random.default_rng(0)
+    population = Population.of(pixels, labels, rng)
+    target = labels[poisoned][0]
+    of_class = pixels[labels == target]
+    truth = poisoned[labels == target]
+    kept = different_pictures(thumbnails(of_class))
+    images = population.beside(target, of_class[kept], rng)
+    found = max(groups(images), key=lambda group: group.strength)
+    evidence = Evidence.of(found, images)
+    assert found.members.tolist() == truth[kept].tolist()
+    assert evidence.strength > 6
+    assert evidence.share_of_rest == 0
+    assert evidence.foreign > 0.5
+    signature = Signature.of(found.trigger, images.views, population.scales)
+    np.testing.assert_array_equal(signature.log_odds(of_class) > 0, truth)
+    others = pixels[labels != target]
+    assert (signature.log_odds(others) < 0).all()
+
+
+def test_a_class_without_a_trigger_has_no_such_group(
+    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    pixels, labels, poisoned = sample
+    pixels, labels = pixels[~poisoned], labels[~poisoned]
+    rng = np.random.default_rng(0)
+    population = Population.of(pixels, labels, rng)
+    names, counts = np.unique(labels, return_counts=True)
+    label = names[np.argmax(counts)]
+    of_class = pixels[labels == label]
+    images = population.beside(label, of_class[different_pictures(thumbnails(of_class))], rng)
+    for group in groups(images):
+        evidence = Evidence.of(group, images)
+        assert evidence.strength < 6 or evidence.foreign < 0.5
 
 
 def test_the_sigmoid_does_not_overflow() -> None:

@@ -6,12 +6,13 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.joining import ClassImages, Group
+from sanitizer.scan.standard import VIEWS
 
-#: Pictures are one and the same where their thumbnails correlate by more than this.
-SAME_PICTURE = 0.9
+#: Added to standard errors before views are weighted by them: other errors than chance.
+LEAST_ERROR = 0.05
 
-#: Images among which distinct pictures are counted, at most.
-COMPARED = 600
+#: The least squared length of the way between a class and others, in whitened units.
+SHORTEST_WAY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class Evidence:
     share: float  #: of the class
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
-    #: Where the group's content lies, by view: 0 as the class's, 1 as that of other classes.
-    foreign: np.ndarray
-    #: Standard error of ``foreign``, by view.
-    foreign_error: np.ndarray
-    distinct: int  #: different pictures in the group, of at most COMPARED
+    #: How much its content varies against the class's: mean squared distance to the mean.
+    spread: float
+    #: In how many ways its content varies against as many random images of the class.
+    ways: float
+    foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
+    foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
     least_variety: float  #: the same, lower quartile
 
@@ -34,54 +36,69 @@ class Evidence:
     def of(cls, group: Group, images: ClassImages) -> Self:
         members = group.members
         own, whole = images.thumbnails[members], images.thumbnails
+        content = images.views[0].inside
         variety = own.var(0) / np.maximum(whole.var(0), 1e-6)
-        foreign = np.array([_foreign(v.inside, v.rest.mean(0), members) for v in images.views])
+        foreign, foreign_error = _foreign(group, images)
         return cls(
             images=int(members.sum()),
             share=group.share,
             strength=group.strength,
             share_of_rest=group.share_of_rest,
-            foreign=foreign[:, 0],
-            foreign_error=foreign[:, 1],
-            distinct=distinct_pictures(own),
+            spread=_spread(content[members]) / _spread(content[~members]),
+            ways=_ways(content[members]) / _ways(_as_many(content, int(members.sum()))),
+            foreign=foreign,
+            foreign_error=foreign_error,
             variety=float(np.median(variety)),
             least_variety=float(np.quantile(variety, 0.25)),
         )
 
 
-def _foreign(inside: np.ndarray, rest: np.ndarray, members: np.ndarray) -> tuple[float, float]:
-    """How far the group lies on the way from its class to other classes, and its standard error.
+def _spread(vectors: np.ndarray) -> float:
+    """Mean squared distance of (n, d) vectors to their mean, without bias."""
+    return float(vectors.var(0, ddof=1).sum())
 
-    A natural group lies anywhere, most often across that way; images that were given their label
-    by an attacker have the content of other classes, and lie at its end. The means of two halves
-    of the class, one for the start of each vector, keep their noise out of the product.
+
+def _ways(vectors: np.ndarray) -> float:
+    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
+    centred = vectors - vectors.mean(0)
+    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return float(np.trace(small)) ** 2 / float((small * small).sum())
+
+
+def _as_many(vectors: np.ndarray, count: int) -> np.ndarray:
+    return np.random.default_rng(0).permutation(vectors)[:count]
+
+
+def _foreign(group: Group, images: ClassImages) -> tuple[float, float]:
+    """Where the content of the group lies, and the standard error of that.
+
+    A natural group lies anywhere, most often across the way from its class to others; images that
+    were given their label by an attacker have the content of other classes, and lie at its end.
+    The trigger moves them too, so views count the less the more they see of it.
+    """
+    seen = [
+        (_way_along(view.inside, view.rest.mean(0), group.members), separation)
+        for view, separation, kind in zip(images.views, group.separations, VIEWS, strict=True)
+        if kind.shows_content
+    ]
+    places = np.array([place for place, _ in seen])
+    separations = np.array([separation for _, separation in seen])
+    weights = 1 / (1 + separations**2) / (LEAST_ERROR + places[:, 1]) ** 2
+    place, error = weights @ places / weights.sum()
+    return float(place), float(error)
+
+
+def _way_along(inside: np.ndarray, rest: np.ndarray, members: np.ndarray) -> tuple[float, float]:
+    """How far a group lies on the way from its class to other classes, and the standard error.
+
+    The means of two halves of the class, one for the start of each vector, keep their noise out of
+    the product.
     """
     others = inside[~members]
-    if len(others) < 2:
-        return 0.0, np.inf
     halves = others[::2].mean(0), others[1::2].mean(0)
-    group = inside[members].mean(0)
     ways = [rest - half for half in halves]
-    length = max(float(ways[0] @ ways[1]), 1e-3)
+    length = max(float(ways[0] @ ways[1]), SHORTEST_WAY)
+    group = inside[members].mean(0)
     at = ((group - halves[0]) @ ways[1] + (group - halves[1]) @ ways[0]) / 2
     spread = (inside[members] @ (ways[0] + ways[1]) / 2).std()
-    return float(at) / length, float(spread) / length / np.sqrt(members.sum())
-
-
-def distinct_pictures(thumbnails: np.ndarray) -> int:
-    """How many different pictures there are, of at most COMPARED, greedily.
-
-    Args:
-        thumbnails: (n, 64) float32.
-    """
-    order = np.random.default_rng(0).permutation(len(thumbnails))[:COMPARED]
-    centred = thumbnails[order] - thumbnails[order].mean(0)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
-    alike = centred @ centred.T > SAME_PICTURE
-    left = np.ones(len(order), bool)
-    count = 0
-    for i in range(len(order)):
-        if left[i]:
-            count += 1
-            left &= ~alike[i]
-    return count
+    return float(at) / length, float(spread) / length / float(np.sqrt(members.sum()))

@@ -25,7 +25,7 @@ MAJORITY = 0.2
 #: Added to the variances of the views' scores, so that one view that sees nothing divides nothing.
 RIDGE = 1e-4
 
-#: A group has at least so many images.
+#: There are at least so many images in a group and outside it.
 LEAST_IMAGES = 5
 
 
@@ -138,7 +138,7 @@ def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
     group = _rounds(images, suspects, ROUNDS)
     if group is not None and group.share > MAJORITY and group.is_like_the_rest:
         group = _rounds(images, sigmoid(-group.log_odds), ROUNDS // 2)
-    if group is None or not LEAST_IMAGES <= group.members.sum() < len(images):
+    if group is None or not LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
         return None
     return group
 

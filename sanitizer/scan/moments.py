@@ -50,9 +50,13 @@ class Moments:
         return (covariance + covariance.T) / 2
 
 
-#: Share of the mean variance that is added to each, so that directions without variance are not
-#: blown up.
-RIDGE = 0.01
+#: Share of the mean variance that is added to each, at least, so that directions without variance
+#: are not blown up.
+LEAST_RIDGE = 0.01
+
+#: The same for each dimension a vector: of few vectors the least variances come out too small. On
+#: 1,000 images, 0.4 sees a trigger in all views and 0.01 in one.
+RIDGE_OF_FEW = 0.4
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ class Whitening:
     def by(cls, moments: Moments) -> Self:
         """Whitening of a population by the Cholesky factor of its covariance."""
         covariance = moments.covariance
-        covariance[np.diag_indices_from(covariance)] += (
-            RIDGE * np.trace(covariance) / len(covariance)
-        )
+        dimensions = len(covariance)
+        ridge = max(LEAST_RIDGE, RIDGE_OF_FEW * dimensions / moments.count)
+        covariance[np.diag_indices(dimensions)] += ridge * np.trace(covariance) / dimensions
         factor = np.linalg.cholesky(covariance)
         matrix = np.linalg.inv(factor).T
         return cls(moments.mean.astype(np.float32), matrix.astype(np.float32))

@@ -33,6 +33,7 @@ class View:
     clip: float  #: scales beyond which a feature is clipped, softly
     floor: float  #: the least scale, in units of the raw feature
     banded: bool = False  #: whether each frequency band is divided by its own energy
+    shows_content: bool = True  #: whether classes differ in it by what they show
 
 
 #: In the order in which findings name them.
@@ -40,7 +41,7 @@ VIEWS = (
     View("low frequencies", views.low_frequencies, clip=5, floor=0.5),
     View("frequencies", views.frequencies, clip=5, floor=0.5, banded=True),
     View("edges", views.edges, clip=4, floor=0.01),
-    View("histogram", views.histogram, clip=4, floor=0.01),
+    View("histogram", views.histogram, clip=4, floor=0.01, shows_content=False),
     View("spectrum", views.spectrum, clip=4, floor=0.01),
     View("energies", views.energies, clip=4, floor=0.01),
 )
