@@ -1,0 +1,104 @@
+"""What speaks for a trigger in a group of images, and what for a natural likeness."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sanitizer.scan.joining import ClassImages, Group
+from sanitizer.scan.standard import VIEWS
+
+#: Added to standard errors before views are weighted by them: other errors than chance.
+LEAST_ERROR = 0.05
+
+#: The least squared length of the way between a class and others, in whitened units.
+SHORTEST_WAY = 1e-3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Figures of a group, by which it is decided whether it shares a trigger."""
+
+    images: int  #: in the group
+    share: float  #: of the class
+    strength: float  #: how separate it is, less where other classes have it too
+    share_of_rest: float  #: of other classes' images that would be in it
+    #: How much its content varies against the class's: mean squared distance to the mean.
+    spread: float
+    #: In how many ways its content varies against as many random images of the class.
+    ways: float
+    foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
+    foreign_error: float  #: standard error of that
+    variety: float  #: variance of its thumbnails against those of the class, median of cells
+    least_variety: float  #: the same, lower quartile
+
+    @classmethod
+    def of(cls, group: Group, images: ClassImages) -> Self:
+        members = group.members
+        own, whole = images.thumbnails[members], images.thumbnails
+        content = images.views[0].inside
+        variety = own.var(0) / np.maximum(whole.var(0), 1e-6)
+        foreign, foreign_error = _foreign(group, images)
+        return cls(
+            images=int(members.sum()),
+            share=group.share,
+            strength=group.strength,
+            share_of_rest=group.share_of_rest,
+            spread=_spread(content[members]) / _spread(content[~members]),
+            ways=_ways(content[members]) / _ways(_as_many(content, int(members.sum()))),
+            foreign=foreign,
+            foreign_error=foreign_error,
+            variety=float(np.median(variety)),
+            least_variety=float(np.quantile(variety, 0.25)),
+        )
+
+
+def _spread(vectors: np.ndarray) -> float:
+    """Mean squared distance of (n, d) vectors to their mean, without bias."""
+    return float(vectors.var(0, ddof=1).sum())
+
+
+def _ways(vectors: np.ndarray) -> float:
+    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
+    centred = vectors - vectors.mean(0)
+    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return float(np.trace(small)) ** 2 / float((small * small).sum())
+
+
+def _as_many(vectors: np.ndarray, count: int) -> np.ndarray:
+    return np.random.default_rng(0).permutation(vectors)[:count]
+
+
+def _foreign(group: Group, images: ClassImages) -> tuple[float, float]:
+    """Where the content of the group lies, and the standard error of that.
+
+    A natural group lies anywhere, most often across the way from its class to others; images that
+    were given their label by an attacker have the content of other classes, and lie at its end.
+    The trigger moves them too, so views count the less the more they see of it.
+    """
+    seen = [
+        (_way_along(view.inside, view.rest.mean(0), group.members), separation)
+        for view, separation, kind in zip(images.views, group.separations, VIEWS, strict=True)
+        if kind.shows_content
+    ]
+    places = np.array([place for place, _ in seen])
+    separations = np.array([separation for _, separation in seen])
+    weights = 1 / (1 + separations**2) / (LEAST_ERROR + places[:, 1]) ** 2
+    place, error = weights @ places / weights.sum()
+    return float(place), float(error)
+
+
+def _way_along(inside: np.ndarray, rest: np.ndarray, members: np.ndarray) -> tuple[float, float]:
+    """How far a group lies on the way from its class to other classes, and the standard error.
+
+    The means of two halves of the class, one for the start of each vector, keep their noise out of
+    the product.
+    """
+    others = inside[~members]
+    halves = others[::2].mean(0), others[1::2].mean(0)
+    ways = [rest - half for half in halves]
+    length = max(float(ways[0] @ ways[1]), SHORTEST_WAY)
+    group = inside[members].mean(0)
+    at = ((group - halves[0]) @ ways[1] + (group - halves[1]) @ ways[0]) / 2
+    spread = (inside[members] @ (ways[0] + ways[1]) / 2).std()
+    return float(at) / length, float(spread) / length / float(np.sqrt(members.sum()))

@@ -1,0 +1,200 @@
+"""One group seen in all views at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sanitizer.scan.extremes import ExtremeTable
+from sanitizer.scan.matched import matched_filter
+from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture, sigmoid
+from sanitizer.scan.moments import Whitening
+from sanitizer.scan.search import Subspace
+
+#: Rounds of filtering in each view and joining the scores.
+ROUNDS = 4
+
+#: Steps of the mixture in each round.
+EM_STEPS = 6
+
+#: A group of more than this share of the class may be its innocent part: where the images of
+#: other classes look like the group, the others are the poison.
+MAJORITY = 0.2
+
+#: Added to the variances of the views' scores, so that one view that sees nothing divides nothing.
+RIDGE = 1e-4
+
+#: There are at least so many images in a group and outside it.
+LEAST_IMAGES = 5
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """A class in one view, beside images of other classes."""
+
+    whitening: Whitening
+    mean: np.ndarray  #: (d,) float32, of the class, whitened
+    inside: np.ndarray  #: (n, d) float32, whitened, of mean 0
+    rest: np.ndarray  #: (m, d) float32, of other classes, in the same coordinates
+    squares: np.ndarray  #: (n,) squared lengths of ``inside``
+    subspace: Subspace  #: of ``inside``
+
+    @classmethod
+    def of(
+        cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
+    ) -> Self:
+        """Args: inside: (n, d), rest: (m, d), both standardised and not yet whitened."""
+        white = whitening(inside)
+        mean = white.mean(0)
+        white -= mean
+        squares = np.einsum("nd,nd->n", white, white)
+        return cls(whitening, mean, white, whitening(rest) - mean, squares, Subspace.of(white, rng))
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """A class in all views, beside images of other classes."""
+
+    views: Sequence[ClassView]
+    cells: np.ndarray  #: (n,) of :func:`~sanitizer.scan.extremes.extreme_cells`
+    rest_cells: np.ndarray  #: (m,)
+    thumbnails: np.ndarray  #: (n, 64) float32, mean grey of 8 x 8 cells
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What a group shares, and how to find it in other images.
+
+    It speaks of vectors in the coordinates of a :class:`ClassView`.
+    """
+
+    directions: Sequence[np.ndarray]  #: of the matched filter in each view, (d,) float32
+    weights: np.ndarray  #: (v,) of the views' scores in the joined one, 0 or above
+    mixture: Mixture  #: of the joined scores
+    table: ExtremeTable
+
+    def scores(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """(n,) joined scores of images that the filters are not made of, by (n, d) vectors."""
+        return (
+            np.stack([v @ d for v, d in zip(views, self.directions, strict=True)], 1) @ self.weights
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of a class that may share a trigger, as all views together tell them."""
+
+    trigger: Trigger
+    log_odds: np.ndarray  #: (n,) of being in the group, of each image by all others
+    rest_log_odds: np.ndarray  #: (m,) of images of other classes, were they of this one
+    rest_scores: np.ndarray  #: (m,)
+    separations: np.ndarray  #: (v,) of the group from the others in each view, d'
+
+    @property
+    def members(self) -> np.ndarray:
+        """(n,) bool, more likely in the group than not."""
+        return self.log_odds > 0
+
+    @property
+    def share(self) -> float:
+        """Of the class that is in the group."""
+        return float(self.members.mean())
+
+    @property
+    def share_of_rest(self) -> float:
+        """Of the images of other classes that would be in the group."""
+        return float((self.rest_log_odds > 0).mean())
+
+    @property
+    def strength(self) -> float:
+        """How separate the group is, less where other classes have it too."""
+        own = max(0.0, 1 - self.share_of_rest / self.share)
+        return self.trigger.mixture.separation * own**0.5
+
+    @property
+    def is_like_the_rest(self) -> bool:
+        """Whether other classes lie nearer to the group than to those outside it."""
+        rest, mixture = float(np.median(self.rest_scores)), self.trigger.mixture
+        return abs(rest - mixture.few) < abs(rest - mixture.many)
+
+
+def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
+    """Look at a group in all views, and at whom else it takes in.
+
+    In every round each view scores all images by the group's matched filter; the scores are
+    joined by Fisher's discriminant with weights of 0 or above, and a mixture along it, with the
+    table of extremes, says anew who is in the group.
+
+    Args:
+        suspects: (n,) probabilities of being in the group, to start from.
+
+    Returns:
+        None where the group dissolves.
+    """
+    group = _rounds(images, suspects, ROUNDS)
+    if group is not None and group.share > MAJORITY and group.is_like_the_rest:
+        group = _rounds(images, sigmoid(-group.log_odds), ROUNDS // 2)
+    if group is None or not LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
+        return None
+    return group
+
+
+def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> Group | None:
+    group = None
+    for _ in range(rounds):
+        group = _round(images, suspects)
+        if group is None:
+            return None
+        suspects = sigmoid(group.log_odds)
+    return group
+
+
+def _round(images: ClassImages, suspects: np.ndarray) -> Group | None:
+    suspects = suspects.astype(np.float32)
+    filtered = [
+        matched_filter(view.inside, view.squares, suspects, view.subspace) for view in images.views
+    ]
+    found = [one for one in filtered if one is not None]
+    if len(found) < len(filtered):
+        return None
+    inside = np.stack([one.scores for one in found], 1)
+    rest = np.stack([v.rest @ one.direction for v, one in zip(images.views, found, strict=True)], 1)
+    weight = suspects.sum()
+    few, many = suspects @ inside / weight, (1 - suspects) @ inside / (len(inside) - weight)
+    centred = inside - np.outer(suspects, few) - np.outer(1 - suspects, many)
+    noise = (centred.T @ centred / len(inside) + np.cov(rest.T)) / 2
+    noise[np.diag_indices_from(noise)] += RIDGE
+    weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)
+    if not weights.any():
+        return None
+    weights /= np.sqrt(weights @ noise @ weights)
+    scores = inside @ weights
+    mixture = Mixture.fit(scores, suspects, EM_STEPS)
+    if mixture is None:
+        return None
+    table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
+    trigger = Trigger([one.direction for one in found], weights, mixture, table)
+    rest_scores = rest @ weights
+    aligned = _aligned(rest_scores, mixture)
+    return Group(
+        trigger=trigger,
+        log_odds=mixture.log_odds(scores) + table.within(images.cells, suspects),
+        rest_log_odds=mixture.log_odds(aligned) + table.outside(images.rest_cells),
+        rest_scores=rest_scores,
+        separations=(few - many) / np.sqrt(np.diag(noise)),
+    )
+
+
+def _aligned(rest: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Scores of other classes, moved so that most of them lie where this class's many do.
+
+    What is asked is whether other classes have a tail like the group, not whether their content
+    is another.
+    """
+    centre = np.median(rest)
+    spread = MAD_OF_NORMAL * np.median(np.abs(rest - centre))
+    return (rest - centre) * min(1.0, mixture.many_sd / spread) + mixture.many

@@ -1,0 +1,43 @@
+"""Pictures that are the same but for their crop, light or encoding.
+
+Frames of a video, reposts and mirrors of one photograph share everything, and would be taken for
+images that share a trigger. So a class is searched among pictures that differ, one of each.
+"""
+
+import numpy as np
+
+#: Side of a thumbnail, in cells.
+CELLS = 8
+
+#: Pictures are the same where their thumbnails, less the mean of the class, correlate by more.
+SAME = 0.9
+
+#: Rows of correlations that are held at a time.
+ROWS = 512
+
+
+def thumbnails(pixels: np.ndarray) -> np.ndarray:
+    """(n, 64) float32: mean grey of 8 x 8 cells of (n, 32, 32, 3) uint8 images."""
+    n, side = len(pixels), pixels.shape[1] // CELLS
+    cells = pixels.reshape(n, CELLS, side, CELLS, side, 3)
+    return cells.mean((2, 4, 5), dtype=np.float32).reshape(n, CELLS * CELLS)
+
+
+def different_pictures(thumbs: np.ndarray) -> np.ndarray:
+    """Indices of images of which no earlier one that is kept shows the same picture.
+
+    Args:
+        thumbs: (n, 64) of a class, as :func:`thumbnails` makes them.
+
+    Returns:
+        (k,) int64, ascending.
+    """
+    centred = thumbs - thumbs.mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
+    kept = np.ones(len(thumbs), bool)
+    for start in range(0, len(thumbs), ROWS):
+        alike = centred[start : start + ROWS] @ centred.T > SAME
+        for offset, row in enumerate(alike):
+            if kept[start + offset]:
+                kept[start + offset + 1 :] &= ~row[start + offset + 1 :]
+    return np.flatnonzero(kept)

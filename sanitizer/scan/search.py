@@ -1,0 +1,161 @@
+"""Where in a class two groups may be told apart: candidates, from many starts, in one view.
+
+A trigger moves all its images in one direction. The direction is unknown, and in hundreds of
+dimensions a few images can be told from the others by chance, so candidates are sought among the
+few directions in which the class varies most, and looked at again in all of them elsewhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Principal directions that are searched, at most; a fifth more are computed on the way.
+DIRECTIONS = 32
+
+#: Images for each direction, at least.
+IMAGES_PER_DIRECTION = 6
+
+#: Rounds of subspace iteration, enough for directions that stand out.
+POWER_STEPS = 4
+
+#: Random directions that are turned towards skewness, and rounds of turning.
+SKEWED, SKEW_STEPS = 24, 12
+
+#: Where a projection is cut for a start: shares of the class below the cut.
+CUTS = (0.5, 0.75, 0.93, 0.98)
+
+#: Steps of each start.
+EM_STEPS = 20
+
+#: A group is a candidate if its share of the class and its distance from the others are at least,
+#: or at most, this.
+LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE, LEAST_IMAGES = 0.004, 0.75, 1.8, 8
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """The directions in which a class varies most."""
+
+    variances: np.ndarray  #: (k,) float32, descending
+    basis: np.ndarray  #: (d, k) float32, orthonormal columns
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, rng: np.random.Generator) -> "Subspace":
+        """By randomised subspace iteration (Halko, Martinsson, Tropp, SIAM Review 53, 2011).
+
+        Args:
+            vectors: (n, d) float32, of mean 0.
+            rng: for the start.
+        """
+        count = min(DIRECTIONS, len(vectors) // IMAGES_PER_DIRECTION)
+        start = rng.standard_normal((vectors.shape[1], count + 8)).astype(np.float32)
+        basis = np.linalg.qr(start)[0]
+        for _ in range(POWER_STEPS):
+            basis = np.linalg.qr(vectors.T @ (vectors @ basis))[0]
+        projected = vectors @ basis
+        variances, turn = np.linalg.eigh(projected.T @ projected / len(vectors))
+        first = np.argsort(variances)[::-1][:count]
+        return cls(variances[first], basis @ turn[:, first])
+
+
+def candidates(
+    inside: np.ndarray, rest: np.ndarray, subspace: Subspace
+) -> list[tuple[float, np.ndarray]]:
+    """Groups in a class that may share something, the most promising first.
+
+    Args:
+        inside: (n, d) float32, whitened view of a class, of mean 0.
+        rest: (m, d) float32, the same view of images of other classes, in the same coordinates.
+        subspace: of ``inside``.
+
+    Returns:
+        of each a rank, above 0, and (n,) float32 probabilities of being in the group.
+    """
+    projected, outside = inside @ subspace.basis, rest @ subspace.basis
+    groups = _separate(projected, _starts(projected, subspace.variances, outside.mean(0)))
+    found = (
+        (groups.share > LEAST_SHARE)
+        & (groups.share < MOST_SHARE)
+        & (groups.distance > LEAST_DISTANCE)
+        & (groups.members.sum(0) > LEAST_IMAGES)
+    )
+    among_rest = (outside @ groups.weights > groups.bound).mean(0)
+    ranked = [
+        (rank_of(groups.share[i], groups.distance[i], among_rest[i]), groups.members[:, i])
+        for i in np.flatnonzero(found)
+    ]
+    return sorted(ranked, key=lambda one: -one[0])
+
+
+def rank_of(share: float, distance: float, among_rest: float) -> float:
+    """How much of the class's variance a group explains, less where the rest has it too.
+
+    Args:
+        share: of the class that is in the group.
+        distance: of the group from the others, in standard deviations.
+        among_rest: share of the images of other classes that would be in the group.
+    """
+    own = min(max(1 - among_rest / share, 0.05), 1)
+    return share * (1 - share) * distance**2 * own**2
+
+
+def _starts(projected: np.ndarray, variances: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """(n, s) float32, 0 or 1: groups to start from, the far ends of many projections."""
+    scaled = projected / np.sqrt(np.maximum(variances, 1e-6))
+    axes = np.eye(len(variances), dtype=np.float32)
+    from_rest = -(rest / np.sqrt(np.maximum(variances, 1e-6)))[:, None]
+    single = np.concatenate([axes, -axes, from_rest, -from_rest], 1)
+    skewed = _skewed(scaled)
+    tails = [(single, CUTS[1:3]), (skewed, CUTS)]
+    starts = []
+    for directions, cuts in tails:
+        along = scaled @ directions
+        starts += [along > np.quantile(along, cut, axis=0) for cut in cuts]
+    return np.concatenate(starts, 1).astype(np.float32)
+
+
+def _skewed(scaled: np.ndarray) -> np.ndarray:
+    """(k, s) float32: directions along which few images lie far out on one side.
+
+    Power iteration on the third moment (Hyvärinen, Oja, Neural Computation 9, 1997).
+    """
+    k = scaled.shape[1]
+    rng = np.random.default_rng(0)
+    directions: np.ndarray = rng.standard_normal((k, SKEWED)).astype(np.float32)
+    for _ in range(SKEW_STEPS):
+        directions /= np.linalg.norm(directions, axis=0) + 1e-9
+        directions = scaled.T @ (scaled @ directions) ** 2 / len(scaled)
+    return directions / (np.linalg.norm(directions, axis=0) + 1e-9)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Two groups each, from s starts."""
+
+    members: np.ndarray  #: (n, s) float32, probabilities of being in the second group
+    share: np.ndarray  #: (s,) of the second group
+    distance: np.ndarray  #: (s,) of the means, in standard deviations
+    weights: np.ndarray  #: (k, s), of the projection that tells them apart
+    bound: np.ndarray  #: (s,), above which an image is in the second group
+
+
+def _separate(projected: np.ndarray, members: np.ndarray) -> _Groups:
+    """Expectation-maximisation of two normal groups of equal covariance, from many starts.
+
+    Equal covariances make each step a few matrix products for all starts at once.
+    """
+    n, k = projected.shape
+    ridge = np.float32(1e-3) * np.eye(k, dtype=np.float32)
+    inverse = np.linalg.inv(projected.T @ projected / n + ridge)
+    for _ in range(EM_STEPS):
+        weight = np.clip(members.sum(0), 3, n - 3)
+        share = weight / n
+        few = projected.T @ members / weight
+        shift = few / (1 - share)  # between the means, as that of all is 0
+        direction = inverse @ shift
+        squared = (shift * direction).sum(0)
+        within = np.maximum(1 - share * (1 - share) * squared, 1e-3)
+        weights = direction / within
+        bound = (weights * (few - shift / 2)).sum(0) - np.log(share / (1 - share))
+        members = 1 / (1 + np.exp(-np.clip(projected @ weights - bound, -30, 30)))
+    return _Groups(members, share, np.sqrt(squared / within), weights, bound)

@@ -1,0 +1,89 @@
+"""Robust standardisation: the features of a view on one scale, whatever the set.
+
+Centres and scales are medians and median absolute deviations of a sample of the set, which a few
+per cent of poison cannot move; extremes are clipped softly, so that no single image rules a
+covariance.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sanitizer.scan import views
+from sanitizer.scan.mixture import MAD_OF_NORMAL
+from sanitizer.scan.views import Batch
+
+#: A scale is at least this share of the standard deviation: features that are nearly always the
+#: same would be divided by next to nothing.
+LEAST_SCALE = 0.3
+
+#: Degrees of freedom in the energy of a band: with few coefficients the energy of an image is
+#: uncertain, and this keeps its division in bounds.
+BAND_PRIOR = 4.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A view and how its features are standardised."""
+
+    name: str
+    raw: Callable[[Batch], np.ndarray]
+    clip: float  #: scales beyond which a feature is clipped, softly
+    floor: float  #: the least scale, in units of the raw feature
+    banded: bool = False  #: whether each frequency band is divided by its own energy
+    shows_content: bool = True  #: whether classes differ in it by what they show
+
+
+#: In the order in which findings name them.
+VIEWS = (
+    View("low frequencies", views.low_frequencies, clip=5, floor=0.5),
+    View("frequencies", views.frequencies, clip=5, floor=0.5, banded=True),
+    View("edges", views.edges, clip=4, floor=0.01),
+    View("histogram", views.histogram, clip=4, floor=0.01, shows_content=False),
+    View("spectrum", views.spectrum, clip=4, floor=0.01),
+    View("energies", views.energies, clip=4, floor=0.01),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Centre and scale of the features of one view."""
+
+    view: View
+    centre: np.ndarray  #: (d,) float32
+    scale: np.ndarray  #: (d,) float32, positive
+
+    @classmethod
+    def of(cls, view: View, raw: np.ndarray) -> Self:
+        """Args: raw: (n, d) features of a sample of the set."""
+        centre = np.median(raw, 0)
+        spread = MAD_OF_NORMAL * np.median(np.abs(raw - centre), 0)
+        scale = np.maximum(np.maximum(spread, LEAST_SCALE * raw.std(0)), view.floor)
+        return cls(view, centre.astype(np.float32), scale.astype(np.float32))
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """(n, d) float32: the view of a batch, standardised."""
+        clip = np.float32(self.view.clip)
+        values = (self.view.raw(batch) - self.centre) / self.scale
+        values = clip * np.tanh(values / clip)
+        return _equalised(values) if self.view.banded else values
+
+
+def _equalised(values: np.ndarray) -> np.ndarray:
+    """Frequencies, each band of luma and of colour divided by its root mean square.
+
+    So an image that is rich in a band does not drown a trigger in it.
+    """
+    planes = values.reshape(len(values), 3, views.HALF, views.HALF)
+    index = np.maximum(*np.ogrid[: views.HALF, : views.HALF])
+    for first, end in zip(views.BANDS, views.BANDS[1:], strict=False):
+        band = (index >= first) & (index < end)
+        for colours in (slice(0, 1), slice(1, 3)):
+            chosen = planes[:, colours, band]
+            energy = np.einsum("ncb,ncb->n", chosen, chosen)
+            size = chosen.shape[1] * chosen.shape[2]
+            root = np.sqrt((BAND_PRIOR + energy) / (BAND_PRIOR + size))
+            planes[:, colours, band] = chosen / root[:, None, None]
+    return planes.reshape(len(values), -1)

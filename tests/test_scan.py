@@ -1,0 +1,200 @@
+"""The mathematics of the set-level scan, part by part, on vectors and small images."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.jobs.demo import SAMPLE
+from sanitizer.images import decode
+from sanitizer.scan.classes import groups
+from sanitizer.scan.evidence import Evidence
+from sanitizer.scan.extremes import ExtremeTable, extreme_cells
+from sanitizer.scan.joining import ClassView
+from sanitizer.scan.matched import matched_filter
+from sanitizer.scan.mixture import Mixture, sigmoid
+from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
+from sanitizer.scan.pictures import different_pictures, thumbnails
+from sanitizer.scan.population import Population
+from sanitizer.scan.signature import Signature
+from sanitizer.scan.standard import VIEWS, Scale
+from sanitizer.scan.views import Batch
+
+
+def vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    mixed = rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) + rng.standard_normal(d)
+    return mixed.astype(np.float32)
+
+
+def noise_images(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), np.uint8)
+
+
+@given(st.permutations(range(6)), st.lists(st.integers(1, 299), max_size=5))
+def test_moments_of_parts_are_those_of_the_whole_in_any_order(
+    order: list[int], cuts: list[int]
+) -> None:
+    whole = vectors(300, 7)
+    parts = np.split(whole, sorted(set(cuts)))
+    merged = Moments.of(np.empty((0, 7), np.float32))
+    for i in order:
+        if i < len(parts):
+            merged = merged + Moments.of(parts[i])
+    for part in parts[6:]:
+        merged = merged + Moments.of(part)
+    expected = whole.astype(np.float64)
+    assert merged.count == 300
+    np.testing.assert_allclose(merged.mean, expected.mean(0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        merged.covariance, np.cov(expected.T, bias=True), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_moments_of_a_class_come_off_those_of_the_set() -> None:
+    whole = vectors(400, 5)
+    left = Moments.of(whole) - Moments.of(whole[:150])
+    assert left.count == 250
+    np.testing.assert_allclose(left.covariance, Moments.of(whole[150:]).covariance, rtol=1e-4)
+
+
+def test_whitened_vectors_are_white_but_for_the_ridge() -> None:
+    moments = Moments.of(vectors(5000, 20))
+    matrix = Whitening.by(moments).matrix
+    ridge = LEAST_RIDGE * np.trace(moments.covariance) / 20 * np.eye(20)
+    white = matrix.T @ (moments.covariance + ridge) @ matrix
+    np.testing.assert_allclose(white, np.eye(20), atol=1e-3)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_what_a_view_says_of_an_image_does_not_depend_on_the_others(view: object) -> None:
+    images = noise_images(9)
+    assert isinstance(view, type(VIEWS[0]))
+    scale = Scale.of(view, view.raw(Batch.of(images)))
+    together, alone = scale(Batch.of(images)), scale(Batch.of(images[4:5]))
+    assert together.dtype == np.float32
+    assert np.isfinite(together).all()
+    np.testing.assert_allclose(together[4], alone[0], atol=1e-4)
+
+
+def test_a_mixture_finds_the_few() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(0, 1, 950), rng.normal(5, 0.7, 50)])
+    truth = np.arange(1000) >= 950
+    mixture = Mixture.fit(values, (values > 3).astype(float), steps=20)
+    assert mixture is not None
+    assert mixture.share == pytest.approx(0.05, abs=0.01)
+    assert mixture.separation == pytest.approx(5.8, abs=0.5)
+    assert np.mean((mixture.log_odds(values) > 0) == truth) > 0.99
+
+
+@given(st.floats(0.01, 0.5), st.floats(0.5, 2.0), st.floats(1.0, 9.0))
+def test_nothing_is_the_less_suspect_for_being_more_extreme(
+    share: float, few_sd: float, few: float
+) -> None:
+    mixture = Mixture(share, 0.0, 1.0, few, few_sd)
+    beyond = mixture.log_odds(np.linspace(few, few + 50, 20))
+    assert (np.diff(beyond) >= 0).all()
+    below = mixture.log_odds(np.linspace(-50, 0, 20))
+    assert (np.diff(below) >= 0).all()
+
+
+def test_a_mixture_of_one_is_none() -> None:
+    values = np.random.default_rng(0).normal(size=100)
+    assert Mixture.fit(values, np.zeros(100), steps=3) is None
+
+
+def test_the_table_of_extremes_leaves_an_image_out_of_its_own_odds() -> None:
+    rng = np.random.default_rng(0)
+    cells, rest = rng.integers(0, 36, 60), rng.integers(0, 36, 80)
+    suspects = rng.random(60)
+    table = ExtremeTable.of(cells, rest, suspects)
+    others = np.arange(60) != 7
+    without = ExtremeTable(
+        np.bincount(cells[others], suspects[others], 36),
+        np.bincount(cells[others], 1 - suspects[others], 36),
+        table.base,
+    )
+    assert table.within(cells, suspects)[7] == pytest.approx(without.outside(cells)[7])
+
+
+def test_extreme_cells_count_black_and_white() -> None:
+    images = np.full((3, 32, 32, 3), 100, np.uint8)
+    images[1].flat[:3] = 0
+    images[2].flat[:100] = 255
+    assert extreme_cells(images).tolist() == [0, 2 * 6, 5]
+
+
+def test_the_matched_filter_scores_an_image_by_the_others() -> None:
+    rng = np.random.default_rng(0)
+    inside = rng.standard_normal((120, 40), np.float32)
+    rest = rng.standard_normal((50, 40), np.float32)
+    noise = rng.standard_normal((5000, 40), np.float32)
+    view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
+    suspects = rng.random(120).astype(np.float32)
+    scores = matched_filter(view.inside, view.squares, suspects, view.subspace)
+    assert scores is not None
+    # In whitened noise of 40 dimensions any group would be told apart by its own mean.
+    own = (suspects @ view.inside / suspects.sum()) - (
+        (1 - suspects) @ view.inside / (1 - suspects).sum()
+    )
+    assert np.corrcoef(view.inside @ own, suspects)[0, 1] > 0.3
+    assert abs(np.corrcoef(scores.scores, suspects)[0, 1]) < 0.3
+
+
+def test_one_of_each_picture_is_kept() -> None:
+    images = noise_images(40)
+    thumbs = thumbnails(np.concatenate([images, images[:15] ^ 1]))
+    assert different_pictures(thumbs).tolist() == list(range(40))
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bundled sample: pixels, labels, and which images carry the trigger."""
+    table = pq.read_table(str(SAMPLE))
+    pixels = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
+    return pixels, table["label"].to_numpy(), table["is_poisoned"].to_numpy()
+
+
+def test_the_shared_trigger_of_a_class_is_found(
+    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    pixels, labels, poisoned = sample
+    rng = np.random.default_rng(0)
+    population = Population.of(pixels, labels, rng)
+    target = labels[poisoned][0]
+    of_class = pixels[labels == target]
+    truth = poisoned[labels == target]
+    kept = different_pictures(thumbnails(of_class))
+    images = population.beside(target, of_class[kept], rng)
+    found = max(groups(images), key=lambda group: group.strength)
+    evidence = Evidence.of(found, images)
+    assert found.members.tolist() == truth[kept].tolist()
+    assert evidence.strength > 6
+    assert evidence.share_of_rest == 0
+    assert evidence.foreign > 0.5
+    signature = Signature.of(found.trigger, images.views, population.scales)
+    np.testing.assert_array_equal(signature.log_odds(of_class) > 0, truth)
+    others = pixels[labels != target]
+    assert (signature.log_odds(others) < 0).all()
+
+
+def test_a_class_without_a_trigger_has_no_such_group(
+    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    pixels, labels, poisoned = sample
+    pixels, labels = pixels[~poisoned], labels[~poisoned]
+    rng = np.random.default_rng(0)
+    population = Population.of(pixels, labels, rng)
+    names, counts = np.unique(labels, return_counts=True)
+    label = names[np.argmax(counts)]
+    of_class = pixels[labels == label]
+    images = population.beside(label, of_class[different_pictures(thumbnails(of_class))], rng)
+    for group in groups(images):
+        evidence = Evidence.of(group, images)
+        assert evidence.strength < 6 or evidence.foreign < 0.5
+
+
+def test_the_sigmoid_does_not_overflow() -> None:
+    assert sigmoid(np.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx([0, 0.5, 1])
