@@ -29,7 +29,7 @@ _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
 _INFO = "dataset_info.json"
 
-#: Bytes of these two, which may be anything in a stranger's folder.
+#: Bytes of the first two, which may be anything in a stranger's folder.
 _MAX_JSON = 64 << 20
 
 

@@ -6,6 +6,7 @@ from sanitizer.scan.extremes import CELLS
 from sanitizer.scan.joining import ClassImages, ClassView, Group, join
 from sanitizer.scan.matched import Filtered, matched_filter
 from sanitizer.scan.mixture import Mixture, sigmoid
+from sanitizer.scan.pictures import variety
 from sanitizer.scan.search import candidates, rank_of
 
 #: Candidates of a view that are refined, and candidates of all views that are joined.
@@ -128,4 +129,4 @@ def _one_picture(members: np.ndarray, thumbnails: np.ndarray) -> bool:
     chosen = members > 0.5
     if chosen.sum() < 8:
         return True
-    return bool(np.median(thumbnails[chosen].var(0) / thumbnails.var(0)) < ONE_PICTURE)
+    return bool(np.median(variety(thumbnails, chosen)) < ONE_PICTURE)

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.joining import ClassImages, Group
+from sanitizer.scan.pictures import variety
 from sanitizer.scan.standard import VIEWS
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
@@ -35,9 +36,8 @@ class Evidence:
     @classmethod
     def of(cls, group: Group, images: ClassImages) -> Self:
         members = group.members
-        own, whole = images.thumbnails[members], images.thumbnails
         content = images.views[0].inside
-        variety = own.var(0) / np.maximum(whole.var(0), 1e-6)
+        varied = variety(images.thumbnails, members)
         foreign, foreign_error = _foreign(group, images)
         return cls(
             images=int(members.sum()),
@@ -48,8 +48,8 @@ class Evidence:
             ways=_ways(content[members]) / _ways(_as_many(content, int(members.sum()))),
             foreign=foreign,
             foreign_error=foreign_error,
-            variety=float(np.median(variety)),
-            least_variety=float(np.quantile(variety, 0.25)),
+            variety=float(np.median(varied)),
+            least_variety=float(np.quantile(varied, 0.25)),
         )
 
 

@@ -12,6 +12,9 @@ CELLS = 8
 #: Pictures are the same where their thumbnails, less the mean of the class, correlate by more.
 SAME = 0.9
 
+#: Of the grey of a cell in a class, so that nothing is divided by 0.
+LEAST_VARIANCE = 1e-6
+
 #: Rows of correlations that are held at a time.
 ROWS = 512
 
@@ -41,3 +44,13 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
             if kept[start + offset]:
                 kept[start + offset + 1 :] &= ~row[start + offset + 1 :]
     return np.flatnonzero(kept)
+
+
+def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """(64,) how much each cell varies among some pictures of a class, against all of it.
+
+    Args:
+        thumbs: (n, 64) of the class.
+        members: (n,) bool.
+    """
+    return thumbs[members].var(0) / np.maximum(thumbs.var(0), LEAST_VARIANCE)

@@ -11,7 +11,7 @@ from sanitizer.scan.joining import ClassImages, ClassView
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.pictures import thumbnails
 from sanitizer.scan.standard import VIEWS, Scale
-from sanitizer.scan.views import Batch
+from sanitizer.scan.views import batches
 
 #: Images by which centres and scales are set.
 SCALED = 5_000
@@ -26,8 +26,8 @@ RESTED = 4_000
 #: would hide its own trigger; smaller ones change nothing there.
 OWN_SHARE = 0.02
 
-#: Images that are looked at together.
-BATCH = 100
+#: Images whose views are held at a time while their moments are added up.
+HELD = 1_000
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Population:
         """Args: pixels: (n, 32, 32, 3) uint8 canonical images; labels: (n,) of any dtype."""
         chosen = rng.permutation(len(pixels))[:SAMPLED]
         pixels, labels = pixels[chosen], labels[chosen]
-        batches = [
-            Batch.of(pixels[i : i + BATCH]) for i in range(0, min(SCALED, len(pixels)), BATCH)
+        looked_at = [batch for _, batch in batches(pixels[:SCALED])]
+        scales = [
+            Scale.of(view, np.concatenate([view.raw(b) for b in looked_at])) for view in VIEWS
         ]
-        scales = [Scale.of(view, np.concatenate([view.raw(b) for b in batches])) for view in VIEWS]
         return cls(scales, _moments(pixels, scales), pixels, labels)
 
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
@@ -79,19 +79,17 @@ class Population:
 def standardised(pixels: np.ndarray, scales: Sequence[Scale]) -> list[np.ndarray]:
     """The views of (n, 32, 32, 3) uint8 images, (n, d) float32 each."""
     views = [np.empty((len(pixels), len(scale.centre)), np.float32) for scale in scales]
-    for start in range(0, len(pixels), BATCH):
-        batch = Batch.of(pixels[start : start + BATCH])
+    for here, batch in batches(pixels):
         for view, scale in zip(views, scales, strict=True):
-            view[start : start + BATCH] = scale(batch)
+            view[here] = scale(batch)
     return views
 
 
 def _moments(pixels: np.ndarray, scales: Sequence[Scale]) -> list[Moments]:
     """Of each view, a part of the images in memory at a time."""
     total: list[Moments] = []
-    for start in range(0, len(pixels), 10 * BATCH):
-        part = [
-            Moments.of(view) for view in standardised(pixels[start : start + 10 * BATCH], scales)
-        ]
+    for start in range(0, len(pixels), HELD):
+        held = standardised(pixels[start : start + HELD], scales)
+        part = [Moments.of(view) for view in held]
         total = [a + b for a, b in zip(total, part, strict=True)] if total else part
     return total

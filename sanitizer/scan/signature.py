@@ -10,10 +10,7 @@ from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassView, Trigger
 from sanitizer.scan.mixture import Mixture
 from sanitizer.scan.standard import Scale
-from sanitizer.scan.views import Batch
-
-#: Images that are looked at together.
-BATCH = 100
+from sanitizer.scan.views import batches
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,9 @@ class Signature:
     def scores(self, pixels: np.ndarray) -> np.ndarray:
         """(n,) float64, how far each of (n, 32, 32, 3) uint8 images lies along the trigger."""
         scores = np.empty(len(pixels))
-        for start in range(0, len(pixels), BATCH):
-            batch = Batch.of(pixels[start : start + BATCH])
+        for here, batch in batches(pixels):
             by_view = [s(batch) @ f for s, f in zip(self.scales, self.filters, strict=True)]
-            scores[start : start + BATCH] = (np.stack(by_view, 1) - self.offsets) @ self.weights
+            scores[here] = (np.stack(by_view, 1) - self.offsets) @ self.weights
         return scores
 
     def log_odds(self, pixels: np.ndarray) -> np.ndarray:

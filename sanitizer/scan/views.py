@@ -6,6 +6,7 @@ a sticker in the second differences, a blended picture in the signed DCT, a warp
 energies, a change of colour depth in the histogram.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from sanitizer.dct import dct2
 
 #: Side of a canonical image, in pixels.
 SIDE = 32
+
+#: Images whose views are made together: what several views need of them stays in the cache.
+BATCH = 100
 
 #: Luma and two colour differences, rows of unit length: opponent colours, in which natural
 #: images are nearly uncorrelated (Ruderman, Cronin, Chiao, JOSA A 15, 1998).
@@ -45,6 +49,13 @@ class Batch:
         planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)
         opponent = np.tensordot(OPPONENT.astype(np.float32), planes, (1, 1))
         return cls(pixels, planes, dct2(np.moveaxis(opponent, 0, -1)))
+
+
+def batches(pixels: np.ndarray) -> Iterator[tuple[slice, Batch]]:
+    """(n, 32, 32, 3) uint8 images, ``BATCH`` at a time, and where they stand."""
+    for start in range(0, len(pixels), BATCH):
+        here = slice(start, start + BATCH)
+        yield here, Batch.of(pixels[here])
 
 
 def low_frequencies(batch: Batch) -> np.ndarray:
