@@ -61,7 +61,11 @@ class Share(Estimate):
         >>> Share.counted(np.array([True, False, False, False])).value
         0.25
         """
-        count, n = int(np.sum(flagged)), len(flagged)
+        return cls.from_counts(int(np.sum(flagged)), len(flagged))
+
+    @classmethod
+    def from_counts(cls, count: int, n: int) -> Self:
+        """The share of ``count`` among n; n may be 0."""
         return cls(count / n if n else None, wilson(count, n) if n else None, count, n)
 
 

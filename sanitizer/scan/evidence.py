@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import variety
 from sanitizer.scan.standard import VIEWS
@@ -17,7 +18,7 @@ SHORTEST_WAY = 1e-3
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Record):
     """Figures of a group, by which it is decided whether it shares a trigger."""
 
     images: int  #: in the group

@@ -1,0 +1,165 @@
+"""The second pass of ``clean``: each class is searched for a trigger that its images share.
+
+Where a single image shows nothing, a class does. No model is trained: a class is compared with the
+others (:mod:`sanitizer.scan`). Its work is by class, not by shard, and the images come from what
+the first pass has left.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.judging.classes import Images, read_class, read_sample
+from pipelines.judging.decided import Decided, Scanned
+from pipelines.runs import layout
+from pipelines.runs.output import Output
+from pipelines.runs.passes import Finished, NoCounts, Pass, Step, Work
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Shard, Source
+from sanitizer.metrics import Share
+from sanitizer.policy import Policy
+from sanitizer.record import Record
+from sanitizer.scan.finding import Finding, pack
+from sanitizer.scan.mixture import sigmoid
+from sanitizer.scan.population import Population
+from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED, Found, search
+from sanitizer.summary import class_name
+
+#: Images of each kind that a finding names.
+NAMED = 12
+
+#: What a class leaves: the figures of each finding, and the file that finds it in other data.
+FOUND = pa.schema([("finding", pa.string()), ("signature", pa.binary())])
+
+
+@dataclass
+class ScanStep(Step[NoCounts]):
+    """Search a class, and leave what was found."""
+
+    images_of: str  #: the pass that left the images
+    labels: Sequence[str]  #: of the classes of the set
+    searched: Sequence[int]  #: numbers of those that are searched
+    class_names: Sequence[str] | None
+    _population: Population | None = field(default=None, init=False, repr=False)
+
+    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
+        number = self.searched[task.index]
+        rows = task.shard.rows or 0
+        sample = _sample(self._class(task.store, number), rows)
+        artefact = task.open_artefact(FOUND)
+        for found in search(self._population_of(task.store), number, sample):
+            finding, signature = self._judge(task.store, number, found)
+            columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
+            artefact.write(pa.record_batch(columns, schema=FOUND))
+        task.finish()
+        return rows, NoCounts()
+
+    def _class(self, store: Store, number: int) -> Iterator[Images]:
+        return read_class(store, self.images_of, number)
+
+    def _population_of(self, store: Store) -> Population:
+        if self._population is None:
+            self._population = Population.of(*read_sample(store), np.random.default_rng(0))
+        return self._population
+
+    def _judge(self, store: Store, number: int, found: Found) -> tuple[str, bytes]:
+        """What is found, as JSON and packed, once all images of the class are judged by it."""
+        log_odds, ids = [], []
+        carriers = others = Likeness.none()
+        for images in self._class(store, number):
+            own = found.signature.log_odds(images.pixels)
+            carriers += Likeness.of(images.pixels[own > 0])
+            others += Likeness.of(images.pixels[own <= 0])
+            log_odds.append(own)
+            ids += images.ids
+        finding = self._finding(number, found, np.concatenate(log_odds), np.array(ids, object))
+        return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
+
+    def _finding(self, number: int, found: Found, log_odds: np.ndarray, ids: np.ndarray) -> Finding:
+        carries = log_odds > 0
+        order = np.argsort(-log_odds, kind="stable")
+        first, count = ids[order], int(carries.sum())
+        label = self.labels[number]
+        return Finding(
+            name="",  # given by the driver, which knows of all
+            label=label,
+            class_name=class_name(label, self.class_names),
+            reason=found.reason,
+            images=Share.counted(carries),
+            innocents=float((1 - sigmoid(log_odds[carries])).sum()),
+            evidence=found.evidence,
+            separations=found.separations,
+            strongest=tuple(first[: min(count, NAMED)]),
+            weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
+            nearest=tuple(first[count : count + NAMED]),
+        )
+
+
+def write_findings(output: Output, scanned: Scanned) -> None:
+    """Write the figures of each finding, and what finds it in other data."""
+    for finding, data in zip(scanned.findings, scanned.packed, strict=True):
+        output.write(layout.signature(finding.name), data)
+        output.write_json(layout.finding(finding.name), finding.to_json())
+
+
+def _sample(images: Iterator[Images], rows: int) -> np.ndarray:
+    """(n, 32, 32, 3) uint8, n at most ``SEARCHED``: all images of a class, or as many at random."""
+    chosen = np.ones(rows, bool)
+    if rows > SEARCHED:
+        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
+    kept, start = [], 0
+    for some in images:
+        kept.append(some.pixels[chosen[start : start + len(some.ids)]])
+        start += len(some.ids)
+    return np.concatenate(kept)
+
+
+@dataclass
+class ScanPass(Pass[Decided, NoCounts, Decided]):
+    """Search every class; then the policy decides over findings and p-values."""
+
+    name: ClassVar[str] = "scan"
+    counts: ClassVar[type[Record]] = NoCounts
+
+    source: Source
+    policy: Policy
+    images_of: str  #: the pass that left the images
+    doing: str = "scanning"
+
+    def work(self, given: Decided, source: Source, store: Store) -> Work:
+        rows = [given.classes.rows[number] for number in self._searched(given)]
+        return Work([Shard(0, 0, 0, count) for count in rows], sum(rows))
+
+    def step(self, given: Decided) -> Step[NoCounts]:
+        return ScanStep(
+            images_of=self.images_of,
+            labels=given.classes.labels,
+            searched=self._searched(given),
+            class_names=self.source.class_names,
+        )
+
+    def merge(self, given: Decided, finished: Finished[NoCounts]) -> Decided:
+        findings: list[Finding] = []
+        packed: list[bytes] = []
+        for table in finished.artefacts(FOUND.names):
+            for row in table.to_pylist():
+                name = f"finding-{len(findings) + 1}"
+                findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
+                packed.append(row["signature"])
+        searched = frozenset(given.classes.labels[number] for number in self._searched(given))
+        scanned = Scanned(tuple(findings), tuple(packed), searched)
+        return given.with_scan(scanned, self.policy)
+
+    @staticmethod
+    def _searched(given: Decided) -> list[int]:
+        """The numbers of the classes that are searched: large enough, and not all of the set."""
+        rows = given.classes.rows
+        if len(rows) < 2:
+            return []
+        return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
