@@ -79,7 +79,9 @@ class ScanStep(Step[NoCounts]):
             log_odds.append(own)
             ids += images.ids
         finding = self._finding(number, found, np.concatenate(log_odds), np.array(ids, object))
-        return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
+        elsewhere = Likeness.of(self._population_of(store).elsewhere(number))
+        portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
+        return json.dumps(finding.to_json()), pack(found.signature, portrait)
 
     def _finding(self, number: int, found: Found, log_odds: np.ndarray, ids: np.ndarray) -> Finding:
         carries = log_odds > 0

@@ -50,6 +50,10 @@ class Population:
         ]
         return cls(scales, _moments(pixels, scales), pixels, labels)
 
+    def elsewhere(self, label: Hashable) -> np.ndarray:
+        """(n, 32, 32, 3) uint8: images of other classes, as many as a class is compared with."""
+        return self.pixels[self.labels != label][:RESTED]
+
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 
@@ -59,7 +63,7 @@ class Population:
             rng: for the start of the search for its subspaces.
         """
         own = self.labels == label
-        rest = self.pixels[~own][:RESTED]
+        rest = self.elsewhere(label)
         moments = self.moments
         if own.mean() >= OWN_SHARE:
             of_class = _moments(self.pixels[own], self.scales)
