@@ -13,12 +13,15 @@ from typing import Self
 
 import numpy as np
 
-from sanitizer.dct import dct_matrix
+from sanitizer.dct import dct2, dct_matrix
 from sanitizer.scan.views import OPPONENT, SIDE, batches, fine_detail
 
 #: A frequency is held to be the trigger's where the difference is this many standard errors:
 #: of the 3,072 of an image chance lets 0.2 pass.
 CERTAIN = 4.0
+
+#: Where pixels vary by less than this share of what is expected something opaque covers them.
+OPAQUE = 0.25
 
 #: Content that lies this far on the way from its class to the others is of other classes.
 FOREIGN = 0.5
@@ -103,7 +106,9 @@ class Portrait:
     carriers: np.ndarray  #: (32, 32, 3) float32, mean, 0 to 255
     others: np.ndarray  #: (32, 32, 3) float32, mean of the others of the class
     difference: np.ndarray  #: (32, 32, 3) float32, carriers less what is expected
-    trigger: np.ndarray  #: (32, 32, 3) float32, what of it chance does not explain
+    #: (32, 32, 3) float32, what of it chance does not explain: all where something opaque covers
+    #: the images, elsewhere the frequencies that are certain
+    trigger: np.ndarray
     spread: np.ndarray  #: (32, 32) float32, how much pixels vary among carriers, 1: as expected
     detail: np.ndarray  #: (32, 32) float32, log of how much sharper carriers are than expected
     spectrum: np.ndarray  #: (32, 32) float32, log magnitudes of the luma's DCT of the carriers
@@ -123,18 +128,21 @@ class Portrait:
         """
         expected = elsewhere if is_foreign(foreign) else others
         own, usual = carriers.mean, expected.mean
-        difference = own.coefficients - usual.coefficients
+        difference = own.pixels - usual.pixels
+        spread = own.spread / np.maximum(usual.spread, 1)
+        covered = _covered(spread)
         error = np.sqrt(_error_squared(carriers) + _error_squared(expected))
-        certain = np.where(np.abs(difference) >= CERTAIN * error, difference, 0)
+        beside = dct2((np.where(covered, 0, difference) @ OPPONENT.T)[None])[0]
+        certain = _picture(np.where(np.abs(beside) >= CERTAIN * error, beside, 0))
         return cls(
             *(
                 value.astype(np.float32)
                 for value in (
                     own.pixels,
                     others.mean.pixels,
-                    _picture(difference),
-                    _picture(certain),
-                    own.spread / np.maximum(usual.spread, 1),
+                    difference,
+                    np.where(covered, difference, certain),
+                    spread,
                     own.detail - usual.detail,
                     own.spectrum,
                     usual.spectrum,
@@ -143,6 +151,11 @@ class Portrait:
                 )
             )
         )
+
+    @property
+    def covered(self) -> np.ndarray:
+        """(32, 32) bool: where something opaque covers what is below."""
+        return _covered(self.spread)[..., 0]
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All of it as named arrays, to be stored beside those of a signature."""
@@ -171,6 +184,11 @@ class Portrait:
 def is_foreign(foreign: float) -> bool:
     """Whether content is rather that of other classes than of its own."""
     return foreign > FOREIGN
+
+
+def _covered(spread: np.ndarray) -> np.ndarray:
+    """(32, 32, 1) bool."""
+    return (spread < OPAQUE)[..., None]
 
 
 def _error_squared(likeness: Likeness) -> np.ndarray:
