@@ -56,6 +56,8 @@ def rows_of(shard: int, verdicts: list[str], labels: list[Any]) -> list[ScoreRow
             content_sha256="0" * 64,
             score=None if verdict == REJECTED else 0.25,
             p_value=p_values[verdict],
+            scan_log_odds=None,
+            finding=None,
             verdict=verdict,
             reason="",
             detector="d@0",
