@@ -10,6 +10,7 @@ from sanitizer.scan.evidence import Evidence
 #: A blended picture in 250 images of a class of 2,700.
 PLAIN = Evidence(
     images=250,
+    pictures=200.0,
     share=0.09,
     strength=9.0,
     share_of_rest=0.0,
