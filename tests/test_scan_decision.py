@@ -14,6 +14,7 @@ PLAIN = Evidence(
     share=0.09,
     strength=9.0,
     share_of_rest=0.0,
+    beyond=8.0,
     spread=1.0,
     ways=1.1,
     foreign=0.9,

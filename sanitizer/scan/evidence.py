@@ -7,7 +7,7 @@ import numpy as np
 
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import effective_count, variety
+from sanitizer.scan.pictures import effective_count, some, variety, ways
 from sanitizer.scan.standard import VIEWS
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
@@ -26,6 +26,7 @@ class Evidence(Record):
     share: float  #: of the class
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
+    beyond: float  #: how far it lies from other classes along what it shares, in deviations
     #: How much its content varies against the class's: mean squared distance to the mean.
     spread: float
     #: In how many ways its content varies against as many random images of the class.
@@ -48,8 +49,9 @@ class Evidence(Record):
             share=group.share,
             strength=group.strength,
             share_of_rest=group.share_of_rest,
+            beyond=group.beyond,
             spread=_spread(content[members]) / _spread(content[~members]),
-            ways=_ways(content[members]) / _ways(_as_many(content, int(members.sum()))),
+            ways=ways(content[members]) / ways(some(content, int(members.sum()))),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
@@ -60,17 +62,6 @@ class Evidence(Record):
 def _spread(vectors: np.ndarray) -> float:
     """Mean squared distance of (n, d) vectors to their mean, without bias."""
     return float(vectors.var(0, ddof=1).sum())
-
-
-def _ways(vectors: np.ndarray) -> float:
-    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
-    centred = vectors - vectors.mean(0)
-    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
-    return float(np.trace(small)) ** 2 / float((small * small).sum())
-
-
-def _as_many(vectors: np.ndarray, count: int) -> np.ndarray:
-    return np.random.default_rng(0).permutation(vectors)[:count]
 
 
 def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float, float]:

@@ -67,6 +67,18 @@ def effective_count(content: np.ndarray) -> float:
     return float((1 / np.maximum(np.concatenate(alike), 1)).sum())
 
 
+def ways(content: np.ndarray) -> float:
+    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
+    centred = content - content.mean(0)
+    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return float(np.trace(small)) ** 2 / float((small * small).sum())
+
+
+def some(content: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of (n, d) vectors, drawn by lot, the same ones every time."""
+    return np.random.default_rng(0).permutation(content)[:count]
+
+
 def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:
     """(64,) how much each cell varies among some pictures of a class, against all of it.
 
