@@ -149,7 +149,7 @@ class _Smallest:
     def add(self, label: str, batch: pa.RecordBatch) -> None:
         pixels = _pixels(batch)
         for row, sample_id in enumerate(batch["sample_id"].to_pylist()):
-            if (key := _hash(sample_id)) < self._bound:
+            if (key := sampling_key(sample_id)) < self._bound:
                 self._held.append((key, label, pixels[row].tobytes()))
         if len(self._held) > 2 * self._count:
             self._thin_out()
@@ -174,8 +174,9 @@ class _Smallest:
         return bytes(sink.getvalue())
 
 
-def _hash(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def sampling_key(sample_id: str) -> int:
+    """By which images are sampled, those of the least keys first."""
+    digest = hashlib.blake2b(sample_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 

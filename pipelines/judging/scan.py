@@ -78,27 +78,44 @@ class ScanStep(Step[NoCounts]):
             others += Likeness.of(images.pixels[own <= 0])
             log_odds.append(own)
             ids += images.ids
-        finding = self._finding(number, found, np.concatenate(log_odds), np.array(ids, object))
+        finding = finding_of(
+            found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
+        )
         return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
 
-    def _finding(self, number: int, found: Found, log_odds: np.ndarray, ids: np.ndarray) -> Finding:
-        carries = log_odds > 0
-        order = np.argsort(-log_odds, kind="stable")
-        first, count = ids[order], int(carries.sum())
-        label = self.labels[number]
-        return Finding(
-            name="",  # given by the driver, which knows of all
-            label=label,
-            class_name=class_name(label, self.class_names),
-            reason=found.reason,
-            images=Share.counted(carries),
-            innocents=float((1 - sigmoid(log_odds[carries])).sum()),
-            evidence=found.evidence,
-            separations=found.separations,
-            strongest=tuple(first[: min(count, NAMED)]),
-            weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
-            nearest=tuple(first[count : count + NAMED]),
-        )
+
+def finding_of(
+    found: Found,
+    label: str,
+    class_names: Sequence[str] | None,
+    log_odds: np.ndarray,
+    ids: Sequence[str],
+) -> Finding:
+    """The figures of what was found in a class, without a name.
+
+    Args:
+        found: in the class.
+        label: of the class, a :func:`sanitizer.summary.label_key`.
+        class_names: of the set, where it has some.
+        log_odds: (n,) of carrying it, of all images of the class.
+        ids: of these images.
+    """
+    carries = log_odds > 0
+    first = np.array(ids, object)[np.argsort(-log_odds, kind="stable")]
+    count = int(carries.sum())
+    return Finding(
+        name="",  # given by the driver, which knows of all
+        label=label,
+        class_name=class_name(label, class_names),
+        reason=found.reason,
+        images=Share.counted(carries),
+        innocents=float((1 - sigmoid(log_odds[carries])).sum()),
+        evidence=found.evidence,
+        separations=found.separations,
+        strongest=tuple(first[: min(count, NAMED)]),
+        weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
+        nearest=tuple(first[count : count + NAMED]),
+    )
 
 
 def write_findings(output: Output, scanned: Scanned) -> None:
@@ -110,14 +127,30 @@ def write_findings(output: Output, scanned: Scanned) -> None:
 
 def _sample(images: Iterator[Images], rows: int) -> np.ndarray:
     """(n, 32, 32, 3) uint8, n at most ``SEARCHED``: all images of a class, or as many at random."""
-    chosen = np.ones(rows, bool)
-    if rows > SEARCHED:
-        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
-    kept, start = [], 0
+    chosen, kept, start = looked_at(rows), [], 0
     for some in images:
         kept.append(some.pixels[chosen[start : start + len(some.ids)]])
         start += len(some.ids)
     return np.concatenate(kept)
+
+
+def looked_at(rows: int) -> np.ndarray:
+    """(rows,) bool: which images of a class are searched, at most ``SEARCHED`` at random."""
+    chosen = np.ones(rows, bool)
+    if rows > SEARCHED:
+        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
+    return chosen
+
+
+def searched(rows: Sequence[int]) -> list[int]:
+    """The numbers of the classes that are searched: large enough, and not all of the set.
+
+    Args:
+        rows: images of each class.
+    """
+    if len(rows) < 2:
+        return []
+    return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
 
 
 @dataclass
@@ -133,14 +166,14 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
     doing: str = "scanning"
 
     def work(self, given: Decided, source: Source, store: Store) -> Work:
-        rows = [given.classes.rows[number] for number in self._searched(given)]
+        rows = [given.classes.rows[number] for number in searched(given.classes.rows)]
         return Work([Shard(0, 0, 0, count) for count in rows], sum(rows))
 
     def step(self, given: Decided) -> Step[NoCounts]:
         return ScanStep(
             images_of=self.images_of,
             labels=given.classes.labels,
-            searched=self._searched(given),
+            searched=searched(given.classes.rows),
             class_names=self.source.class_names,
         )
 
@@ -152,14 +185,7 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
                 name = f"finding-{len(findings) + 1}"
                 findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
                 packed.append(row["signature"])
-        searched = frozenset(given.classes.labels[number] for number in self._searched(given))
-        scanned = Scanned(tuple(findings), tuple(packed), searched)
+        classes = given.classes
+        labels = frozenset(classes.labels[number] for number in searched(classes.rows))
+        scanned = Scanned(tuple(findings), tuple(packed), labels)
         return given.with_scan(scanned, self.policy)
-
-    @staticmethod
-    def _searched(given: Decided) -> list[int]:
-        """The numbers of the classes that are searched: large enough, and not all of the set."""
-        rows = given.classes.rows
-        if len(rows) < 2:
-            return []
-        return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]

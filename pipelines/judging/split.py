@@ -5,7 +5,7 @@ Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -50,6 +50,21 @@ class Carried:
 
     log_odds: float  #: of carrying it
     finding: Finding | None  #: None where its class shares none
+
+
+def strongest(images: int, found: Iterable[tuple[Finding, np.ndarray]]) -> list[Carried]:
+    """How surely each image of a class carries what was found in it.
+
+    Args:
+        images: of the class, or some of them.
+        found: each finding, with the (images,) log odds of carrying it.
+    """
+    carried = [Carried(NO_FINDING, None)] * images
+    for finding, log_odds in found:
+        for place, own in enumerate(np.clip(log_odds, NO_FINDING, -NO_FINDING).tolist()):
+            if own > carried[place].log_odds:
+                carried[place] = Carried(own, finding)
+    return carried
 
 
 def verdict_rows(
@@ -186,17 +201,15 @@ class VerdictStep(Step[Tally]):
         """What the scan says of each sample of the shard that it saw, by its place."""
         if not self.scanned.labels:
             return {}
-        carried = {}
+        carried: dict[int, Carried] = {}
         for label, images in read_views(task.store, ScorePass.name, task.index):
             if label not in self.scanned.labels:
                 continue
-            none = Carried(NO_FINDING, None)
-            carried.update(dict.fromkeys(images.rows.tolist(), none))
-            for finding, signature in self._signatures.get(label, ()):
-                bounded = np.clip(signature.log_odds(images.pixels), NO_FINDING, -NO_FINDING)
-                for row, log_odds in zip(images.rows.tolist(), bounded.tolist(), strict=True):
-                    if log_odds > carried[row].log_odds:
-                        carried[row] = Carried(log_odds, finding)
+            found = [
+                (finding, signature.log_odds(images.pixels))
+                for finding, signature in self._signatures.get(label, ())
+            ]
+            carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
         return carried
 
     def tally(self, samples: Sequence[ScoredSample], rows: Sequence[ScoreRow]) -> Tally:
