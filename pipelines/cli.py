@@ -128,17 +128,17 @@ judging_options = _options(
 policy_options = _options(
     click.option(
         "--policy",
-        default="budget",
+        default="fdr",
         show_default=True,
-        metavar="budget|fdr",
-        help="Accept to lose a share of the clean images, or a share of innocent ones among "
-        "the removed.",
+        metavar="fdr|budget",
+        help="Accept a share of innocent images among the removed, or to lose a share of the "
+        "clean ones.",
     ),
     click.option(
         "--fdr",
         type=float,
         show_default="0.05",
-        help="Of policy fdr: share of the removed that may be innocent.",
+        help="Share of the removed that may be innocent.",
     ),
 )
 

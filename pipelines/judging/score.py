@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from detector.calibration import Calibration
 from detector.inputs import Prepared
@@ -24,10 +25,11 @@ from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import Header, ImageError, decode
-from sanitizer.policy import Policy
+from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
-from sanitizer.records import ScoredSample, scored_schema, to_batch
+from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
 from sanitizer.scan.canonical import canonical
+from sanitizer.summary import label_counts
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,17 @@ class ScorePass(Pass[None, NoCounts, Decided]):
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
         columns = ["score", "p_value", "parts", "width", "height"]
-        judged = [table.drop_null() for table in finished.artefacts(columns)]
+        per_class: dict[str, list[int]] = {}
+        judged = []
+        for table in finished.artefacts([*columns, "label"]):
+            table = table.filter(pc.is_valid(table["p_value"]))
+            suspicious = pc.less_equal(table["p_value"], self.policy.max_clean_loss + ROUNDING)
+            verdicts = pc.if_else(suspicious, POISONED, CLEAN)
+            for (label, verdict), rows in label_counts(table["label"], verdicts).items():
+                of_class = per_class.setdefault(label, [0, 0])
+                of_class[0] += rows
+                of_class[1] += rows if verdict == POISONED else 0
+            judged.append(table.select(columns))
         scores, p_values, parts, widths, heights = (
             np.concatenate([table[column].to_numpy() for table in judged]) for column in columns
         )
@@ -233,6 +245,11 @@ class ScorePass(Pass[None, NoCounts, Decided]):
             p_values,
             0.0 if self.scorer is None else self.scorer.calibration.smallest_p_value,
             tuple(map(Size, *(each.tolist() for each in sizes))),
+            {label: (judged, some) for label, (judged, some) in per_class.items()},
+            self.policy.max_clean_loss,
+            0
+            if self.scorer is None
+            else min(len(group.scores) for group in self.scorer.calibration.groups),
         )
         classes = Classes.gather(finished, self.name) if self.scans else Classes()
         return Decided.of(scored, classes, Scanned(), self.policy)
