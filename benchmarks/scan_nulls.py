@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,9 @@ HALVES = DESIGN, UNTOUCHED = "design", "untouched"
 
 #: Classes of fewer different pictures are not scanned.
 LEAST_PICTURES = 40
+
+#: Sets of a kind, where a half could be made into more.
+MOST_PARTS = 6
 
 #: Groups below this strength are not written down: no rule would take them.
 LEAST_STRENGTH = 2.5
@@ -237,7 +241,10 @@ FEW: dict[str, Kind] = {f"{size} a class": _sets_of(size) for size in (60, 100, 
 SOURCES: dict[str, dict[str, Kind]] = {
     "cifar10_train": {**FORMS, **FEW, **LABELS},
     "imagenette224": {**FORMS, **{name: FEW[name] for name in ("60 a class", "100 a class")}},
-    "gtsrb_train": {**FORMS, **LABELS},
+    "gtsrb_train": {
+        **{name: FORMS[name] for name in ("as it is", "JPEG 75", "some were JPEG", "crops")},
+        **{name: LABELS[name] for name in ("wrong labels", "confused labels", "random labels")},
+    },
     "caltech101_32": {"a dozen classes": _dozens, "random labels": _shuffled},
 }
 
@@ -268,6 +275,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("--half", choices=HALVES, action="append", help="only this half")
     parser.add_argument("--source", choices=SOURCES, action="append", help="only this set")
+    parser.add_argument("--kind", action="append", help="only this kind")
     parser.add_argument("--tell", action="store_true", help="scan nothing")
     parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
@@ -277,7 +285,7 @@ def main() -> None:
         for source in options.source or SOURCES:
             for half, images in halves(options.data / f"{source}.parquet"):
                 if half in (options.half or HALVES):
-                    _scan(source, half, images, options.rows)
+                    _scan(source, half, images, options)
     rows = _rows(options.rows)
     for half in options.half or HALVES:
         tell([row for row in rows if row.half == half])
@@ -287,11 +295,15 @@ def _rows(path: Path) -> list[Row]:
     return [Row.from_json(json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def _scan(source: str, half: str, images: Images, path: Path) -> None:
+def _scan(source: str, half: str, images: Images, options: argparse.Namespace) -> None:
     """Scan all kinds of classes of a half that are missing."""
+    path: Path = options.rows
     done = {row.key[:4] for row in _rows(path)}
     for kind, made in SOURCES[source].items():
-        for part, one in enumerate(made(images, np.random.default_rng(0))):
+        if options.kind and kind not in options.kind:
+            continue
+        parts = islice(made(images, np.random.default_rng(0)), MOST_PARTS)
+        for part, one in enumerate(parts):
             if (source, half, kind, part) in done:
                 continue
             rows = [
