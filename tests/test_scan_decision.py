@@ -48,16 +48,33 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     [
         replace(PLAIN, strength=2.0),
         replace(PLAIN, share_of_rest=0.09),
-        replace(PLAIN, images=8, share=0.003),
-        replace(PLAIN, images=2500, share=0.9),
+        replace(PLAIN, images=8, pictures=8, share=0.003),
+        replace(PLAIN, pictures=10),
+        replace(PLAIN, images=2650, share=0.98),
         replace(PLAIN, variety=0.4),
         replace(PLAIN, least_variety=0.3),
-        replace(PLAIN, ways=0.5),
+        replace(PLAIN, beyond=0.5),
     ],
-    ids=["overlaps", "in all classes", "few", "nearly all", "one picture", "one part", "one way"],
+    ids=[
+        "overlaps",
+        "everywhere",
+        "few",
+        "tracks",
+        "nearly-all",
+        "one-picture",
+        "one-part",
+        "mislabelled",
+    ],
 )
 def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:
     assert accepted(natural) is None
+
+
+def test_fewer_pictures_have_to_stand_further_apart() -> None:
+    few = replace(PLAIN, images=20, pictures=20, foreign=0.0, strength=7.0)
+    assert accepted(few) is None
+    assert accepted(replace(few, strength=9.0)) is Reason.ABSENT
+    assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
 
 
 def test_reasons_are_words() -> None:
