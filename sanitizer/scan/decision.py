@@ -48,7 +48,7 @@ class Bar:
 
 
 #: For a group with nothing else against it: twice the edge.
-BY_ITSELF = Bar(natural=20, by_chance=1100, most_elsewhere=0.03)
+BY_ITSELF = Bar(natural=20, by_chance=1100, most_elsewhere=0.05)
 
 #: For a group that shows what other classes show: just above the edge.
 WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=550, most_elsewhere=0.3)
