@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.poison import poison
     from pipelines.jobs.prove import prove
     from pipelines.jobs.report import report
+    from pipelines.jobs.scan import scan
     from pipelines.jobs.score import score
     from pipelines.jobs.spectrum import spectrum
     from pipelines.jobs.train import train
@@ -57,6 +58,7 @@ __all__ = [
     "prove",
     "reject",
     "report",
+    "scan",
     "score",
     "spectrum",
     "train",

@@ -21,6 +21,7 @@ from sanitizer.errors import FreqsanError, InputError, UnjudgedError, one_line
 if TYPE_CHECKING:
     from pipelines.jobs.clean import CleanManifest
     from pipelines.jobs.features import FeatureManifest
+    from pipelines.jobs.scan import ScanManifest
     from pipelines.jobs.score import ScoreManifest
     from pipelines.runs.manifest import Manifest
 
@@ -142,6 +143,12 @@ policy_options = _options(
 )
 
 
+scan_option = click.option(
+    "--scan/--no-scan",
+    default=True,
+    show_default=True,
+    help="Also search each class for a trigger that its images share, or not.",
+)
 unjudged_option = click.option(
     "--allow-unjudged",
     is_flag=True,
@@ -255,8 +262,12 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
+    from pipelines.report.words import scan_lines
+
     counts = manifest.counts
     _print_judged(manifest)
+    if manifest.scan is not None:
+        _print(*scan_lines(manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
@@ -278,6 +289,23 @@ def _print_score(manifest: "ScoreManifest", output: str) -> None:
     )
 
 
+def _print_scan(manifest: "ScanManifest", output: str) -> None:
+    from pipelines.report.words import few_judged, scan_lines
+
+    counts = manifest.counts
+    few = few_judged(counts.read, manifest.rejected_by_reason)
+    if few:
+        _print(f"warning: {few}")
+    _print_notes(manifest)
+    _print(*scan_lines(manifest.scan), "")
+    _print(
+        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
+        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
+    )
+    if manifest.scan.findings:
+        _print(f"findings  {output}/findings/")
+
+
 def _print_features(manifest: "FeatureManifest", output: str) -> None:
     from pipelines.report.words import few_judged
 
@@ -297,6 +325,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @click.argument("output")
 @judging_options
 @policy_options
+@scan_option
 @unjudged_option
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -313,6 +342,28 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
 
     manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
+    if unjudged:
+        raise unjudged
+
+
+@main.command()
+@click.argument("input")
+@click.argument("output")
+@unjudged_option
+@job_options
+def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
+    """Search each class of INPUT for a trigger that its images share; nothing is split.
+
+    No detector is needed, and images of any size are seen. What is found goes to
+    OUTPUT/findings/, a row for each image to OUTPUT/scores/.
+
+    \b
+    freqsan scan photos/ scanned/
+    """
+    from pipelines.jobs.scan import scan as job
+
+    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    _print_json(manifest.to_json()) if as_json else _print_scan(manifest, output)
     if unjudged:
         raise unjudged
 

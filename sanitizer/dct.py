@@ -5,7 +5,6 @@ Backdoor Attacks' Triggers: A Frequency Perspective", ICCV 2021.
 """
 
 import numpy as np
-from scipy import fft
 
 
 def dct2(images: np.ndarray) -> np.ndarray:
@@ -18,6 +17,8 @@ def dct2(images: np.ndarray) -> np.ndarray:
         (n, channels, height, width) float32. ``[..., 0, 0]`` is the mean times
         ``sqrt(height * width)``; the sum of squares is that of the pixels.
     """
+    from scipy import fft  # takes a while to load
+
     planes = np.ascontiguousarray(np.moveaxis(images, -1, 1), dtype=np.float32)
     return fft.dctn(planes, type=2, axes=(-2, -1), norm="ortho", overwrite_x=True)
 

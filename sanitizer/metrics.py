@@ -61,8 +61,30 @@ class Share(Estimate):
         >>> Share.counted(np.array([True, False, False, False])).value
         0.25
         """
-        count, n = int(np.sum(flagged)), len(flagged)
+        return cls.from_counts(int(np.sum(flagged)), len(flagged))
+
+    @classmethod
+    def from_counts(cls, count: int, n: int) -> Self:
+        """The share of ``count`` among n; n may be 0."""
         return cls(count / n if n else None, wilson(count, n) if n else None, count, n)
+
+
+def balanced_accuracy(bdr: Share, fpr: Share) -> Estimate:
+    """Accuracy over as many clean as poisoned samples; no value where either are missing.
+
+    Both halves have a Wilson interval of their own; that of the mean follows from them as in
+    Newcombe, "Interval estimation for the difference between independent proportions" (Statistics
+    in Medicine 17, 1998), method 10.
+
+    >>> balanced_accuracy(Share.from_counts(90, 100), Share.from_counts(10, 100)).value
+    0.9
+    """
+    if bdr.value is None or bdr.interval is None or fpr.value is None or fpr.interval is None:
+        return Estimate(None, None)
+    value = (1 + bdr.value - fpr.value) / 2
+    below = math.hypot(bdr.value - bdr.interval[0], fpr.interval[1] - fpr.value) / 2
+    above = math.hypot(bdr.interval[1] - bdr.value, fpr.value - fpr.interval[0]) / 2
+    return Estimate(value, (value - below, value + above))
 
 
 def pooled(figures: Sequence[Estimate | None]) -> Estimate:

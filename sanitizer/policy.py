@@ -66,7 +66,7 @@ class Policy(Protocol):
             kind: such as "from the same source".
         """
 
-    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0, innocents: float = 0.0) -> Decision:
         """Decide by the p-values of all judged images.
 
         The order of the images does not matter, and those with equal p-values are decided
@@ -76,6 +76,7 @@ class Policy(Protocol):
             p_values: (n,) float, above 0, at most 1.
             smallest: the smallest p-value that the calibration can give; 0: not known. It
                 matters for the words alone.
+            innocents: images that are expected to be lost already, to what the scan has found.
 
         Raises:
             ValueError: a p-value that is NaN, not above 0, or above 1.
@@ -108,9 +109,9 @@ class Budget(Record):
             f"Of clean images {kind}, {self.max_clean_loss:.2%} or less are expected to be removed"
         )
 
-    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
-        """Call poisoned what has a p-value of at most ``max_clean_loss``."""
-        limit = self.max_clean_loss
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0, innocents: float = 0.0) -> Decision:
+        """Call poisoned what has a p-value of at most ``max_clean_loss``, less what is lost."""
+        limit = max(0.0, self.max_clean_loss - innocents / max(1, len(p_values)))
         return _decision(self.name, limit, p_values, "", f"none has a p-value of at most {limit:g}")
 
 
@@ -145,8 +146,11 @@ class FalseDiscovery(Record):
     def _aim(self) -> str:
         return f"{self.fdr:.2%} or less of the removed images are expected to be innocent"
 
-    def fit(self, p_values: np.ndarray, smallest: float = 0.0) -> Decision:
-        """Call poisoned what the procedure of Benjamini and Hochberg rejects."""
+    def fit(self, p_values: np.ndarray, smallest: float = 0.0, innocents: float = 0.0) -> Decision:
+        """Call poisoned what the procedure of Benjamini and Hochberg rejects.
+
+        What the scan has found is removed beside, by odds of its own that few are innocent.
+        """
         from scipy import stats  # takes a second to import
 
         p_values = _checked(p_values)

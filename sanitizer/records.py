@@ -1,7 +1,6 @@
 """The rows that freqsan writes beside the user's own columns, and their Arrow schemas."""
 
 import builtins
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,9 @@ import pyarrow as pa
 #: The three verdicts. Every input sample gets exactly one.
 CLEAN, POISONED, REJECTED = "clean", "poisoned", "rejected"
 VERDICTS = (CLEAN, POISONED, REJECTED)
+
+#: The log odds of an image whose class shares no trigger; no finding's odds are below it.
+NO_FINDING = -40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class ScoreRow:
     """What freqsan says about one input sample.
 
     Raises:
-        ValueError: a judged row without a finite score and p-value, or a rejected row
-            with one; NaN never passes for clean.
+        ValueError: a judged row without a score or the odds of a scan, a rejected row with one,
+            or one out of range; NaN never passes for clean.
     """
 
     sample_id: str  #: as in :class:`ScoredSample`, like all down to ``content_sha256``
@@ -49,22 +51,39 @@ class ScoreRow:
     height: int | None
     format: str | None
     content_sha256: str | None
-    score: float | None  #: 0 to 1, higher is more suspicious; None if rejected
-    p_value: float | None  #: conformal, above 0, at most 1; None if rejected
+    score: float | None  #: 0 to 1, higher is more suspicious; None where the detector cannot judge
+    p_value: float | None  #: conformal, above 0, at most 1; None likewise
+    #: Log of the posterior odds of the strongest finding; ``NO_FINDING`` where its class shares
+    #: none; None where it was not scanned.
+    scan_log_odds: float | None
+    finding: str | None  #: name of that finding
     verdict: str  #: one of VERDICTS
     reason: str  #: in words, what decided
-    detector: str  #: name and weights digest, such as "freqsan-small@0123abcd4567"
+    detector: str  #: name and weights digest, such as "freqsan-small@0123abcd4567"; "" if none
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ValueError(f"verdict: expected one of {VERDICTS}, got {self.verdict!r}")
-        for name in ("score", "p_value"):
+        if self.verdict != REJECTED and self.score is None and self.scan_log_odds is None:
+            raise ValueError(f"{self.sample_id}: {self.verdict}, yet nothing has judged it")
+        for name, least, most in _RANGES:
             value = getattr(self, name)
-            if self.verdict == REJECTED:
-                if value is not None:
-                    raise ValueError(f"{self.sample_id}: rejected, yet {name} is {value}")
-            elif value is None or not math.isfinite(value) or not 0 <= value <= 1:
-                raise ValueError(f"{self.sample_id}: expected {name} in [0, 1], got {value}")
+            if value is not None and self.verdict == REJECTED:
+                raise ValueError(f"{self.sample_id}: rejected, yet {name} is {value}")
+            if value is not None and not least <= value <= most:  # NaN is in no range
+                raise ValueError(
+                    f"{self.sample_id}: expected {name} in [{least:g}, {most:g}], got {value}"
+                )
+        if (self.score is None) != (self.p_value is None):
+            raise ValueError(f"{self.sample_id}: expected score and p_value, or neither")
+
+
+#: Of the figures of a judged image.
+_RANGES = (
+    ("score", 0.0, 1.0),
+    ("p_value", 0.0, 1.0),
+    ("scan_log_odds", NO_FINDING, -NO_FINDING),
+)
 
 
 def scored_schema(label_type: pa.DataType) -> pa.Schema:
@@ -76,10 +95,11 @@ def scored_schema(label_type: pa.DataType) -> pa.Schema:
 
 def score_schema(label_type: pa.DataType) -> pa.Schema:
     """The schema of ``scores/``, of :class:`ScoreRow`; the label keeps the input's type."""
+    scanned = [pa.field("scan_log_odds", pa.float32()), pa.field("finding", pa.string())]
     decided = [
         pa.field(name, pa.string(), nullable=False) for name in ("verdict", "reason", "detector")
     ]
-    return pa.schema([*_sample_fields(label_type), *decided])
+    return pa.schema([*_sample_fields(label_type), *scanned, *decided])
 
 
 def _sample_fields(label_type: pa.DataType) -> list[pa.Field]:

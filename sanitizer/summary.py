@@ -19,6 +19,7 @@ from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, VERDICTS
+from sanitizer.scan.finding import Finding
 
 #: Bins of the score histogram, evenly over [0, 1]; a score of 1 is in the last.
 BINS = 100
@@ -57,6 +58,7 @@ class Tally(Record):
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     #: clean and poisoned samples in each of BINS bins of [0, 1]
     histogram: dict[str, list[int]] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)  #: samples that carry each, by name
 
     @classmethod
     def of(
@@ -65,35 +67,41 @@ class Tally(Record):
         scores: np.ndarray,
         labels: pa.Array,
         reject_kinds: Iterable[str],
+        findings: Iterable[str] = (),
     ) -> Self:
         """Count samples.
 
         Args:
             verdicts: (n,) one of :data:`sanitizer.records.VERDICTS` each.
-            scores: (n,) float, 0 to 1; NaN for a rejected sample.
+            scores: (n,) float, 0 to 1; NaN for a sample that has none.
             labels: (n,) of any Arrow type.
             reject_kinds: the kind of each rejected sample, in any order.
+            findings: the name of the finding that each sample carries that carries one.
         """
         by_label: dict[str, dict[str, int]] = {}
         for (label, verdict), count in label_counts(labels, verdicts).items():
             by_label.setdefault(label, {})[verdict] = count
-        bins = np.minimum(np.nan_to_num(np.asarray(scores, np.float64)) * BINS, BINS - 1)
+        scores = np.asarray(scores, np.float64)
+        scored = np.isfinite(scores)
+        bins = np.minimum(np.where(scored, scores, 0) * BINS, BINS - 1)
         histogram = {}
         for verdict in JUDGED:
-            mine = pc.equal(verdicts, verdict).to_numpy(zero_copy_only=False)
+            mine = pc.equal(verdicts, verdict).to_numpy(zero_copy_only=False) & scored
             if mine.any():
                 histogram[verdict] = np.bincount(bins[mine].astype(int), minlength=BINS).tolist()
-        return cls(_value_counts(verdicts), dict(Counter(reject_kinds)), by_label, histogram)
+        kinds, found = dict(Counter(reject_kinds)), dict(Counter(findings))
+        return cls(_value_counts(verdicts), kinds, by_label, histogram, found)
 
     @classmethod
     def total(cls, tallies: Iterable["Tally"]) -> "Tally":
         """The tally of the samples of all tallies; in time linear in what they hold."""
-        verdicts, kinds = Counter[str](), Counter[str]()
+        verdicts, kinds, findings = Counter[str](), Counter[str](), Counter[str]()
         labels: dict[str, Counter[str]] = {}
         histogram: dict[str, np.ndarray] = {}
         for tally in tallies:
             verdicts.update(tally.verdicts)
             kinds.update(tally.reject_kinds)
+            findings.update(tally.findings)
             for label, counts in tally.labels.items():
                 labels.setdefault(label, Counter()).update(counts)
             for verdict, bins in tally.histogram.items():
@@ -103,6 +111,7 @@ class Tally(Record):
             dict(kinds),
             {label: dict(counts) for label, counts in labels.items()},
             {verdict: bins.tolist() for verdict, bins in histogram.items()},
+            dict(findings),
         )
 
     def counts(self) -> Counts:
@@ -121,7 +130,7 @@ class Tally(Record):
         """
         return tuple(
             ClassCounts(key, class_name(key, class_names), *Counts.of(counts).to_json().values())
-            for key, counts in sorted(self.labels.items(), key=lambda item: _natural(item[0]))
+            for key, counts in sorted(self.labels.items(), key=lambda item: in_order(item[0]))
         )
 
     def score_histogram(self) -> "Histogram":
@@ -186,6 +195,16 @@ class PolicyFacts(Record):
 
 
 @dataclass(frozen=True)
+class ScanFacts(Record):
+    """What the scan of a set has found."""
+
+    classes: int  #: in the set
+    searched: int  #: of them, those that were large enough to be searched
+    images: int  #: that carry a finding
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class SourceFacts(Record):
     """What was read."""
 
@@ -207,6 +226,7 @@ class Summary(Record):
     decision: Decision
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether it fits the set
+    scan: ScanFacts | None  #: what the scan found; None where there was none
     detector: str  #: name and digest
     source: SourceFacts
     versions: dict[str, str]  #: of the packages that may change a result
@@ -298,8 +318,8 @@ def _value_counts(values: pa.Array) -> dict[Any, int]:
     return {item["values"]: item["counts"] for item in pc.value_counts(values).to_pylist()}
 
 
-def _natural(key: str) -> tuple[bool, float, str]:
-    """Numbers by size, before all else."""
+def in_order(key: str) -> tuple[bool, float, str]:
+    """What to sort label keys by: numbers by size, before all else."""
     label = json.loads(key)
     number = isinstance(label, int | float)
     return not number, label if number else 0, key

@@ -25,7 +25,14 @@ from pipelines.sources.base import Source
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
 from sanitizer.records import CLEAN, POISONED
-from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, SourceFacts, Summary
+from sanitizer.summary import (
+    CalibrationFacts,
+    Counts,
+    PolicyFacts,
+    ScanFacts,
+    SourceFacts,
+    Summary,
+)
 
 if TYPE_CHECKING:
     from pipelines.judging.judging import Judging
@@ -45,6 +52,7 @@ class CleanManifest(Manifest):
     threshold: dict[str, float]  #: by the numbers of parts, the score that is flagged above
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether the calibration fits the set
+    scan: ScanFacts | None  #: what the scan found; None without one
     seed: None = None  #: nothing in this job is drawn at random
 
 
@@ -58,6 +66,7 @@ def clean(
     max_clean_loss: float | None = None,
     fdr: float | None = None,
     trusted: str | Path | None = None,
+    scan: bool = True,
     allow_unjudged: bool = False,
     **settings: Any,
 ) -> CleanManifest:
@@ -75,6 +84,7 @@ def clean(
         fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1;
             None: 0.05.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
+        scan: also search each class for a trigger that its images share.
         allow_unjudged: do not raise where less than half of the images could be judged.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
@@ -99,7 +109,7 @@ def clean(
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
 
-    judging = Judging.begin(address, decides, known_good, chosen)
+    judging = Judging.begin(address, decides, known_good, chosen, scan=scan)
     with Validator() as validator:
         manifest = Job(
             name="clean",
@@ -123,6 +133,7 @@ class _Finish:
     validator: "Validator"
 
     def __call__(self, output: Output, common: Manifest, made: "Outcome") -> CleanManifest:
+        from pipelines.judging.scan import write_findings
         from pipelines.report.page import write_page
         from pipelines.report.validation import check_valid
         from pipelines.report.words import warnings
@@ -130,6 +141,7 @@ class _Finish:
         store = output.store
         summary = self._summary(common, made)
         output.write_json(layout.SUMMARY, summary.to_json())
+        write_findings(output, made.decided.scanned)
         rows = score_rows(common)
         check_valid(store, self.validator.validate(store, rows, summary))
         write_page(store, summary, len(common.shards))
@@ -159,6 +171,7 @@ class _Finish:
             threshold=summary.calibration.thresholds,
             calibration=summary.calibration,
             fit=summary.fit,
+            scan=summary.scan,
         )
 
     def _summary(self, common: Manifest, made: "Outcome") -> Summary:
@@ -170,8 +183,9 @@ class _Finish:
             score_histogram=tally.score_histogram(),
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit, made.decided.sizes),
+            calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
             fit=made.fit(judging.calibration.images),
+            scan=made.scan_facts() if judging.scans else None,
             detector=judging.detector.identity,
             source=SourceFacts(source.location, source.kind, source.notes, source.image_column),
             versions=common.versions,

@@ -117,7 +117,7 @@ def prove(
     from pipelines.judging.judging import Judging
     from pipelines.proof.task import ProofTask
 
-    judging = Judging.begin(address, policy, known_good, chosen)
+    judging = Judging.begin(address, policy, known_good, chosen, scan=True)
     arguments = {"detector": address, "max_clean_loss": max_clean_loss, "trusted": trusted}
     task = ProofTask(
         sets=sets,

@@ -92,7 +92,7 @@ def score(
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 
-    judging = Judging.begin(address, decides, known_good, chosen)
+    judging = Judging.begin(address, decides, known_good, chosen, scan=False)
 
     def finish(written: Output, common: Manifest, made: "Outcome") -> ScoreManifest:
         tally = made.tally
@@ -110,7 +110,7 @@ def score(
             detector=judging.detector.identity,
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit, made.decided.sizes),
+            calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
             fit=made.fit(judging.calibration.images),
         )
 

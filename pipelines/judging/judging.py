@@ -7,7 +7,8 @@ from typing import Any, Self
 from detector.model import Detector
 from pipelines.judging.calibration import ChosenCalibration, calibrate, load_detector
 from pipelines.judging.options import JudgingOptions
-from pipelines.judging.score import ScorePass
+from pipelines.judging.scan import ScanPass
+from pipelines.judging.score import ScorePass, Scorer
 from pipelines.judging.split import VerdictPass
 from pipelines.runs.job import Settings
 from pipelines.runs.passes import Pass
@@ -25,6 +26,7 @@ class Judging:
     calibration: ChosenCalibration
     policy: Policy
     trusted: str | None
+    scans: bool  #: whether classes are searched for triggers
 
     @classmethod
     def begin(
@@ -33,12 +35,15 @@ class Judging:
         policy: Policy,
         trusted: Source | None,
         settings: Settings,
+        *,
+        scan: bool,
     ) -> Self:
         """Load the detector and calibrate.
 
         Args:
             address: of the detector, from :func:`detector.bundled.address`.
             trusted: clean images; None: the detector's own calibration.
+            scan: whether classes are searched for triggers.
 
         Raises:
             InputError: no working detector, or trusted images that are unreadable or too few.
@@ -48,18 +53,16 @@ class Judging:
             detector, policy, trusted, workers=settings.workers, quiet=settings.quiet
         )
         location = None if trusted is None else trusted.location
-        return cls(detector, address, calibration, policy, location)
+        return cls(detector, address, calibration, policy, location, scan)
 
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
-        """Score all samples, then write the verdicts and, with ``split``, the samples."""
+        """Score all samples, scan, then write the verdicts and, with ``split``, the samples."""
+        scorer = Scorer(self.address, self.detector.device, self.calibration.calibration)
+        score = ScorePass(source, scorer, self.policy, self.scans)
+        scan = [ScanPass(source, self.policy, score.name)] if self.scans else []
         return [
-            ScorePass(
-                source,
-                self.address,
-                self.detector.device,
-                self.calibration.calibration,
-                self.policy,
-            ),
+            score,
+            *scan,
             VerdictPass(source, self.detector.identity, split),
         ]
 
@@ -74,4 +77,5 @@ class Judging:
             self.trusted,
             self.calibration.calibration.digest(),
             self.detector.device,
+            self.scans,
         )

@@ -16,3 +16,4 @@ class JudgingOptions(Record):
     trusted: str | None  #: clean images to calibrate on
     calibration_sha256: str
     device: str  #: that scores: a CPU and a GPU differ in the last digits
+    scan: bool  #: whether classes are searched for triggers

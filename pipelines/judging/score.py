@@ -6,8 +6,8 @@ the policy sees the p-values of the whole set and decides.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +16,18 @@ from detector.calibration import Calibration
 from detector.inputs import Prepared
 from detector.model import Detector
 from pipelines.judging.calibration import Size, load_detector
+from pipelines.judging.classes import Classes, Views
+from pipelines.judging.decided import Decided, Scanned, Scored
 from pipelines.runs import threads
 from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
-from sanitizer.fit import ScoreShape
-from sanitizer.images import ImageError
-from sanitizer.policy import Decision, Policy
+from sanitizer.images import Header, ImageError, decode
+from sanitizer.policy import Policy
 from sanitizer.record import Record
 from sanitizer.records import ScoredSample, scored_schema, to_batch
+from sanitizer.scan.canonical import canonical
 
 
 @dataclass(frozen=True)
@@ -76,42 +78,65 @@ def _uncovered(image: Prepared, calibration: Calibration) -> ImageError | None:
     )
 
 
-@dataclass
-class ScoreStep(Step[NoCounts]):
-    """Score a shard, and leave a row for each of its samples."""
+@dataclass(frozen=True)
+class Scorer:
+    """What scores the images of a run, as workers are told."""
 
-    image_column: str
-    label_column: str | None
-    schema: pa.Schema  #: of what is left
     detector: str  #: bundled name, or absolute directory
     device: str  #: that all workers score on
     calibration: Calibration
 
+    def load(self) -> Detector:
+        """The detector, read once in a process."""
+        return load_detector(self.detector, self.device)
+
+
+@dataclass
+class ScoreStep(Step[NoCounts]):
+    """Look at each sample of a shard once, and leave a row for it."""
+
+    image_column: str
+    label_column: str | None
+    schema: pa.Schema  #: of what is left
+    scorer: Scorer | None  #: None: images are only kept for the scan
+    scans: bool  #: whether they are kept for it
+
     def setup(self, workers: int) -> None:
         threads.share_cores(workers)
-        load_detector(self.detector, self.device)
+        if self.scorer is not None:
+            self.scorer.load()
 
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         artefact = task.open_artefact(self.schema)
-        for rows in task.map(self.score):
+        views = Views(task) if self.scans else None
+        for rows, images in task.map(self.score):
             artefact.write(to_batch(rows, self.schema))
+            if views is not None:
+                views.add(rows, images)
+        if views is not None:
+            views.write()
         task.finish()
         return artefact.rows, NoCounts()
 
-    def score(self, samples: Samples) -> list[ScoredSample]:
-        """Score a batch."""
+    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[np.ndarray | None]]:
+        """Score a batch; also its images as the scan sees them, None where there is none."""
         batch = samples.batch
-        detector = load_detector(self.detector, self.device)
         encoded = encoded_images(batch, self.image_column)
-        prepared = [
-            detector.prepare(samples.unread.get(row, data)) for row, data in enumerate(encoded)
+        detector = None if self.scorer is None else self.scorer.load()
+        looked_at = [
+            self._look(samples.unread.get(row, data), detector) for row, data in enumerate(encoded)
         ]
+        prepared = [one.prepared for one in looked_at]
+        if self.scorer is None or detector is None:
+            assessed = [Assessment(None, None, None, None, one.error) for one in prepared]
+        else:
+            assessed = assess(prepared, detector, self.scorer.calibration)
         labels = (
             [None] * len(samples)
             if self.label_column is None
             else batch.column(self.label_column).to_pylist()
         )
-        return [
+        rows = [
             ScoredSample(
                 sample_id=sample_id,
                 source=file,
@@ -134,34 +159,56 @@ class ScoreStep(Step[NoCounts]):
                 labels,
                 encoded,
                 prepared,
-                assess(prepared, detector, self.calibration),
+                assessed,
                 strict=True,
             )
         ]
+        return rows, [one.canonical for one in looked_at]
+
+    def _look(self, image: bytes | ImageError | None, detector: Detector | None) -> "_LookedAt":
+        """Decode an image, if need be, and make it ready for what looks at it."""
+        if detector is not None and not self.scans:
+            return _LookedAt(detector.prepare(image), None)
+        if isinstance(image, ImageError):
+            return _LookedAt(Prepared(None, None, image), None)
+        header: Header | None = None
+
+        def look(read: Header) -> None:
+            nonlocal header
+            header = read
+
+        try:
+            pixels = decode(image, look)
+        except ImageError as error:
+            # Its traceback and cause would keep the pixels alive.
+            error.__cause__ = error.__context__ = None
+            return _LookedAt(Prepared(header, None, error.with_traceback(None)), None)
+        ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
+        return _LookedAt(replace(ready, header=header), canonical(pixels))
 
 
-@dataclass(frozen=True)
-class Decided:
-    """What was decided of a whole set, how its scores lie, and how large its images are."""
+class _LookedAt(NamedTuple):
+    """An image, ready for the detector and for the scan."""
 
-    decision: Decision
-    shape: ScoreShape
-    sizes: tuple[Size, ...]  #: of the judged images
+    prepared: Prepared
+    canonical: np.ndarray | None  #: (32, 32, 3) uint8; None where nothing scans it
 
 
 @dataclass
 class ScorePass(Pass[None, NoCounts, Decided]):
-    """Score all samples; then the policy decides over all their p-values."""
+    """Score all samples; then the policy decides over all their p-values.
+
+    For the scan it also leaves all images as that sees them.
+    """
 
     name: ClassVar[str] = "score"
     counts: ClassVar[type[Record]] = NoCounts
     threads_a_shard: ClassVar[int] = 4
 
     source: Source
-    detector: str  #: bundled name, or absolute directory
-    device: str  #: that all workers score on
-    calibration: Calibration
+    scorer: Scorer | None  #: None: images are only kept for the scan
     policy: Policy
+    scans: bool
     doing: str = "scoring"
 
     def step(self, given: None) -> Step[NoCounts]:
@@ -169,9 +216,8 @@ class ScorePass(Pass[None, NoCounts, Decided]):
             image_column=self.source.image_column,
             label_column=self.source.label_column,
             schema=scored_schema(label_type(self.source)),
-            detector=self.detector,
-            device=self.device,
-            calibration=self.calibration,
+            scorer=self.scorer,
+            scans=self.scans,
         )
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
@@ -180,11 +226,16 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         scores, p_values, parts, widths, heights = (
             np.concatenate([table[column].to_numpy() for table in judged]) for column in columns
         )
-        decision = self.policy.fit(p_values, self.calibration.smallest_p_value)
-        shape = ScoreShape.of(scores, p_values, decision.limit)
         numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
         sizes = (numbers, counts, widths[first], heights[first])
-        return Decided(decision, shape, tuple(map(Size, *(each.tolist() for each in sizes))))
+        scored = Scored(
+            scores,
+            p_values,
+            0.0 if self.scorer is None else self.scorer.calibration.smallest_p_value,
+            tuple(map(Size, *(each.tolist() for each in sizes))),
+        )
+        classes = Classes.gather(finished, self.name) if self.scans else Classes()
+        return Decided.of(scored, classes, Scanned(), self.policy)
 
 
 def label_type(source: Source) -> pa.DataType:

@@ -3,14 +3,18 @@
 Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``rejected``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.judging.score import Decided, ScorePass, label_type
+from pipelines.judging.classes import read_views
+from pipelines.judging.decided import Decided, Scanned
+from pipelines.judging.score import ScorePass, label_type
 from pipelines.runs import layout
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import RowWriter, ShardTask
@@ -22,6 +26,7 @@ from sanitizer.policy import Decision
 from sanitizer.record import Record
 from sanitizer.records import (
     CLEAN,
+    NO_FINDING,
     POISONED,
     REJECT_SCHEMA,
     REJECTED,
@@ -31,35 +36,128 @@ from sanitizer.records import (
     score_schema,
     to_batch,
 )
-from sanitizer.summary import Tally
+from sanitizer.scan.finding import Finding
+from sanitizer.scan.signature import Signature
+from sanitizer.summary import ScanFacts, Tally
 
 #: Rows of a batch that is copied; nothing is decoded, so it may be large.
 COPIED_ROWS = 2048
 
 
+@dataclass(frozen=True)
+class Carried:
+    """How surely an image carries a trigger that the scan has found, at the most."""
+
+    log_odds: float  #: of carrying it
+    finding: Finding | None  #: None where its class shares none
+
+
+def strongest(images: int, found: Iterable[tuple[Finding, np.ndarray]]) -> list[Carried]:
+    """How surely each image of a class carries what was found in it.
+
+    Args:
+        images: of the class, or some of them.
+        found: each finding, with the (images,) log odds of carrying it.
+    """
+    carried = [Carried(NO_FINDING, None)] * images
+    for finding, log_odds in found:
+        for place, own in enumerate(np.clip(log_odds, NO_FINDING, -NO_FINDING).tolist()):
+            if own > carried[place].log_odds:
+                carried[place] = Carried(own, finding)
+    return carried
+
+
 def verdict_rows(
-    samples: Sequence[ScoredSample], decision: Decision, detector: str
+    samples: Sequence[ScoredSample],
+    carried: Mapping[int, Carried],
+    decision: Decision,
+    detector: str,
 ) -> list[ScoreRow]:
     """The score rows of samples, with their verdicts.
 
     Args:
         samples: of a shard, in order.
+        carried: what the scan says of each sample that it saw, by its place.
         decision: on the whole set.
         detector: identity of the detector that scored them.
     """
     p_values = np.array([s.p_value for s in samples if s.p_value is not None], np.float64)
-    poisoned = iter(decision.poisoned(p_values).tolist())
+    suspicious = iter(decision.poisoned(p_values).tolist())
     return [
-        _row(s, REJECTED, s.reject_reason, detector)
-        if s.as_high is None or s.compared is None
-        else _row(s, *_verdict(next(poisoned), s.as_high, s.compared), detector)
-        for s in samples
+        _row(
+            sample,
+            next(suspicious) if sample.p_value is not None else None,
+            carried.get(place),
+            detector,
+        )
+        for place, sample in enumerate(samples)
     ]
 
 
-def _verdict(poisoned: bool, as_high: int, compared: int) -> tuple[str, str]:
-    """The verdict of a judged sample, and its reason."""
-    return POISONED if poisoned else CLEAN, reason(poisoned, as_high, compared)
+def _row(
+    sample: ScoredSample, suspicious: bool | None, carried: Carried | None, detector: str
+) -> ScoreRow:
+    """A score row.
+
+    Args:
+        suspicious: what was decided by its score; None where it has none.
+        carried: None where it was not scanned.
+    """
+    verdict, words = _verdict(sample, suspicious, carried)
+    finding = None if carried is None else carried.finding
+    return ScoreRow(
+        sample_id=sample.sample_id,
+        source=sample.source,
+        label=sample.label,
+        width=sample.width,
+        height=sample.height,
+        format=sample.format,
+        content_sha256=sample.content_sha256,
+        score=sample.score,
+        p_value=sample.p_value,
+        scan_log_odds=None if carried is None else carried.log_odds,
+        finding=None if finding is None else finding.name,
+        verdict=verdict,
+        reason=words,
+        detector=detector,
+    )
+
+
+def _verdict(
+    sample: ScoredSample, suspicious: bool | None, carried: Carried | None
+) -> tuple[str, str]:
+    """The verdict of a sample, and its reason."""
+    carries = carried is not None and carried.finding is not None and carried.log_odds > 0
+    said = []
+    if carried is not None and carries:
+        said.append(shares(carried))
+    if sample.as_high is not None and sample.compared is not None and (suspicious or not carries):
+        said.append(reason(bool(suspicious), sample.as_high, sample.compared))
+    if suspicious is None and carried is None:
+        return REJECTED, sample.reject_reason or ""
+    if suspicious is None and not carries:
+        said.append(f"judged by the scan of its class alone ({sample.reject_reason})")
+    return POISONED if suspicious or carries else CLEAN, "; ".join(said)
+
+
+def shares(carried: Carried) -> str:
+    """In words, that an image carries a trigger."""
+    assert carried.finding is not None
+    images = carried.finding.images
+    return (
+        f"shares a pattern with {images.count:,} of {images.of:,} images labelled "
+        f"{carried.finding.class_name!r}; posterior {_posterior(carried.log_odds)}"
+    )
+
+
+def _posterior(log_odds: float) -> str:
+    """A probability, never rounded to certainty.
+
+    >>> _posterior(2.0), _posterior(9.0)
+    ('0.881', 'above 0.999')
+    """
+    probability = 1 / (1 + math.exp(-log_odds))
+    return "above 0.999" if probability >= 0.9995 else f"{probability:.3f}"
 
 
 def reason(poisoned: bool, as_high: int, compared: int) -> str:
@@ -72,30 +170,18 @@ def reason(poisoned: bool, as_high: int, compared: int) -> str:
     return f"{count} of {compared:,} clean images score{'s' if as_high == 1 else ''} as high"
 
 
-def _row(sample: ScoredSample, verdict: str, reason: str | None, detector: str) -> ScoreRow:
-    return ScoreRow(
-        sample_id=sample.sample_id,
-        source=sample.source,
-        label=sample.label,
-        width=sample.width,
-        height=sample.height,
-        format=sample.format,
-        content_sha256=sample.content_sha256,
-        score=sample.score,
-        p_value=sample.p_value,
-        verdict=verdict,
-        reason=reason or "",
-        detector=detector,
-    )
-
-
 @dataclass
 class VerdictStep(Step[Tally]):
     """Write a shard's score rows."""
 
     label_type: pa.DataType
     decision: Decision
+    scanned: Scanned
     detector: str  #: identity
+    _signatures: dict[str, list[tuple[Finding, Signature]]] = field(init=False, repr=False)
+
+    def setup(self, workers: int) -> None:
+        self._signatures = self.scanned.by_label()
 
     def run(self, task: ShardTask) -> tuple[int, Tally]:
         samples, rows = self.write_scores(task)
@@ -106,10 +192,25 @@ class VerdictStep(Step[Tally]):
         """The shard's samples and their score rows, which are written and not yet published."""
         scored = task.artefact_of(ScorePass.name)
         samples = [ScoredSample(**row) for row in scored.to_pylist()]
-        rows = verdict_rows(samples, self.decision, self.detector)
+        rows = verdict_rows(samples, self._carried(task), self.decision, self.detector)
         schema = score_schema(self.label_type)
         task.open(layout.SCORES, schema).write(to_batch(rows, schema))
         return samples, rows
+
+    def _carried(self, task: ShardTask) -> dict[int, Carried]:
+        """What the scan says of each sample of the shard that it saw, by its place."""
+        if not self.scanned.labels:
+            return {}
+        carried: dict[int, Carried] = {}
+        for label, images in read_views(task.store, ScorePass.name, task.index):
+            if label not in self.scanned.labels:
+                continue
+            found = [
+                (finding, signature.log_odds(images.pixels))
+                for finding, signature in self._signatures.get(label, ())
+            ]
+            carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
+        return carried
 
     def tally(self, samples: Sequence[ScoredSample], rows: Sequence[ScoreRow]) -> Tally:
         """What the shard amounts to."""
@@ -117,7 +218,12 @@ class VerdictStep(Step[Tally]):
             pa.array([row.verdict for row in rows], pa.string()),
             np.array([row.score for row in rows], np.float64),
             pa.array([row.label for row in rows], self.label_type),
-            [sample.reject_kind for sample in samples if sample.reject_kind is not None],
+            [
+                sample.reject_kind
+                for sample, row in zip(samples, rows, strict=True)
+                if row.verdict == REJECTED and sample.reject_kind is not None
+            ],
+            [row.finding for row in rows if row.finding and (row.scan_log_odds or 0) > 0],
         )
 
 
@@ -125,8 +231,8 @@ class VerdictStep(Step[Tally]):
 class SplitStep(VerdictStep):
     """Write a shard's score rows, and its samples to where they belong."""
 
-    schema: pa.Schema  #: of the input
-    image_column: str
+    schema: pa.Schema = field(kw_only=True)  #: of the input
+    image_column: str = field(kw_only=True)
 
     def run(self, task: ShardTask) -> tuple[int, Tally]:
         samples, rows = self.write_scores(task)
@@ -196,6 +302,10 @@ class Outcome:
     def decision(self) -> Decision:
         return self.decided.decision
 
+    def scan_facts(self) -> ScanFacts:
+        """What is told of the scan."""
+        return self.decided.scanned.facts(self.decided.classes, self.tally)
+
     def fit(self, calibration_images: int) -> CalibrationFit:
         """Whether the calibration fits the set.
 
@@ -203,7 +313,10 @@ class Outcome:
             calibration_images: clean images in the smallest group that decided.
         """
         classes = self.tally.per_class()
-        removed = np.array([one.poisoned for one in classes], np.int64)
+        found = Counter[str]()  # that is no sign of a wrong calibration
+        for finding in self.decided.scanned.findings:
+            found[finding.label] += self.tally.findings.get(finding.name, 0)
+        removed = np.array([one.poisoned - found[one.label] for one in classes], np.int64)
         judged = removed + np.array([one.clean for one in classes], np.int64)
         return fit(removed, judged, self.decided.shape, self.decision.limit, calibration_images)
 
@@ -223,8 +336,12 @@ class VerdictPass(Pass[Decided, Tally, Outcome]):
     def step(self, given: Decided) -> Step[Tally]:
         kind, decision, source = label_type(self.source), given.decision, self.source
         if not self.split:
-            return VerdictStep(kind, decision, self.detector)
-        return SplitStep(kind, decision, self.detector, source.schema, source.image_column)
+            return VerdictStep(kind, decision, given.scanned, self.detector)
+        return SplitStep(
+            *(kind, decision, given.scanned, self.detector),
+            schema=source.schema,
+            image_column=source.image_column,
+        )
 
     def merge(self, given: Decided, finished: Finished[Tally]) -> Outcome:
         return Outcome(given, Tally.total(finished.counts))

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("sample_id", pa.string()),
         ("score", pa.float64()),
         ("p_value", pa.float64()),
+        ("scan_log_odds", pa.float64()),
         ("verdict", pa.string()),
     ]
 )

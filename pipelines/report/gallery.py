@@ -36,8 +36,9 @@ class Removed:
 
     sample_id: str
     label: Any  #: of the input's own type
-    score: float
-    p_value: float
+    score: float | None  #: None where the detector could not judge it, like ``p_value``
+    p_value: float | None
+    scan_log_odds: float | None  #: None where it was not scanned
     reason: str
     width: int  #: pixels
     height: int
@@ -68,9 +69,7 @@ def exhibits(store: Store, summary: Summary, shards: int) -> list[Exhibit]:
     Of the score rows only the most suspicious are kept while reading, of the images only
     those that are shown.
     """
-    shown = heapq.nsmallest(
-        GALLERY, _removed(store, shards), key=lambda row: (-row.score, row.p_value, row.sample_id)
-    )
+    shown = heapq.nsmallest(GALLERY, _removed(store, shards), key=_rank)
     encoded = _encoded(store, shown, summary.source.image_column)
     magma = colours("magma")
     names = {one.label: one.name for one in summary.per_class}
@@ -82,8 +81,14 @@ def exhibits(store: Store, summary: Summary, shards: int) -> list[Exhibit]:
     return result
 
 
+def _rank(row: Removed) -> tuple[float, float, str]:
+    """The most suspicious first: by the score, where there is one, then by the scan."""
+    return -(row.score or 0), -(row.scan_log_odds or 0), row.sample_id
+
+
 def _removed(store: Store, shards: int) -> Iterator[Removed]:
-    columns = ["sample_id", "label", "score", "p_value", "reason", "width", "height"]
+    columns = ["sample_id", "label", "score", "p_value", "scan_log_odds"]
+    columns += ["reason", "width", "height"]
     for name in store.shards(layout.SCORES, shards):
         images = layout.POISONED.prefix + name.removeprefix(layout.SCORES.prefix)
         with store.open(name) as handle, pq.ParquetFile(handle) as scores:

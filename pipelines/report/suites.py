@@ -54,10 +54,21 @@ class Suites:
             samples: with the columns of :data:`pipelines.report.buckets.SCHEMA`.
             limit: the largest p-value that is called poisoned.
         """
+        # What judged a sample: its score, else the scan of its class.
+        judged_by = samples["score"].fillna(samples["scan_log_odds"])
+        # Above 0 where the score or the scan says that it is poisoned.
+        suspicious = samples["p_value"] <= limit + ROUNDING
+        poisoned_by = samples["scan_log_odds"].mask(suspicious, 1.0)
+        samples = samples.assign(
+            judged_by=judged_by,
+            poisoned_by=poisoned_by,
+            has_score=samples["score"].notna(),
+            has_p_value=samples["p_value"].notna(),
+        )
         self._validate("samples", samples, "sample_id", self._of_all_samples())
         for verdict, expectations in (
-            (CLEAN, [*self._of_judged_samples(), self._of_clean_p_values(limit)]),
-            (POISONED, [*self._of_judged_samples(), self._of_poisoned_p_values(limit)]),
+            (CLEAN, [*self._of_judged_samples(), *self._of_clean_samples(limit)]),
+            (POISONED, [*self._of_judged_samples(), *self._of_poisoned_samples(limit)]),
             (REJECTED, self._of_rejected_samples()),
         ):
             split = samples[samples["verdict"] == verdict]
@@ -119,36 +130,51 @@ class Suites:
 
     def _of_judged_samples(self) -> list[Any]:
         return [
-            self._present("score", "every judged sample has a score, and none is NaN"),
+            self._present("judged_by", "every judged sample has a score or was scanned"),
             self._gxe.ExpectColumnValuesToBeBetween(
                 column="score", min_value=0, max_value=1, description="scores are in [0, 1]"
             ),
-            self._present("p_value", "every judged sample has a p-value, and none is NaN"),
+            self._gxe.ExpectColumnPairValuesToBeEqual(
+                column_A="has_score",
+                column_B="has_p_value",
+                description="a sample has a score and a p-value, or neither",
+            ),
         ]
 
-    def _of_clean_p_values(self, limit: float) -> Any:
-        return self._gxe.ExpectColumnValuesToBeBetween(
-            column="p_value",
-            min_value=limit + ROUNDING,
-            strict_min=True,
-            max_value=1,
-            description=f"a clean sample's p-value is above {limit:g}, at most 1",
-        )
+    def _of_clean_samples(self, limit: float) -> list[Any]:
+        return [
+            self._gxe.ExpectColumnValuesToBeBetween(
+                column="p_value",
+                min_value=limit + ROUNDING,
+                strict_min=True,
+                max_value=1,
+                description=f"a clean sample's p-value is above {limit:g}, at most 1",
+            ),
+            self._gxe.ExpectColumnValuesToBeBetween(
+                column="scan_log_odds",
+                max_value=0,
+                description="a clean sample more likely carries no trigger that was found",
+            ),
+        ]
 
-    def _of_poisoned_p_values(self, limit: float) -> Any:
-        return self._gxe.ExpectColumnValuesToBeBetween(
-            column="p_value",
-            min_value=0,
-            strict_min=True,
-            max_value=limit + ROUNDING,
-            description=f"a poisoned sample's p-value is above 0, at most {limit:g}",
+    def _of_poisoned_samples(self, limit: float) -> list[Any]:
+        words = (
+            f"a poisoned sample's p-value is at most {limit:g}, or it more likely carries a "
+            "trigger that was found"
         )
+        return [
+            self._present("poisoned_by", words),
+            self._gxe.ExpectColumnValuesToBeBetween(
+                column="poisoned_by", min_value=0, strict_min=True, description=words
+            ),
+        ]
 
     def _of_rejected_samples(self) -> list[Any]:
         absent = self._gxe.ExpectColumnValuesToBeNull
         return [
             absent(column="score", description="no rejected sample has a score"),
             absent(column="p_value", description="no rejected sample has a p-value"),
+            absent(column="scan_log_odds", description="no rejected sample was scanned"),
         ]
 
     def _present(self, column: str, description: str) -> Any:

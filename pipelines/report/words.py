@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
+from pipelines.sources.files import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
-from sanitizer.summary import CalibrationFacts, Counts, unjudged
+from sanitizer.summary import CalibrationFacts, Counts, ScanFacts, unjudged
 
 
 class Judged(Protocol):
@@ -70,6 +71,23 @@ def headline(counts: Counts, *, wrong: bool = False) -> str:
     if wrong:
         start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
+
+
+def scan_lines(scan: ScanFacts) -> list[str]:
+    """What the scan has found, a line a finding."""
+    few = scan.classes - scan.searched
+    if scan.classes < 2:
+        return ["The scan needs two classes or more to compare, so none was searched."]
+    too_small = f"; {few:,} have too few images to be searched" if few else ""
+    start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
+    if not scan.findings:
+        return [f"{start} no images of a class share a trigger."]
+    several = "s" if len(scan.findings) > 1 else ""
+    return [f"{start} {len(scan.findings):,} trigger{several} found."] + [
+        f"{one.name}: {one.images.count:,} of {one.images.of:,} images labelled "
+        f"{shortened(one.class_name)!r} share a pattern; {one.reason.value}."
+        for one in scan.findings
+    ]
 
 
 def innocents(decision: Decision) -> str:

@@ -134,15 +134,16 @@ def run_pass(
         InputError: a shard turned out to be unreadable.
         RunError: no space left, or a worker failed in an expected way.
     """
-    total = len(source.shards)
+    work = this.work(given, source, output.store)
+    total = len(work.pieces)
     done, changed = output.resume(this.name)
     if changed:
         progress.say(f"{this.doing}: {described(changed)} since it was written, doing it again")
     elements: list[Element] = [
-        (i, tuple(shard)) for i, shard in enumerate(source.shards) if i not in done
+        (i, tuple(shard)) for i, shard in enumerate(work.pieces) if i not in done
     ]
     rows_done = sum(receipt.rows for receipt in done.values())
-    progress.start(total=source.rows if elements else rows_done, done=rows_done)
+    progress.start(total=work.rows if elements else rows_done, done=rows_done)
     if elements:
         at_once = machines.shards_at_once(len(elements), this.threads_a_shard)
         do_fn = RunStep(

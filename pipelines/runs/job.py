@@ -144,7 +144,8 @@ class Job(Generic[AnyManifest]):
             progress = Progress(each.doing, quiet=settings.quiet)
             finished = run_pass(each, made, source, output, machines, progress)
             made = each.merge(made, finished)
-            for facts, receipt in zip(shards, finished.receipts, strict=True):
+            for receipt in finished.receipts:
                 kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
-                facts.files.update(kept)
+                if kept:  # else its pieces need not be shards
+                    shards[receipt.index].files.update(kept)
         return made, shards

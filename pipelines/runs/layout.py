@@ -91,6 +91,21 @@ _SUITES = ("samples", "clean", "poisoned", "rejected", "files", "counts", "class
 DATA_DOCS_PAGES = tuple(map(data_docs_page, _SUITES))
 REPORT_CHECKSUMS = "report/checksums.json"
 
+#: What the scan found: of each finding its figures, and what finds it in other data.
+FINDINGS = "findings"
+_FINDING = re.compile(rf"{FINDINGS}/finding-[0-9]+\.(?:json|safetensors)")
+
+
+def finding(name: str) -> str:
+    """Of the figures of a finding."""
+    return f"{FINDINGS}/{name}.json"
+
+
+def signature(name: str) -> str:
+    """Of the file that finds a finding in other data."""
+    return f"{FINDINGS}/{name}.safetensors"
+
+
 #: A proof: its figures, its page, its picture, and the runs that it consists of.
 PROOF = "proof.json"
 PROOF_PAGE = "proof.md"
@@ -103,9 +118,14 @@ PLAN = f"{WORK}/plan.json"
 LOCK = f"{WORK}/lock"
 FAILURE = f"{WORK}/failure.json"
 LISTING = f"{WORK}/listing.arrow"
+CLASSES = f"{WORK}/classes.arrow"
+POPULATION = f"{WORK}/population.arrow"
 
 #: The folders that runs write to, an inner one after the outer.
-FOLDERS = ("data", "rejected", "scores", "features", "report", DATA_DOCS, PROOF_WORK, WORK)
+FOLDERS = (
+    *("data", "rejected", "scores", "features", FINDINGS),
+    *("report", DATA_DOCS, PROOF_WORK, WORK),
+)
 
 #: The files of which there is one.
 _SINGLE = (
@@ -121,7 +141,7 @@ _RECORD_OF_PROOF = re.compile(
     rf"{PROOF_WORK}/seed-[0-9]+/(?:reference|before|after|detection)\.json"
 )
 _WORK_FILE = re.compile(
-    rf"{re.escape(WORK)}/(?:[a-z]+/[0-9]+\.(?:json|parquet)|[a-z]+\.(?:json|arrow)|lock)"
+    rf"{re.escape(WORK)}/(?:[a-z]+/[0-9]+\.(?:json|parquet|arrow)|[a-z]+\.(?:json|arrow)|lock)"
 )
 
 
@@ -133,6 +153,11 @@ def receipt(pass_name: str, shard: int) -> str:
 def artefact(pass_name: str, shard: int) -> str:
     """Of what a shard of one pass leaves to the next."""
     return f"{WORK}/{pass_name}/{shard:05d}.parquet"
+
+
+def views(pass_name: str, shard: int) -> str:
+    """Of the images of a shard as the scan sees them."""
+    return f"{WORK}/{pass_name}/{shard:05d}.arrow"
 
 
 def is_ours(name: str) -> bool:
@@ -147,6 +172,7 @@ def is_ours(name: str) -> bool:
         name in _SINGLE
         or shards_of(name) is not None
         or name in DATA_DOCS_PAGES
+        or _FINDING.fullmatch(name) is not None
         or _RECORD_OF_PROOF.fullmatch(name) is not None
     )
 

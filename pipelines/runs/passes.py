@@ -8,9 +8,9 @@ the first shard without a receipt.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ from pipelines.runs import layout
 from pipelines.runs.manifest import FileFacts
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
+from pipelines.sources.base import Shard, Source
 from sanitizer.record import Record
 
 Given = TypeVar("Given")
@@ -34,6 +35,13 @@ class Receipt(Record):
     rows: int  #: samples in it
     counts: dict[str, Any]  #: the pass's own counts, as JSON
     files: dict[str, FileFacts]  #: by name
+
+
+class Work(NamedTuple):
+    """What a pass has to do."""
+
+    pieces: Sequence[Shard]  #: each is done by itself
+    rows: int | None  #: in all of them; None where it is not known
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,14 @@ class Pass(ABC, Generic[Given, Counted, Made]):
     threads_a_shard: ClassVar[int] = 1
     doing: str  #: the word that progress is shown under, such as "scoring"
     counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
+
+    def work(self, given: Given, source: Source, store: Store) -> Work:
+        """What there is to do: as a rule the shards of the source.
+
+        A pass over other pieces, such as classes, puts what its workers need of them into the
+        store; a piece is found again by its number.
+        """
+        return Work(source.shards, source.rows)
 
     @abstractmethod
     def step(self, given: Given) -> Step[Counted]:

@@ -6,6 +6,7 @@ files are whole.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,12 +24,14 @@ from pipelines.sources.base import BATCH_ROWS, Reader, Samples, Shard
 
 Result = TypeVar("Result")
 
+AnyWriter = TypeVar("AnyWriter", bound="Writer")
+
 #: A row group is written when so many bytes wait for it.
 ROW_GROUP_BYTES = 16 << 20
 
 
-class RowWriter:
-    """Writes one Parquet file. Rows wait in memory until a row group is worth its overhead."""
+class Writer(ABC):
+    """Writes one file of a shard, of record batches of one schema."""
 
     def __init__(self, store: Store, name: str, schema: pa.Schema):
         self.name = name
@@ -36,6 +39,48 @@ class RowWriter:
         self._store = store
         self._staged = store.stage(name)
         self._schema = schema
+
+    @abstractmethod
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows, a batch of the writer's schema."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Close the file, still under its temporary name."""
+
+    def publish(self) -> FileFacts:
+        """Give the finished file its name."""
+        with self._staged.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = self._staged.stat().st_size
+        self._store.publish(self._staged, self.name)
+        return FileFacts(bytes=size, sha256=digest, rows=self.rows)
+
+    def discard(self) -> None:
+        """Remove what was written and not published."""
+        self._staged.unlink(missing_ok=True)
+
+
+class BatchWriter(Writer):
+    """Writes one Arrow file, of which each batch can be read without the others."""
+
+    def __init__(self, store: Store, name: str, schema: pa.Schema):
+        super().__init__(store, name, schema)
+        self._writer = pa.ipc.new_file(str(self._staged), schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+        self._writer.write_batch(batch)
+
+    def finish(self) -> None:
+        self._writer.close()
+
+
+class RowWriter(Writer):
+    """Writes one Parquet file. Rows wait in memory until a row group is worth its overhead."""
+
+    def __init__(self, store: Store, name: str, schema: pa.Schema):
+        super().__init__(store, name, schema)
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         # A dictionary of image bytes only costs memory: no two are alike.
@@ -49,7 +94,6 @@ class RowWriter:
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows, a batch of the writer's schema."""
         if batch.num_rows == 0:
             return
         self.rows += batch.num_rows
@@ -64,25 +108,12 @@ class RowWriter:
         self._waiting, self._waiting_bytes = [], 0
 
     def finish(self) -> None:
-        """Write what waits and close the file, still under its temporary name."""
         self._flush()
         self._writer.close()
 
     def column(self, name: str) -> list[Any]:
         """One column of the finished file, read back from disk."""
         return list(pq.read_table(self._staged, columns=[name])[name].to_pylist())
-
-    def publish(self) -> FileFacts:
-        """Give the finished file its name."""
-        with self._staged.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = self._staged.stat().st_size
-        self._store.publish(self._staged, self.name)
-        return FileFacts(bytes=size, sha256=digest, rows=self.rows)
-
-    def discard(self) -> None:
-        """Remove what was written and not published."""
-        self._staged.unlink(missing_ok=True)
 
 
 def _holds_binary(kind: pa.DataType) -> bool:
@@ -127,7 +158,7 @@ class ShardTask:
     store: Store
     workers: int = 1  #: threads that work in this process, shared by its shards
     ahead: int = 1  #: batches of this shard that may be under way at a time
-    _writers: dict[str, RowWriter] = field(default_factory=dict)
+    _writers: dict[str, Writer] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -156,15 +187,20 @@ class ShardTask:
 
     def open(self, file: ShardedFile, schema: pa.Schema) -> RowWriter:
         """Start the shard's own file of those that every shard writes."""
-        return self._open(file.name(self.index, self.total), schema)
+        return self._keep(RowWriter(self.store, file.name(self.index, self.total), schema))
 
     def open_artefact(self, schema: pa.Schema) -> RowWriter:
         """Start what this shard leaves to the next pass."""
-        return self._open(layout.artefact(self.pass_name, self.index), schema)
+        name = layout.artefact(self.pass_name, self.index)
+        return self._keep(RowWriter(self.store, name, schema))
 
-    def _open(self, name: str, schema: pa.Schema) -> RowWriter:
-        self._writers[name] = RowWriter(self.store, name, schema)
-        return self._writers[name]
+    def open_views(self, schema: pa.Schema) -> BatchWriter:
+        """Start the shard's images as the scan sees them."""
+        return self._keep(BatchWriter(self.store, layout.views(self.pass_name, self.index), schema))
+
+    def _keep(self, writer: AnyWriter) -> AnyWriter:
+        self._writers[writer.name] = writer
+        return writer
 
     def finish(self) -> None:
         """Close all files, which can be read back then, and are not published yet."""

@@ -51,12 +51,12 @@ class ClassView:
     def of(
         cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
     ) -> Self:
-        """Args: inside: (n, d), rest: (m, d), both standardised and not yet whitened."""
+        """Args: inside: (n, d), standardised; rest: (m, d), whitened already."""
         white = whitening(inside)
         mean = white.mean(0)
         white -= mean
         squares = np.einsum("nd,nd->n", white, white)
-        return cls(whitening, mean, white, whitening(rest) - mean, squares, Subspace.of(white, rng))
+        return cls(whitening, mean, white, rest - mean, squares, Subspace.of(white, rng))
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """A trigger that was found, in a form that finds it in any other image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import Self
 
 import numpy as np
 
-from sanitizer.scan.extremes import ExtremeTable, extreme_cells
+from sanitizer.scan.extremes import CELLS, ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassView, Trigger
 from sanitizer.scan.mixture import Mixture
-from sanitizer.scan.standard import Scale
+from sanitizer.scan.standard import VIEWS, Scale
 from sanitizer.scan.views import batches
 
 
@@ -48,4 +48,48 @@ class Signature:
         """(n,) of carrying the trigger, for images of the class where it was found."""
         return self.mixture.log_odds(self.scores(pixels)) + self.table.outside(
             extreme_cells(pixels)
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All of it as named arrays, to be stored; :meth:`of_tensors` reads them."""
+        tensors = {
+            "offsets": self.offsets,
+            "weights": self.weights,
+            "mixture": np.array(astuple(self.mixture)),
+            "extremes": np.stack([self.table.few, self.table.many, self.table.base]),
+        }
+        for scale, direction in zip(self.scales, self.filters, strict=True):
+            tensors[scale.view.name] = np.stack([scale.centre, scale.scale, direction])
+        return tensors
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, np.ndarray]) -> Self:
+        """The signature that :meth:`tensors` gave.
+
+        Raises:
+            ValueError: an array is missing, of another shape, or not finite; the message names it.
+        """
+
+        def checked(name: str, *shape: int | None) -> np.ndarray:
+            if name not in tensors:
+                raise ValueError(f"{name!r} is missing")
+            found = tensors[name]
+            if len(found.shape) != len(shape) or any(
+                expected not in (None, length)
+                for expected, length in zip(shape, found.shape, strict=True)
+            ):
+                raise ValueError(f"{name!r} has shape {found.shape}, expected {shape}")
+            if not np.isfinite(found).all():
+                raise ValueError(f"{name!r} holds numbers that are not finite")
+            return found
+
+        views = [checked(view.name, 3, None).astype(np.float32) for view in VIEWS]
+        few, many, base = checked("extremes", 3, CELLS)
+        return cls(
+            scales=[Scale(view, *rows[:2]) for view, rows in zip(VIEWS, views, strict=True)],
+            filters=[rows[2] for rows in views],
+            offsets=checked("offsets", len(VIEWS)),
+            weights=checked("weights", len(VIEWS)),
+            mixture=Mixture(*checked("mixture", 5).tolist()),
+            table=ExtremeTable(few, many, base),
         )

@@ -1,0 +1,82 @@
+"""What the driver knows of a set once all of its images are scored, and once it is scanned."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from pipelines.judging.calibration import Size
+from pipelines.judging.classes import Classes
+from sanitizer.fit import ScoreShape
+from sanitizer.policy import Decision, Policy
+from sanitizer.scan.finding import Finding, Unpacked
+from sanitizer.scan.signature import Signature
+from sanitizer.summary import ScanFacts, Tally
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of all judged images."""
+
+    scores: np.ndarray  #: (n,) float32
+    p_values: np.ndarray  #: (n,) float64
+    smallest: float  #: the smallest p-value that the calibration can give
+    sizes: tuple[Size, ...]  #: of the images
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What the scan of a set has found."""
+
+    findings: tuple[Finding, ...] = ()
+    packed: tuple[bytes, ...] = ()  #: the file of each
+    labels: frozenset[str] = frozenset()  #: of the classes that were searched
+
+    def by_label(self) -> dict[str, list[tuple[Finding, Signature]]]:
+        """The findings of each label that has some, with what finds them in images."""
+        found: dict[str, list[tuple[Finding, Signature]]] = {}
+        for finding, data in zip(self.findings, self.packed, strict=True):
+            signature = Unpacked.of(data).signature
+            found.setdefault(finding.label, []).append((finding, signature))
+        return found
+
+    def facts(self, classes: Classes, tally: Tally) -> ScanFacts:
+        """What is told of the scan.
+
+        Args:
+            classes: of the set.
+            tally: of all its samples.
+        """
+        return ScanFacts(
+            classes=len(classes.labels),
+            searched=len(self.labels),
+            images=sum(tally.findings.values()),
+            findings=self.findings,
+        )
+
+    @property
+    def innocents(self) -> float:
+        """Innocent images expected among those that the findings name."""
+        return sum(finding.innocents for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided of a whole set, and by what."""
+
+    scored: Scored
+    classes: Classes  #: empty where nothing is scanned
+    scanned: Scanned
+    decision: Decision
+    shape: ScoreShape
+
+    @classmethod
+    def of(cls, scored: Scored, classes: Classes, scanned: Scanned, policy: Policy) -> Self:
+        """Let the policy decide over all p-values and findings."""
+        decision = policy.fit(scored.p_values, scored.smallest, scanned.innocents)
+        shape = ScoreShape.of(scored.scores, scored.p_values, decision.limit)
+        return cls(scored, classes, scanned, decision, shape)
+
+    def with_scan(self, scanned: Scanned, policy: Policy) -> "Decided":
+        """The same set, decided anew with what the scan has found."""
+        return self.of(self.scored, self.classes, scanned, policy)

@@ -1,0 +1,204 @@
+"""The second pass of ``clean``: each class is searched for a trigger that its images share.
+
+Where a single image shows nothing, a class does. No model is trained: a class is compared with the
+others (:mod:`sanitizer.scan`). Its work is by class, not by shard, and the images come from what
+the first pass has left.
+"""
+
+import functools
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.judging.classes import Images, read_class, read_sample
+from pipelines.judging.decided import Decided, Scanned
+from pipelines.runs import layout
+from pipelines.runs.output import Output
+from pipelines.runs.passes import Finished, NoCounts, Pass, Step, Work
+from pipelines.runs.shards import ShardTask
+from pipelines.runs.store import Store
+from pipelines.sources.base import Shard, Source
+from sanitizer.metrics import Share
+from sanitizer.policy import Policy
+from sanitizer.record import Record
+from sanitizer.scan.finding import Finding, pack
+from sanitizer.scan.mixture import sigmoid
+from sanitizer.scan.population import Population
+from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED, Found, search
+from sanitizer.summary import class_name
+
+#: Images of each kind that a finding names.
+NAMED = 12
+
+#: What a class leaves: the figures of each finding, and the file that finds it in other data.
+FOUND = pa.schema([("finding", pa.string()), ("signature", pa.binary())])
+
+
+@dataclass
+class ScanStep(Step[NoCounts]):
+    """Search a class, and leave what was found."""
+
+    images_of: str  #: the pass that left the images
+    labels: Sequence[str]  #: of the classes of the set
+    searched: Sequence[int]  #: numbers of those that are searched
+    class_names: Sequence[str] | None
+    sample_sha256: str  #: of the sample of the set
+
+    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
+        number = self.searched[task.index]
+        rows = task.shard.rows or 0
+        sample = _sample(self._class(task.store, number), rows)
+        artefact = task.open_artefact(FOUND)
+        for found in search(population(task.store, self.sample_sha256), number, sample):
+            finding, signature = self._judge(task.store, number, found)
+            columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
+            artefact.write(pa.record_batch(columns, schema=FOUND))
+        task.finish()
+        return rows, NoCounts()
+
+    def _class(self, store: Store, number: int) -> Iterator[Images]:
+        return read_class(store, self.images_of, number)
+
+    def _judge(self, store: Store, number: int, found: Found) -> tuple[str, bytes]:
+        """What is found, as JSON and packed, once all images of the class are judged by it."""
+        log_odds, ids = [], []
+        carriers = others = Likeness.none()
+        for images in self._class(store, number):
+            own = found.signature.log_odds(images.pixels)
+            carriers += Likeness.of(images.pixels[own > 0])
+            others += Likeness.of(images.pixels[own <= 0])
+            log_odds.append(own)
+            ids += images.ids
+        finding = finding_of(
+            found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
+        )
+        return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
+
+
+_making = threading.Lock()
+
+
+def population(store: Store, sample_sha256: str) -> Population:
+    """What the classes of a set are compared with, made once in a process."""
+    with _making:
+        return _population(store, sample_sha256)
+
+
+@functools.lru_cache(maxsize=1)
+def _population(store: Store, sample_sha256: str) -> Population:
+    return Population.of(*read_sample(store), np.random.default_rng(0))
+
+
+def finding_of(
+    found: Found,
+    label: str,
+    class_names: Sequence[str] | None,
+    log_odds: np.ndarray,
+    ids: Sequence[str],
+) -> Finding:
+    """The figures of what was found in a class, without a name.
+
+    Args:
+        found: in the class.
+        label: of the class, a :func:`sanitizer.summary.label_key`.
+        class_names: of the set, where it has some.
+        log_odds: (n,) of carrying it, of all images of the class.
+        ids: of these images.
+    """
+    carries = log_odds > 0
+    first = np.array(ids, object)[np.argsort(-log_odds, kind="stable")]
+    count = int(carries.sum())
+    return Finding(
+        name="",  # given by the driver, which knows of all
+        label=label,
+        class_name=class_name(label, class_names),
+        reason=found.reason,
+        images=Share.counted(carries),
+        innocents=float((1 - sigmoid(log_odds[carries])).sum()),
+        evidence=found.evidence,
+        separations=found.separations,
+        strongest=tuple(first[: min(count, NAMED)]),
+        weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
+        nearest=tuple(first[count : count + NAMED]),
+    )
+
+
+def write_findings(output: Output, scanned: Scanned) -> None:
+    """Write the figures of each finding, and what finds it in other data."""
+    for finding, data in zip(scanned.findings, scanned.packed, strict=True):
+        output.write(layout.signature(finding.name), data)
+        output.write_json(layout.finding(finding.name), finding.to_json())
+
+
+def _sample(images: Iterator[Images], rows: int) -> np.ndarray:
+    """(n, 32, 32, 3) uint8, n at most ``SEARCHED``: all images of a class, or as many at random."""
+    chosen, kept, start = looked_at(rows), [], 0
+    for some in images:
+        kept.append(some.pixels[chosen[start : start + len(some.ids)]])
+        start += len(some.ids)
+    return np.concatenate(kept)
+
+
+def looked_at(rows: int) -> np.ndarray:
+    """(rows,) bool: which images of a class are searched, at most ``SEARCHED`` at random."""
+    chosen = np.ones(rows, bool)
+    if rows > SEARCHED:
+        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
+    return chosen
+
+
+def searched(rows: Sequence[int]) -> list[int]:
+    """The numbers of the classes that are searched: large enough, and not all of the set.
+
+    Args:
+        rows: images of each class.
+    """
+    if len(rows) < 2:
+        return []
+    return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
+
+
+@dataclass
+class ScanPass(Pass[Decided, NoCounts, Decided]):
+    """Search every class; then the policy decides over findings and p-values."""
+
+    name: ClassVar[str] = "scan"
+    counts: ClassVar[type[Record]] = NoCounts
+
+    source: Source
+    policy: Policy
+    images_of: str  #: the pass that left the images
+    doing: str = "scanning"
+
+    def work(self, given: Decided, source: Source, store: Store) -> Work:
+        rows = [given.classes.rows[number] for number in searched(given.classes.rows)]
+        return Work([Shard(0, 0, 0, count) for count in rows], sum(rows))
+
+    def step(self, given: Decided) -> Step[NoCounts]:
+        return ScanStep(
+            images_of=self.images_of,
+            labels=given.classes.labels,
+            searched=searched(given.classes.rows),
+            class_names=self.source.class_names,
+            sample_sha256=given.classes.sample_sha256,
+        )
+
+    def merge(self, given: Decided, finished: Finished[NoCounts]) -> Decided:
+        _population.cache_clear()  # a hundred megabytes
+        findings: list[Finding] = []
+        packed: list[bytes] = []
+        for table in finished.artefacts(FOUND.names):
+            for row in table.to_pylist():
+                name = f"finding-{len(findings) + 1}"
+                findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
+                packed.append(row["signature"])
+        classes = given.classes
+        labels = frozenset(classes.labels[number] for number in searched(classes.rows))
+        scanned = Scanned(tuple(findings), tuple(packed), labels)
+        return given.with_scan(scanned, self.policy)

@@ -1,0 +1,67 @@
+"""The scan of one class, from its images to the triggers that are found in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sanitizer.scan.classes import groups
+from sanitizer.scan.decision import Reason, accepted
+from sanitizer.scan.evidence import Evidence
+from sanitizer.scan.pictures import different_pictures, thumbnails
+from sanitizer.scan.population import Population
+from sanitizer.scan.signature import Signature
+from sanitizer.scan.standard import VIEWS
+
+#: Images of a class among which triggers are sought; all of its images are judged by what is
+#: found.
+SEARCHED = 10_000
+
+#: Fewer different pictures than this are no class that could be searched.
+LEAST_PICTURES = 40
+
+#: A class is searched again, less what was found, at most so often: a strong trigger hides a weak
+#: one.
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trigger that images of a class share."""
+
+    reason: Reason
+    evidence: Evidence
+    separations: dict[str, float]  #: d' of its images from the others, by the name of the view
+    signature: Signature
+
+
+def search(population: Population, label: int, pixels: np.ndarray) -> Iterator[Found]:
+    """Triggers that images of a class share.
+
+    Args:
+        population: of the set.
+        label: of the class in it.
+        pixels: (n, 32, 32, 3) uint8 canonical images of the class, at most ``SEARCHED`` are
+            looked at.
+    """
+    rng = np.random.default_rng(0)
+    pixels = pixels[different_pictures(thumbnails(pixels[:SEARCHED]))]
+    for _ in range(ROUNDS):
+        if len(pixels) < LEAST_PICTURES:
+            return
+        images = population.beside(label, pixels, rng)
+        carries = np.zeros(len(pixels), bool)
+        for group in groups(images):
+            evidence = Evidence.of(group, images)
+            reason = accepted(evidence)
+            if reason is None:
+                continue
+            carries |= group.members
+            separations = {
+                view.name: float(d) for view, d in zip(VIEWS, group.separations, strict=True)
+            }
+            signature = Signature.of(group.trigger, images.views, population.scales)
+            yield Found(reason, evidence, separations, signature)
+        if not carries.any():
+            return
+        pixels = pixels[~carries]
