@@ -29,11 +29,13 @@ from scipy.stats import beta
 from benchmarks.detection_data import decoded, table, tracks
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
+from sanitizer.scan.canonical import canonical
 from sanitizer.scan.classes import groups
 from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.scan import LEAST_PICTURES
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.views import SIDE
 
@@ -41,9 +43,6 @@ ROWS = Path("benchmarks/rows/scan_nulls.jsonl")
 
 #: Constants may be set by the first, never by the second.
 HALVES = DESIGN, UNTOUCHED = "design", "untouched"
-
-#: Classes of fewer different pictures are not scanned.
-LEAST_PICTURES = 40
 
 #: Sets of a kind, where a half could be made into more.
 MOST_PARTS = 6
@@ -105,13 +104,8 @@ def halves(path: Path) -> Iterator[tuple[str, Images]]:
     else:
         first = np.arange(len(images)) < len(images) // 2
     for half, rows in ((DESIGN, np.flatnonzero(first)), (UNTOUCHED, np.flatnonzero(~first))):
-        pixels = np.stack([_canonical(one) for one in decoded(images, rows)])
+        pixels = np.stack([canonical(one) for one in decoded(images, rows)])
         yield half, Images(pixels, labels[rows])
-
-
-def _canonical(pixels: np.ndarray) -> np.ndarray:
-    """(32, 32, 3) uint8, area-averaged."""
-    return resize(pixels, (SIDE, SIDE), Filter.BOX)
 
 
 def _jpeg(pixels: np.ndarray, *qualities: int) -> np.ndarray:
