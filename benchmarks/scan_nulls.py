@@ -94,6 +94,11 @@ class Row(Record):
         found = (accepted(group.evidence) for group in self.groups)
         return [reason for reason in found if reason is not None]
 
+    @property
+    def lost(self) -> int:
+        """Images that would be taken out, were no two groups the same."""
+        return sum(group.judged for group in self.groups if accepted(group.evidence))
+
 
 def halves(path: Path) -> Iterator[tuple[str, Images]]:
     """Both halves of a data set, as canonical images."""
@@ -310,22 +315,32 @@ def _scan(source: str, half: str, images: Images, options: argparse.Namespace) -
 
 
 def tell(rows: list[Row]) -> None:
-    """Print how many classes were called infected, and how many may be."""
-    kinds: dict[tuple[str, str], list[Row]] = {}
+    """Print how many classes of a half were called infected, and how many may be.
+
+    Classes of one kind have no image in common, those of several kinds have. So the bound over all
+    of them is too low, and that over the richest kind of each set is too high.
+    """
+    kinds: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        kinds.setdefault((row.source, row.kind), []).append(row)
-    for (source, kind), of_kind in kinds.items():
-        print(f"{source}, {kind}: {_counted(of_kind)}")
+        kinds.setdefault(row.source, {}).setdefault(row.kind, []).append(row)
+    for source, by_kind in kinds.items():
+        for kind, of_kind in by_kind.items():
+            print(f"{source}, {kind}: {_counted(of_kind)}")
     if rows:
-        print(f"{rows[0].half}: {_counted(rows)}, were all of them independent")
+        print(f"{rows[0].half}, were all classes independent: {_counted(rows)}")
+        richest = [max(by_kind.values(), key=len) for by_kind in kinds.values()]
+        apart = [row for of_kind in richest for row in of_kind]
+        print(f"{rows[0].half}, classes without a common image: {_counted(apart)}")
 
 
 def _counted(rows: list[Row]) -> str:
     called = [row for row in rows if row.reasons]
     bound = most(len(called), len(rows))
+    lost = sum(row.lost for row in rows) / sum(row.images for row in rows)
     named = ", ".join(f"{row.label} ({row.reasons[0].name.lower()})" for row in called)
-    return f"{len(called)} of {len(rows)} called, at most {bound:.2%}" + (
-        f": {named}" if named else ""
+    return (
+        f"{len(called)} of {len(rows)} called, at most {bound:.2%}; {lost:.3%} of the images lost"
+        + (f"; {named}" if named else "")
     )
 
 
