@@ -50,8 +50,8 @@ class Bar:
 #: For a group with nothing else against it: twice the edge.
 BY_ITSELF = Bar(natural=20, by_chance=1100, most_elsewhere=0.05)
 
-#: For a group that shows what other classes show: just above the edge.
-WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=550, most_elsewhere=0.3)
+#: For a group that shows what other classes show: above the edge, but not by far.
+WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=800, most_elsewhere=0.3)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
 #: theirs, less two standard errors.
