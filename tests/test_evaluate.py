@@ -32,7 +32,7 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("evaluated")
-    evaluate(image_set, output, attacks="random_patch,side=6", rates=(0, 0.2), quiet=True)
+    evaluate(image_set, output, attacks="random_patch,side=8", rates=(0, 0.2), quiet=True)
     return output
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.compute as pc
 
+from pipelines.evaluation.looked import CleanSet, Looked
 from pipelines.evaluation.records import Called, Cell, CellPlan, Cost, Planted, Seconds, SetFacts
 from pipelines.evaluation.scanning import SetScan, scan_set
-from pipelines.evaluation.sets import CleanSet, Looked, OpenSet
+from pipelines.evaluation.sets import OpenSet
 from pipelines.judging.classes import Classes
 from pipelines.judging.decided import Decided, Scanned, Scored
 from pipelines.judging.score import Scorer, ScoreStep, label_type

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.evaluation.sets import Looked
+from pipelines.evaluation.looked import Looked
 from pipelines.judging.classes import sampling_key
 from pipelines.judging.decided import Scanned
 from pipelines.judging.scan import finding_of, looked_at, searched

@@ -1,24 +1,16 @@
-"""A set in memory: encoded, and once more as what judges sees it."""
+"""A set that is evaluated on, opened and not yet read."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 
-from pipelines.evaluation.records import Seconds, SetFacts
-from pipelines.judging.score import ScoreStep
-from pipelines.poisoning.encoding import Encoding
+from pipelines.evaluation.records import SetFacts
 from pipelines.poisoning.labels import Label, Labels, read_labels
-from pipelines.poisoning.poison import with_images
 from pipelines.poisoning.recipe import poisoned_schema
 from pipelines.sources.base import Samples, Source
-from pipelines.sources.columns import encoded_images
 from sanitizer.errors import InputError
-from sanitizer.images import Header, ImageError, decode
-from sanitizer.records import ScoredSample
-from sanitizer.scan.views import SIDE
 
 
 @dataclass(frozen=True)
@@ -75,70 +67,3 @@ class OpenSet:
 def _slice(samples: Samples, low: int, high: int) -> Samples:
     unread = {row - low: e for row, e in samples.unread.items() if low <= row < high}
     return Samples(samples.batch.slice(low, high - low), samples.files[low:high], unread)
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Images, each looked at once."""
-
-    samples: list[ScoredSample]
-    pixels: np.ndarray  #: (n, 32, 32, 3) uint8, as the scan sees them; 0 where it cannot
-    seen: np.ndarray  #: (n,) bool, whether it can
-
-    @classmethod
-    def at(cls, step: ScoreStep, pieces: Sequence[Samples]) -> Self:
-        """Look at all images of some pieces of a set."""
-        samples: list[ScoredSample] = []
-        images: list[np.ndarray | None] = []
-        for piece in pieces:
-            rows, canonical = step.score(piece)
-            samples += rows
-            images += canonical
-        nothing = np.zeros((SIDE, SIDE, 3), np.uint8)
-        pixels = [nothing if image is None else image for image in images]
-        seen = np.array([image is not None for image in images], bool)
-        return cls(samples, np.stack(pixels) if pixels else np.empty((0, *nothing.shape)), seen)
-
-    def replaced(self, rows: np.ndarray, others: "Looked") -> "Looked":
-        """A copy with others in place of (k,) rows."""
-        samples = list(self.samples)
-        for row, sample in zip(rows.tolist(), others.samples, strict=True):
-            samples[row] = sample
-        pixels, seen = self.pixels.copy(), self.seen.copy()
-        pixels[rows], seen[rows] = others.pixels, others.seen
-        return replace(self, samples=samples, pixels=pixels, seen=seen)
-
-
-@dataclass(frozen=True)
-class CleanSet:
-    """A set before it is poisoned, of which most images stay what they are in every cell."""
-
-    pieces: list[Samples]  #: as they came
-    looked: Looked  #: at the images in the encoding of the cells
-    cost: Seconds  #: of the look
-
-    @classmethod
-    def load(cls, opened: OpenSet, encoding: str, step: ScoreStep) -> Self:
-        """Read a set, and look at its images in an encoding."""
-        pieces = list(opened.samples())
-        encoded = pieces
-        if encoding != "keep":
-            encoded = [_encoded(piece, step.image_column, Encoding(encoding)) for piece in pieces]
-        began = Seconds.now()
-        return cls(pieces, Looked.at(step, encoded), Seconds.since(began))
-
-
-def _encoded(samples: Samples, image_column: str, encoding: Encoding) -> Samples:
-    """All images anew; one that cannot be decoded stays what it is."""
-    encoded = {}
-    for row, data in enumerate(encoded_images(samples.batch, image_column)):
-        headers: list[Header] = []
-        try:
-            pixels = decode(data, headers.append)
-        except ImageError:
-            continue
-        encoded[row] = encoding.encode(pixels, data or b"", headers[0].format)
-    batch = samples.batch
-    index = batch.schema.get_field_index(image_column)
-    column = with_images(batch.column(index), encoded)
-    return replace(samples, batch=batch.set_column(index, batch.schema.field(index), column))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.evaluation.figures import Evaluation
+from pipelines.evaluation.planning import Grid
 from pipelines.evaluation.records import Cell, CellPlan
+from pipelines.evaluation.sets import OpenSet
 from pipelines.evaluation.tables import in_brief, page
 from pipelines.judging.policies import choose_policy, find_detector, open_trusted
 from pipelines.runs import layout
@@ -107,20 +109,6 @@ def evaluate(
         raise InputError("inputs: expected at least one set")
     if not score and not scan:
         raise InputError("neither scores nor a scan: nothing would judge; leave one of them on")
-    store, rows_of = Store.at(output), _rows(rows)
-    decides = choose_policy(policy, max_clean_loss, fdr)
-    address = find_detector(detector) if score else None
-    check_output(store)
-    known_good = open_trusted(trusted, store, settings) if score else None
-    sources = [settings.open(location) for location in inputs]
-    for source in sources:
-        check_places(source, store)
-    # Seconds to load, after all that can be refused without them.
-    from pipelines.evaluation.cells import Bench
-    from pipelines.evaluation.planning import Grid
-    from pipelines.evaluation.sets import OpenSet
-    from pipelines.judging.judging import Judging
-
     grid = Grid.checked(
         attacks=attacks,
         rates=rates,
@@ -129,7 +117,19 @@ def evaluate(
         seed=seed,
         clean_label=clean_label,
     )
+    store, rows_of = Store.at(output), _rows(rows)
+    decides = choose_policy(policy, max_clean_loss, fdr)
+    address = find_detector(detector) if score else None
+    check_output(store)
+    known_good = open_trusted(trusted, store, settings) if score else None
+    sources = [settings.open(location) for location in inputs]
+    for source in sources:
+        check_places(source, store)
     opened = [OpenSet.of(source, rows_of, quiet=quiet) for source in sources]
+    # Seconds to load, after all that can be refused without them.
+    from pipelines.evaluation.cells import Bench
+    from pipelines.judging.judging import Judging
+
     judging = None
     if address is not None:
         judging = Judging.begin(address, decides, known_good, settings, scan=scan)
