@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import attacks
-from attacks import Attack
 from pipelines.evaluation.records import CellPlan, Planted
 from pipelines.evaluation.sets import OpenSet
 from pipelines.judging.options import JudgingOptions
@@ -31,7 +30,7 @@ class Grid:
     def checked(
         cls,
         *,
-        attacks: Sequence[str],
+        names: Sequence[str],
         rates: Sequence[float],
         encodings: Sequence[str],
         draws: int,
@@ -47,21 +46,22 @@ class Grid:
             raise InputError(f"draws: expected 1 or more, got {draws}")
         if seed < 0:
             raise InputError(f"seed: expected 0 or more, got {seed}")
+        if not encodings:
+            raise InputError("encodings: expected at least one, such as keep")
         if not rates:
             raise InputError("rates: expected at least one; 0 is the set without poison")
         for encoding in encodings:
             Encoding(encoding)
         grid = cls(
-            tuple(dict.fromkeys(attacks or _all_attacks())),
+            tuple(dict.fromkeys(names or attacks.names())),
             tuple(dict.fromkeys(rates)),
             tuple(dict.fromkeys(encodings)),
             range(seed, seed + draws),
             clean_label,
         )
         for name in grid.attacks:
-            for rate in grid.rates:
-                if rate:
-                    grid._request(name, rate, grid.encodings[0], None, seed)
+            for rate in grid._poisoned:
+                grid._request(name, rate, seed, None)
         return grid
 
     def plans(
@@ -74,36 +74,36 @@ class Grid:
             judging: of the scores; None: there are none.
             scan: whether classes are scanned.
         """
-        present, known = opened.present(), _Fingerprints()
+        present = opened.present()
+        planted = [
+            self._planted(name, draw, opened, present)
+            for draw in (self.draws if self._poisoned else ())
+            for name in self.attacks
+        ]
         for encoding in self.encodings:
             if 0 in self.rates:
                 yield CellPlan(opened.facts, encoding, None, judging, scan)
-            for draw in self.draws:
-                for name in self.attacks:
-                    for rate in filter(None, self.rates):
-                        planted = self._planted(name, rate, encoding, draw, opened, present, known)
-                        yield CellPlan(opened.facts, encoding, planted, judging, scan)
+            for one in planted:
+                for rate in self._poisoned:
+                    own = replace(one, rate=rate, encode=encoding)
+                    yield CellPlan(opened.facts, encoding, own, judging, scan)
 
-    def _planted(
-        self,
-        name: str,
-        rate: float,
-        encoding: str,
-        draw: int,
-        opened: OpenSet,
-        present: Sequence[Label],
-        known: "_Fingerprints",
-    ) -> Planted:
-        own = self._request(name, rate, encoding, None, draw).attack.own_target
-        target = _target(own, opened, present, f"{draw}|{name}")
-        request = self._request(name, rate, encoding, target, draw)
+    @property
+    def _poisoned(self) -> tuple[float, ...]:
+        """The rates at which there is poison."""
+        return tuple(filter(None, self.rates))
+
+    def _planted(self, name: str, draw: int, opened: OpenSet, present: Sequence[Label]) -> Planted:
+        """An attack in a draw, at the first rate and in the first encoding."""
+        rate = self._poisoned[0]
+        own = self._request(name, rate, draw, None).attack.own_target
+        # Not by the rate, so that the rates of a draw differ in nothing else.
+        target = own if own in present else _drawn(present, f"{draw}|{name}")
+        request = self._request(name, rate, draw, target)
         settled = vars(request.settled(opened.labels))
-        sha256 = known.of(f"{draw}|{name}", request.attack)
-        return Planted(**settled, name=name, attack_sha256=sha256, draw=draw)
+        return Planted(**settled, name=name, attack_sha256=fingerprint(request.attack), draw=draw)
 
-    def _request(
-        self, name: str, rate: float, encoding: str, target: Label | None, draw: int
-    ) -> PoisonRequest:
+    def _request(self, name: str, rate: float, draw: int, target: Label | None) -> PoisonRequest:
         attack, settings = _parsed(name)
         return PoisonRequest.checked(
             attack=attack,
@@ -112,24 +112,8 @@ class Grid:
             target_label=target,
             clean_label=self.clean_label,
             all_to_all=False,
-            encode=encoding,
+            encode=self.encodings[0],
         )
-
-
-class _Fingerprints:
-    """What attacks do, worked out once for each."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of(self, key: str, attack: Attack) -> str:
-        if key not in self._known:
-            self._known[key] = fingerprint(attack)
-        return self._known[key]
-
-
-def _all_attacks() -> list[str]:
-    return attacks.names()
 
 
 def _parsed(name: str) -> tuple[str, dict[str, str]]:
@@ -155,11 +139,7 @@ def _with_seed(attack: str, settings: Mapping[str, Any], draw: int) -> dict[str,
     return drawn | dict(settings)
 
 
-def _target(own: int | None, opened: OpenSet, present: Sequence[Label], key: str) -> Label:
-    """The label that the trigger was optimised towards where the set has it, else a random one."""
-    if own is not None:
-        for label in present:
-            if label == own:
-                return label
+def _drawn(labels: Sequence[Label], key: str) -> Label:
+    """One of the labels, at random by a key."""
     digest = hashlib.sha256(key.encode()).digest()
-    return present[int.from_bytes(digest[:8], "big") % len(present)]
+    return labels[int.from_bytes(digest[:8], "big") % len(labels)]

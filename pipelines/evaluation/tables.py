@@ -14,6 +14,16 @@ _WHO = {"both": "scores and scan together", "scan": "scan alone", "score": "scor
 #: FPRs are small, and the third decimal is where they differ.
 _FPR_DECIMALS = 3
 
+#: How the tables are read.
+_READING = (
+    "TPR (BDR): of the poisoned images, those that are flagged. FPR: of the clean images of the "
+    "whole set, those that are flagged. All classes are scanned.",
+    "The share of poison is that of all images, or for clean-label attacks of those of the target "
+    "class.",
+    "Intervals are at 95 %: Wilson's of a single draw, Student's over several, and of the mean "
+    "Student's over the attacks.",
+)
+
 
 def in_brief(cell: Cell) -> str:
     """A cell on a line."""
@@ -23,15 +33,9 @@ def in_brief(cell: Cell) -> str:
 
 def page(evaluation: Evaluation) -> str:
     """The whole evaluation."""
-    notes = "".join(f"- {note}\n" for note in evaluation.notes)
-    sections = "\n".join(_section(section) for section in evaluation.sections)
-    return (
-        "# Evaluation\n\n"
-        "TPR (BDR): of the poisoned images, those that are flagged. FPR: of the clean images of "
-        "the whole set, those that are flagged. All classes are scanned. Intervals are at 95 %: "
-        "Wilson's of a single draw, Student's over several draws, and of a mean Student's over "
-        f"the attacks.\n\n{notes}\n{sections}"
-    )
+    notes = "".join(f"- {note}\n" for note in (*_READING, *evaluation.notes))
+    sections = "\n".join(map(_section, evaluation.sections))
+    return f"# Evaluation\n\n{notes}\n{sections}"
 
 
 def overview(evaluation: Evaluation) -> str:
@@ -79,7 +83,11 @@ def _verdicts_of(section: Section, judge: str) -> str:
         rows.append(["classes wrongly called", *counts])
     heads = ["TPR / FPR, %", *(f"{100 * rate:g} % poison" for rate in rates)]
     weak = [
-        f"Below {100 * WEAK:g} % at {100 * one.rate:g} % poison: {', '.join(one.weak[judge])}.\n"
+        f"Below {100 * WEAK:g} % at {100 * one.rate:g} % poison: "
+        + ", ".join(
+            f"{name} {_plain(cells[name, one.rate].bdr.value, 1)}" for name in one.weak[judge]
+        )
+        + ".\n"
         for one in section.rates
         if one.weak[judge]
     ]

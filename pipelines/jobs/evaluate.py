@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,7 @@ def evaluate(
     if not score and not scan:
         raise InputError("neither scores nor a scan: nothing would judge; leave one of them on")
     grid = Grid.checked(
-        attacks=attacks,
+        names=attacks,
         rates=rates,
         encodings=encodings,
         draws=draws,
@@ -196,9 +197,13 @@ def _cells(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[
         try:
             for finished in as_completed(waiting):
                 yield finished.result()
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker was killed, as systems do where memory runs out; finished cells are "
+                "kept: run the same command again with fewer --workers to go on"
+            ) from error
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 @contextmanager
