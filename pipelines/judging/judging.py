@@ -55,10 +55,13 @@ class Judging:
         location = None if trusted is None else trusted.location
         return cls(detector, address, calibration, policy, location, scan)
 
+    def scorer(self) -> Scorer:
+        """What scores, as workers are told."""
+        return Scorer(self.address, self.detector.device, self.calibration.calibration)
+
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
         """Score all samples, scan, then write the verdicts and, with ``split``, the samples."""
-        scorer = Scorer(self.address, self.detector.device, self.calibration.calibration)
-        score = ScorePass(source, scorer, self.policy, self.scans)
+        score = ScorePass(source, self.scorer(), self.policy, self.scans)
         scan = [ScanPass(source, self.policy, score.name)] if self.scans else []
         return [
             score,
