@@ -263,12 +263,14 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import scan_lines
+    from pipelines.report.words import removals, scan_lines
 
     counts = manifest.counts
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
+    if manifest.scan is not None and manifest.scan.findings:
+        _print(removals(counts, manifest.decision, manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")

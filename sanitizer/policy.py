@@ -47,7 +47,7 @@ class Decision(Record):
     @property
     def innocents(self) -> str:
         """How many innocent images are expected among the removed, in whole numbers."""
-        return _at_most(self.expected_innocents)
+        return at_most(self.expected_innocents)
 
     def poisoned(self, p_values: np.ndarray) -> np.ndarray:
         """Which of (n,) p-values are called poisoned, (n,) bool.
@@ -210,7 +210,7 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
             f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
             f"{limit:.3g}. Where the calibration fits the set, "
         )
-        few = _at_most(innocents)
+        few = at_most(innocents)
         if aim:
             words += f"{aim}, here {few}."
         else:
@@ -224,7 +224,12 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     return Decision(policy, limit, judged, removed, innocents, words)
 
 
-def _at_most(expected: float) -> str:
+def at_most(expected: float) -> str:
+    """An expected number in whole ones.
+
+    >>> at_most(0.2), at_most(3.1)
+    ('fewer than one', 'up to 4')
+    """
     return "fewer than one" if expected < 1 else f"up to {math.ceil(expected - 1e-9):,}"
 
 

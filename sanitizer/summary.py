@@ -235,6 +235,11 @@ class Summary(Record):
     def removed(self) -> int:
         return self.counts.poisoned
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the scan found; nothing where there was no scan."""
+        return self.scan.findings if self.scan is not None else ()
+
 
 def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
     """That less than half of the images could be judged, and why; else nothing.

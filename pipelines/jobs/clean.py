@@ -135,7 +135,7 @@ class _Finish:
 
     def __call__(self, output: Output, common: Manifest, made: "Outcome") -> CleanManifest:
         from pipelines.judging.scan import write_findings
-        from pipelines.report.page import write_page
+        from pipelines.report.page import write_pages
         from pipelines.report.validation import check_valid
         from pipelines.report.words import warnings
 
@@ -145,8 +145,8 @@ class _Finish:
         write_findings(output, made.decided.scanned)
         rows = score_rows(common)
         check_valid(store, self.validator.validate(store, rows, summary))
-        write_page(store, summary, len(common.shards))
-        vouch_for_report(store)
+        write_pages(store, summary, len(common.shards))
+        vouch_for_report(store, [one.name for one in summary.findings])
         counts = summary.counts
         splits = {}
         # load_dataset fails on a split without a row, so an empty one is not announced.

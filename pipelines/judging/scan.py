@@ -78,7 +78,10 @@ class ScanStep(Step[NoCounts]):
         finding = finding_of(
             found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
         )
-        return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
+        known = population(store, self.sample_sha256)
+        elsewhere = Likeness.of(known.elsewhere(number))
+        portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
+        return json.dumps(finding.to_json()), pack(found.signature, portrait)
 
 
 _making = threading.Lock()

@@ -51,6 +51,10 @@ class Population:
         ]
         return cls(scales, _moments(pixels, scales), pixels, labels)
 
+    def elsewhere(self, label: Hashable) -> np.ndarray:
+        """(n, 32, 32, 3) uint8: images of other classes, as many as a class is compared with."""
+        return self.pixels[:RESTED][self.labels[:RESTED] != label]
+
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 
