@@ -55,6 +55,11 @@ class Population:
         """(n, 32, 32, 3) uint8: images of other classes, as many as a class is compared with."""
         return self.pixels[:RESTED][self.labels[:RESTED] != label]
 
+    def unseen(self, label: Hashable) -> np.ndarray:
+        """(n, 32, 32, 3) uint8: as many further images of other classes; fewer in a small set."""
+        further = slice(RESTED, 2 * RESTED)
+        return self.pixels[further][self.labels[further] != label]
+
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 
