@@ -17,7 +17,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import canonical
 from sanitizer.scan.classes import groups
-from sanitizer.scan.decision import Reason, accepted
+from sanitizer.scan.decision import BY_ITSELF, Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
@@ -45,7 +45,10 @@ ROWS = Path("benchmarks/rows/scan_nulls.jsonl")
 HALVES = DESIGN, UNTOUCHED = "design", "untouched"
 
 #: Sets of a kind, where a half could be made into more.
-MOST_PARTS = 6
+MOST_PARTS = 10
+
+#: A strength that is above any bar.
+ANY = 1e9
 
 #: Groups below this strength are not written down: no rule would take them.
 LEAST_STRENGTH = 2.5
@@ -93,6 +96,16 @@ class Row(Record):
         """Why the class is called infected; empty where it is not."""
         found = (accepted(group.evidence) for group in self.groups)
         return [reason for reason in found if reason is not None]
+
+    @property
+    def nearest(self) -> float:
+        """The most of the strength that is asked of it that a group has: called from 1 on."""
+        told = [
+            group.evidence
+            for group in self.groups
+            if accepted(replace(group.evidence, strength=ANY)) is Reason.ABSENT
+        ]
+        return max((one.strength / BY_ITSELF.height(one) for one in told), default=0.0)
 
     @property
     def lost(self) -> int:
@@ -338,9 +351,10 @@ def _counted(rows: list[Row]) -> str:
     bound = most(len(called), len(rows))
     lost = sum(row.lost for row in rows) / sum(row.images for row in rows)
     named = ", ".join(f"{row.label} ({row.reasons[0].name.lower()})" for row in called)
+    nearest = max(row.nearest for row in rows)
     return (
-        f"{len(called)} of {len(rows)} called, at most {bound:.2%}; {lost:.3%} of the images lost"
-        + (f"; {named}" if named else "")
+        f"{len(called)} of {len(rows)} called, at most {bound:.2%}; {lost:.3%} of the images lost;"
+        f" the nearest had {nearest:.2f} of the strength" + (f"; {named}" if named else "")
     )
 
 

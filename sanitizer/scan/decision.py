@@ -5,6 +5,7 @@ history of encoding. They share their content, overlap with other images, or are
 classes too. A group that does none of that carries a mark that somebody put on.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,11 +41,15 @@ class Bar:
     by_chance: float  #: squared strength, times pictures
     most_elsewhere: float  #: share of other classes that would be in the group, against its own
 
-    def is_passed_by(self, evidence: Evidence) -> bool:
+    def height(self, evidence: Evidence) -> float:
+        """The strength that is asked of a group."""
         pictures = evidence.pictures * (1 - evidence.share)  # both sides have a mean to be wrong
-        least = self.natural + self.by_chance / pictures
+        return math.sqrt(self.natural + self.by_chance / pictures)
+
+    def is_passed_by(self, evidence: Evidence) -> bool:
+        """Whether a group is strong enough, and not found elsewhere."""
         elsewhere = evidence.share_of_rest / evidence.share
-        return evidence.strength**2 >= least and elsewhere <= self.most_elsewhere
+        return evidence.strength >= self.height(evidence) and elsewhere <= self.most_elsewhere
 
 
 #: For a group with nothing else against it: twice the edge.
