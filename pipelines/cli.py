@@ -128,17 +128,17 @@ judging_options = _options(
 policy_options = _options(
     click.option(
         "--policy",
-        default="budget",
+        default="fdr",
         show_default=True,
-        metavar="budget|fdr",
-        help="Accept to lose a share of the clean images, or a share of innocent ones among "
-        "the removed.",
+        metavar="fdr|budget",
+        help="Accept a share of innocent images among the removed, or to lose a share of the "
+        "clean ones.",
     ),
     click.option(
         "--fdr",
         type=float,
         show_default="0.05",
-        help="Of policy fdr: share of the removed that may be innocent.",
+        help="Share of the removed that may be innocent.",
     ),
 )
 
@@ -263,12 +263,14 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import scan_lines
+    from pipelines.report.words import removals, scan_lines
 
     counts = manifest.counts
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
+    if manifest.scan is not None and manifest.scan.findings:
+        _print(removals(counts, manifest.decision, manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.evaluation.looked import CleanSet, Looked
@@ -10,8 +11,8 @@ from pipelines.evaluation.records import Called, Cell, CellPlan, Cost, Planted, 
 from pipelines.evaluation.scanning import SetScan, scan_set
 from pipelines.evaluation.sets import OpenSet
 from pipelines.judging.classes import Classes
-from pipelines.judging.decided import Decided, Scanned, Scored
-from pipelines.judging.score import Scorer, ScoreStep, label_type
+from pipelines.judging.decided import Decided, Scanned
+from pipelines.judging.score import Scorer, ScoreStep, gathered, label_type
 from pipelines.judging.split import verdict_rows
 from pipelines.poisoning.facts import PoisonCounts, PoisonTally
 from pipelines.poisoning.poison import poison_batch
@@ -19,8 +20,8 @@ from pipelines.poisoning.recipe import ATTACK, IS_POISONED, Recipe
 from pipelines.poisoning.request import PoisonRequest
 from pipelines.sources.base import Samples
 from sanitizer.detection import Detection, Flagged
-from sanitizer.policy import Decision, Policy
-from sanitizer.records import POISONED, ScoredSample, scored_schema
+from sanitizer.policy import Policy
+from sanitizer.records import POISONED, ScoredSample, scored_schema, to_batch
 from sanitizer.summary import class_name, label_key
 
 
@@ -113,17 +114,18 @@ class Bench:
 
     def _cell(self, plan: CellPlan, truth: _Truth, found: SetScan | None, cost: Cost) -> Cell:
         samples, kinds = truth.looked.samples, truth.kinds
+        schema = scored_schema(label_type(self.sets[plan.set].source))
         scores = np.array([_or_nan(sample.score) for sample in samples])
         seen = truth.looked.seen
         score = scan = both = None
         if self.scorer is not None:
-            score = Detection.of(kinds, scores, self._removed(samples, None))
+            score = Detection.of(kinds, scores, self._removed(samples, schema, None))
         if found is not None:
             carries = np.array([_carries(found, row) for row in range(len(samples))], bool)
             scan = Flagged.counted(kinds, seen, carries)
         if score is not None and found is not None:
             judged = np.isfinite(scores) | seen
-            both = Flagged.counted(kinds, judged, self._removed(samples, found))
+            both = Flagged.counted(kinds, judged, self._removed(samples, schema, found))
         labels = np.array([label_key(sample.label) for sample in samples])
         scanned = found.scanned.labels if found else frozenset()
         planted, names = plan.planted, self.sets[plan.set].source.class_names
@@ -143,23 +145,17 @@ class Bench:
             cost=cost,
         )
 
-    def _removed(self, samples: list[ScoredSample], found: SetScan | None) -> np.ndarray:
+    def _removed(
+        self, samples: list[ScoredSample], schema: pa.Schema, found: SetScan | None
+    ) -> np.ndarray:
         """(n,) bool: what ``clean`` calls poisoned, by the scores and what a scan has found."""
         scanned = Scanned() if found is None else found.scanned
         carried = {} if found is None else found.carried
-        rows = verdict_rows(samples, carried, self._decision(samples, scanned), "")
+        table = pa.Table.from_batches([to_batch(samples, schema)])
+        scored = gathered([table], self.scorer, self.policy.max_clean_loss)
+        decision = Decided.of(scored, Classes(), scanned, self.policy).decision
+        rows = verdict_rows(samples, carried, decision, "")
         return np.array([row.verdict == POISONED for row in rows], bool)
-
-    def _decision(self, samples: list[ScoredSample], scanned: Scanned) -> Decision:
-        assert self.scorer is not None
-        judged = [sample for sample in samples if sample.score is not None]
-        scored = Scored(
-            np.array([sample.score for sample in judged], np.float32),
-            np.array([sample.p_value for sample in judged], np.float64),
-            self.scorer.calibration.smallest_p_value,
-            (),
-        )
-        return Decided.of(scored, Classes(), scanned, self.policy).decision
 
 
 def _poisoned(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import (
+    DEFAULT_POLICY,
     choose_policy,
     detector_inputs,
     find_detector,
@@ -57,7 +58,7 @@ def score(
     output: str | Path,
     *,
     detector: str | Path = DEFAULT_DETECTOR,
-    policy: str = "budget",
+    policy: str = DEFAULT_POLICY,
     max_clean_loss: float | None = None,
     fdr: float | None = None,
     trusted: str | Path | None = None,
@@ -111,7 +112,7 @@ def score(
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
-            fit=made.fit(judging.calibration.images),
+            fit=made.decided.known_fit,
         )
 
     manifest = Job(

@@ -113,6 +113,7 @@ class Classes:
 
     labels: tuple[str, ...] = ()  #: in order, each a :func:`sanitizer.summary.label_key`
     rows: tuple[int, ...] = ()  #: of each
+    sample_sha256: str = ""  #: of the sample of the set
 
     @classmethod
     def gather(cls, finished: Finished[Any], pass_name: str) -> "Classes":
@@ -134,8 +135,10 @@ class Classes:
                 arrays = [pa.array(column, pa.int32()) for column in columns]
                 writer.write_batch(pa.record_batch(arrays, schema=PLACES))
         store.write(layout.CLASSES, sink.getvalue().to_pybytes())
-        store.write(layout.POPULATION, smallest.to_bytes(labels))
-        return cls(tuple(labels), tuple(sum(p[2] for p in places[label]) for label in labels))
+        sample = smallest.to_bytes(labels)
+        store.write(layout.POPULATION, sample)
+        rows = tuple(sum(place[2] for place in places[label]) for label in labels)
+        return cls(tuple(labels), rows, hashlib.sha256(sample).hexdigest())
 
 
 class _Smallest:

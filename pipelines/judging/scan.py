@@ -5,9 +5,11 @@ others (:mod:`sanitizer.scan`). Its work is by class, not by shard, and the imag
 the first pass has left.
 """
 
+import functools
 import json
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -46,14 +48,14 @@ class ScanStep(Step[NoCounts]):
     labels: Sequence[str]  #: of the classes of the set
     searched: Sequence[int]  #: numbers of those that are searched
     class_names: Sequence[str] | None
-    _population: Population | None = field(default=None, init=False, repr=False)
+    sample_sha256: str  #: of the sample of the set
 
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         number = self.searched[task.index]
         rows = task.shard.rows or 0
         sample = _sample(self._class(task.store, number), rows)
         artefact = task.open_artefact(FOUND)
-        for found in search(self._population_of(task.store), number, sample):
+        for found in search(population(task.store, self.sample_sha256), number, sample):
             finding, signature = self._judge(task.store, number, found)
             columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
             artefact.write(pa.record_batch(columns, schema=FOUND))
@@ -62,11 +64,6 @@ class ScanStep(Step[NoCounts]):
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)
-
-    def _population_of(self, store: Store) -> Population:
-        if self._population is None:
-            self._population = Population.of(*read_sample(store), np.random.default_rng(0))
-        return self._population
 
     def _judge(self, store: Store, number: int, found: Found) -> tuple[str, bytes]:
         """What is found, as JSON and packed, once all images of the class are judged by it."""
@@ -81,7 +78,24 @@ class ScanStep(Step[NoCounts]):
         finding = finding_of(
             found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
         )
-        return json.dumps(finding.to_json()), pack(found.signature, Portrait.of(carriers, others))
+        known = population(store, self.sample_sha256)
+        elsewhere = Likeness.of(known.elsewhere(number))
+        portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
+        return json.dumps(finding.to_json()), pack(found.signature, portrait)
+
+
+_making = threading.Lock()
+
+
+def population(store: Store, sample_sha256: str) -> Population:
+    """What the classes of a set are compared with, made once in a process."""
+    with _making:
+        return _population(store, sample_sha256)
+
+
+@functools.lru_cache(maxsize=1)
+def _population(store: Store, sample_sha256: str) -> Population:
+    return Population.of(*read_sample(store), np.random.default_rng(0))
 
 
 def finding_of(
@@ -175,9 +189,11 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
             labels=given.classes.labels,
             searched=searched(given.classes.rows),
             class_names=self.source.class_names,
+            sample_sha256=given.classes.sample_sha256,
         )
 
     def merge(self, given: Decided, finished: Finished[NoCounts]) -> Decided:
+        _population.cache_clear()  # a hundred megabytes
         findings: list[Finding] = []
         packed: list[bytes] = []
         for table in finished.artefacts(FOUND.names):

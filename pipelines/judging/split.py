@@ -4,7 +4,6 @@ Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -21,7 +20,6 @@ from pipelines.runs.shards import RowWriter, ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import RunError
-from sanitizer.fit import CalibrationFit, fit
 from sanitizer.policy import Decision
 from sanitizer.record import Record
 from sanitizer.records import (
@@ -305,20 +303,6 @@ class Outcome:
     def scan_facts(self) -> ScanFacts:
         """What is told of the scan."""
         return self.decided.scanned.facts(self.decided.classes, self.tally)
-
-    def fit(self, calibration_images: int) -> CalibrationFit:
-        """Whether the calibration fits the set.
-
-        Args:
-            calibration_images: clean images in the smallest group that decided.
-        """
-        classes = self.tally.per_class()
-        found = Counter[str]()  # that is no sign of a wrong calibration
-        for finding in self.decided.scanned.findings:
-            found[finding.label] += self.tally.findings.get(finding.name, 0)
-        removed = np.array([one.poisoned - found[one.label] for one in classes], np.int64)
-        judged = removed + np.array([one.clean for one in classes], np.int64)
-        return fit(removed, judged, self.decided.shape, self.decision.limit, calibration_images)
 
 
 @dataclass
