@@ -580,8 +580,8 @@ def evaluate(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any
     from pipelines.evaluation.tables import overview
 
     _print("", *overview(evaluation).splitlines(), "")
-    _print(*(f"note: {note}" for note in evaluation.notes))
-    _print(f"page      {output}/evaluation.md")
+    notes = (f"note: {note}" for note in evaluation.notes)
+    _print(*notes, f"page      {output}/evaluation.md")
 
 
 @main.command()

@@ -10,12 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from commands import run
 
-from freqsan import InputError, clean, evaluate, poison
+from freqsan import InputError, clean, evaluate, ingest, poison
 from pipelines.evaluation.figures import Evaluation
+from pipelines.evaluation.looked import CleanSet
 from pipelines.evaluation.records import Cell
+from pipelines.evaluation.sets import OpenSet
 from pipelines.jobs.demo import SAMPLE
+from pipelines.judging.score import ScoreStep, label_type
 from pipelines.proof.experiment import compare
 from pipelines.runs.store import Store
+from pipelines.sources import open_source
+from sanitizer.records import scored_schema
 
 ROWS = 400
 
@@ -136,16 +141,16 @@ def test_a_draw_decides_all_that_is_random_and_rates_share_it(
     assert {next(iter(targets["wanet", draw])) for draw in range(4)} == {0, 1}
 
 
-def test_an_encoding_is_that_of_the_whole_set(image_set: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("encoding", "format"), [("keep", "PNG"), ("jpeg:50", "JPEG")])
+def test_an_encoding_is_that_of_the_whole_set(encoding: str, format: str, image_set: Path) -> None:
     """Else a JPEG among lossless images would tell what is poisoned."""
-    arguments = {"attacks": "badnets", "rates": (0, 0.1), "scan": False, "quiet": True}
-    lossy = evaluate(image_set, tmp_path / "a", encodings="jpeg:50", **arguments)
-    kept = evaluate(image_set, tmp_path / "b", encodings="keep", **arguments)
-    png = evaluate(image_set, tmp_path / "c", encodings="png", **arguments)
-    (of_lossy,), (of_kept,), (of_png,) = (e.sections[0].attacks for e in (lossy, kept, png))
-    assert of_png.auroc == of_kept.auroc  # the set is lossless
-    assert of_lossy.auroc is not None
-    assert of_lossy.auroc.value == pytest.approx(0.5, abs=0.4)  # and not 1
+    source = open_source(image_set)
+    step = ScoreStep("image", "label", scored_schema(label_type(source)), None, True)
+    clean_set = CleanSet.load(OpenSet.of(source, (10, 40), quiet=True), encoding, step)
+    samples = clean_set.looked.samples
+    assert [sample.sample_id for sample in samples] == [f"set.parquet#{i}" for i in range(10, 40)]
+    assert {sample.format for sample in samples} == {format}
+    assert clean_set.looked.seen.all()
 
 
 def test_the_command_prints_the_tables_and_writes_the_page(
@@ -166,6 +171,12 @@ def test_the_command_prints_the_tables_and_writes_the_page(
     assert "### All figures" in page
     figures = json.loads((evaluated / "evaluation.json").read_text())
     assert figures == Evaluation.of(cells_in(evaluated), cell.code).to_json()
+
+
+def test_the_output_of_another_job_is_left_alone(image_set: Path, tmp_path: Path) -> None:
+    ingest(image_set, tmp_path / "out", quiet=True)
+    with pytest.raises(InputError, match="holds another run; give a folder of its own"):
+        evaluate(image_set, tmp_path / "out", quiet=True)
 
 
 WRONG = [

@@ -174,7 +174,7 @@ class Evaluation(Record):
 
 def _section_key(cell: Cell) -> tuple[object, ...]:
     plan = cell.plan
-    return plan.set, plan.encoding, plan.judging, plan.scan
+    return plan.set.sha256, plan.set.rows, plan.encoding, plan.judging, plan.scan
 
 
 def _by_judge(cells: Sequence[Cell]) -> dict[str, Verdicts]:

@@ -77,7 +77,9 @@ class CellPlan(Record):
     @property
     def file(self) -> str:
         """The name of the cell's file: words for people, and a digest of all that decides."""
-        stored = json.dumps(self.to_json(), sort_keys=True).encode()
+        decides = self.to_json()
+        del decides["set"]["location"]  # the same set may be given by other paths
+        stored = json.dumps(decides, sort_keys=True).encode()
         words = re.sub(r"[^a-z0-9.]+", "-", self.words.lower())[:80].strip("-.")
         return f"{words}-{hashlib.sha256(stored).hexdigest()[:12]}.json"
 

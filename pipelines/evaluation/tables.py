@@ -57,7 +57,8 @@ def _title(section: Section) -> str:
             f"FDR {judging.fdr:g}" if judging.fdr else f"clean loss {judging.max_clean_loss:g}"
         )
         trusted = f", calibrated on {judging.trusted}" if judging.trusted else ""
-        words.append(f"{judging.detector}, policy {judging.policy}, {setting}{trusted}.\n")
+        scorer = f"{judging.detector} on {judging.device}"
+        words.append(f"{scorer}, policy {judging.policy}, {setting}{trusted}.\n")
     return "\n".join(words)
 
 

@@ -122,6 +122,8 @@ def evaluate(
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector) if score else None
     check_output(store)
+    if store.exists(layout.MANIFEST):
+        raise InputError(f"{store.address} holds another run; give a folder of its own")
     known_good = open_trusted(trusted, store, settings) if score else None
     sources = [settings.open(location) for location in inputs]
     for source in sources:
