@@ -123,7 +123,8 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
     if beside.any():
         too = " too" if count else ""
         words.append(
-            f"Something see-through is laid over all of them in the same way{too}. It changes a pixel by up to {beside.max():.0f} of 255 levels."
+            f"Something see-through is laid over all of them in the same way{too}. It changes a "
+            f"pixel by up to {beside.max():.0f} of 255 levels."
         )
     elif not count:
         words.append(

@@ -197,7 +197,7 @@ def amplified(difference: np.ndarray) -> tuple[np.ndarray, int]:
     """
     largest = max(float(np.quantile(np.abs(difference), 1 - CUT_OFF)), 1e-9)
     gain = max((g for g in GAINS if g * largest <= 127), default=GAINS[0])
-    return _as_pixels(127.5 + gain * difference), gain
+    return _as_pixels(128 + gain * difference), gain
 
 
 def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
