@@ -19,7 +19,7 @@ class Screening(Record):
 
     threshold: float  #: the score above which an image is taken for a carrier
     slope: float  #: log odds that a unit of score adds, above 0
-    false_alarms: Share  #: of images of other classes that the search has not seen
+    false_alarms: Share  #: of images of other classes; of a large set, not used in the search
     found: Share  #: of the images that carry it in the class where it was found
 
     @classmethod
