@@ -577,8 +577,8 @@ def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned:
     assert "Of images of other classes none look like them, of their class 43.0%." in text
     assert "0.93 ± 0.05: they rather look like images of other classes that were given" in text
     assert "Expected is what images of other classes are on average" in text
-    assert "where in the image there are edges, and how sharp 9.5" in text
-    assert "a later view 1.2" in text
+    assert "where in the image there are edges, and how sharp9.5" in text
+    assert "a later view1.2" in text
     assert "The values of their pixels" in text
 
 

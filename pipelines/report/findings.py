@@ -44,6 +44,9 @@ VALUES_SPEAK = 3.0
 #: Sharpness is mentioned from this change on.
 SHARPER = 0.05
 
+#: Share of the pixels that are nearly all.
+NEARLY_ALL = 0.95
+
 #: The scale of the map of sharpness ends here at least, so that noise stays pale.
 LEAST_EXTREME = 0.2
 
@@ -131,11 +134,22 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
             "Nothing is laid over all of them in the same way: what they share is a treatment, "
             "not a picture."
         )
+    used, usual = map(_values_used, (portrait.values, portrait.expected_values))
+    if 2 * used < usual:
+        words.append(
+            f"Nearly all of their pixels have one of {used} values, where {usual} of the 256 are "
+            "expected: the depth of colour was reduced."
+        )
     change = math.expm1(float(portrait.detail.mean()))
     if abs(change) >= SHARPER:
         more = "stronger" if change > 0 else "weaker"
         words.append(f"Their fine detail is {percent(abs(change))} {more} than expected.")
     return words
+
+
+def _values_used(shares: np.ndarray) -> int:
+    """How many values nearly all pixels have, by the (256,) shares of the values."""
+    return int(np.searchsorted(np.sort(shares)[::-1].cumsum(), NEARLY_ALL)) + 1
 
 
 def _place(region: np.ndarray) -> str:
