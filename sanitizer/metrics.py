@@ -69,6 +69,24 @@ class Share(Estimate):
         return cls(count / n if n else None, wilson(count, n) if n else None, count, n)
 
 
+def balanced_accuracy(bdr: Share, fpr: Share) -> Estimate:
+    """Accuracy over as many clean as poisoned samples; no value where either are missing.
+
+    Both halves have a Wilson interval of their own; that of the mean follows from them as in
+    Newcombe, "Interval estimation for the difference between independent proportions" (Statistics
+    in Medicine 17, 1998), method 10.
+
+    >>> balanced_accuracy(Share.from_counts(3, 4), Share.from_counts(1, 4)).value
+    0.75
+    """
+    if bdr.value is None or bdr.interval is None or fpr.value is None or fpr.interval is None:
+        return Estimate(None, None)
+    value = (1 + bdr.value - fpr.value) / 2
+    below = math.hypot(bdr.value - bdr.interval[0], fpr.interval[1] - fpr.value) / 2
+    above = math.hypot(bdr.interval[1] - bdr.value, fpr.value - fpr.interval[0]) / 2
+    return Estimate(value, (value - below, value + above))
+
+
 def pooled(figures: Sequence[Estimate | None]) -> Estimate:
     """One figure of several runs, at least one, each within 0 to 1.
 

@@ -113,6 +113,7 @@ class Classes:
 
     labels: tuple[str, ...] = ()  #: in order, each a :func:`sanitizer.summary.label_key`
     rows: tuple[int, ...] = ()  #: of each
+    sample_sha256: str = ""  #: of the sample of the set
 
     @classmethod
     def gather(cls, finished: Finished[Any], pass_name: str) -> "Classes":
@@ -134,8 +135,10 @@ class Classes:
                 arrays = [pa.array(column, pa.int32()) for column in columns]
                 writer.write_batch(pa.record_batch(arrays, schema=PLACES))
         store.write(layout.CLASSES, sink.getvalue().to_pybytes())
-        store.write(layout.POPULATION, smallest.to_bytes(labels))
-        return cls(tuple(labels), tuple(sum(p[2] for p in places[label]) for label in labels))
+        sample = smallest.to_bytes(labels)
+        store.write(layout.POPULATION, sample)
+        rows = tuple(sum(place[2] for place in places[label]) for label in labels)
+        return cls(tuple(labels), rows, hashlib.sha256(sample).hexdigest())
 
 
 class _Smallest:
@@ -149,7 +152,7 @@ class _Smallest:
     def add(self, label: str, batch: pa.RecordBatch) -> None:
         pixels = _pixels(batch)
         for row, sample_id in enumerate(batch["sample_id"].to_pylist()):
-            if (key := _hash(sample_id)) < self._bound:
+            if (key := sampling_key(sample_id)) < self._bound:
                 self._held.append((key, label, pixels[row].tobytes()))
         if len(self._held) > 2 * self._count:
             self._thin_out()
@@ -174,8 +177,9 @@ class _Smallest:
         return bytes(sink.getvalue())
 
 
-def _hash(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def sampling_key(sample_id: str) -> int:
+    """By which images are sampled, those of the least keys first."""
+    digest = hashlib.blake2b(sample_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 

@@ -5,9 +5,11 @@ others (:mod:`sanitizer.scan`). Its work is by class, not by shard, and the imag
 the first pass has left.
 """
 
+import functools
 import json
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +26,7 @@ from pipelines.sources.base import Shard, Source
 from sanitizer.metrics import Share
 from sanitizer.policy import Policy
 from sanitizer.record import Record
-from sanitizer.scan.finding import Finding, pack
+from sanitizer.scan.finding import Finding, labelled, pack
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
@@ -46,14 +48,14 @@ class ScanStep(Step[NoCounts]):
     labels: Sequence[str]  #: of the classes of the set
     searched: Sequence[int]  #: numbers of those that are searched
     class_names: Sequence[str] | None
-    _population: Population | None = field(default=None, init=False, repr=False)
+    sample_sha256: str  #: of the sample of the set
 
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         number = self.searched[task.index]
         rows = task.shard.rows or 0
         sample = _sample(self._class(task.store, number), rows)
         artefact = task.open_artefact(FOUND)
-        for found in search(self._population_of(task.store), number, sample):
+        for found in search(population(task.store, self.sample_sha256), number, sample):
             finding, signature = self._judge(task.store, number, found)
             columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
             artefact.write(pa.record_batch(columns, schema=FOUND))
@@ -62,11 +64,6 @@ class ScanStep(Step[NoCounts]):
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)
-
-    def _population_of(self, store: Store) -> Population:
-        if self._population is None:
-            self._population = Population.of(*read_sample(store), np.random.default_rng(0))
-        return self._population
 
     def _judge(self, store: Store, number: int, found: Found) -> tuple[str, bytes]:
         """What is found, as JSON and packed, once all images of the class are judged by it."""
@@ -78,48 +75,97 @@ class ScanStep(Step[NoCounts]):
             others += Likeness.of(images.pixels[own <= 0])
             log_odds.append(own)
             ids += images.ids
-        finding = self._finding(number, found, np.concatenate(log_odds), np.array(ids, object))
-        elsewhere = Likeness.of(self._population_of(store).elsewhere(number))
+        finding = finding_of(
+            found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
+        )
+        known = population(store, self.sample_sha256)
+        elsewhere = Likeness.of(known.elsewhere(number))
         portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
         return json.dumps(finding.to_json()), pack(found.signature, portrait)
 
-    def _finding(self, number: int, found: Found, log_odds: np.ndarray, ids: np.ndarray) -> Finding:
-        carries = log_odds > 0
-        order = np.argsort(-log_odds, kind="stable")
-        first, count = ids[order], int(carries.sum())
-        label = self.labels[number]
-        return Finding(
-            name="",  # given by the driver, which knows of all
-            label=label,
-            class_name=class_name(label, self.class_names),
-            reason=found.reason,
-            images=Share.counted(carries),
-            innocents=float((1 - sigmoid(log_odds[carries])).sum()),
-            evidence=found.evidence,
-            separations=found.separations,
-            strongest=tuple(first[: min(count, NAMED)]),
-            weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
-            nearest=tuple(first[count : count + NAMED]),
-        )
+
+_making = threading.Lock()
+
+
+def population(store: Store, sample_sha256: str) -> Population:
+    """What the classes of a set are compared with, made once in a process."""
+    with _making:
+        return _population(store, sample_sha256)
+
+
+@functools.lru_cache(maxsize=1)
+def _population(store: Store, sample_sha256: str) -> Population:
+    return Population.of(*read_sample(store), np.random.default_rng(0))
+
+
+def finding_of(
+    found: Found,
+    label: str,
+    class_names: Sequence[str] | None,
+    log_odds: np.ndarray,
+    ids: Sequence[str],
+) -> Finding:
+    """The figures of what was found in a class, without a name.
+
+    Args:
+        found: in the class.
+        label: of the class, a :func:`sanitizer.summary.label_key`.
+        class_names: of the set, where it has some.
+        log_odds: (n,) of carrying it, of all images of the class.
+        ids: of these images.
+    """
+    carries = log_odds > 0
+    first = np.array(ids, object)[np.argsort(-log_odds, kind="stable")]
+    count = int(carries.sum())
+    return Finding(
+        name="",  # given by the driver, which knows of all
+        label=label,
+        class_name=class_name(label, class_names),
+        reason=found.reason,
+        images=Share.counted(carries),
+        innocents=float((1 - sigmoid(log_odds[carries])).sum()),
+        evidence=found.evidence,
+        separations=found.separations,
+        screening=found.screening,
+        strongest=tuple(first[: min(count, NAMED)]),
+        weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
+        nearest=tuple(first[count : count + NAMED]),
+    )
 
 
 def write_findings(output: Output, scanned: Scanned) -> None:
     """Write the figures of each finding, and what finds it in other data."""
     for finding, data in zip(scanned.findings, scanned.packed, strict=True):
-        output.write(layout.signature(finding.name), data)
+        output.write(layout.signature(finding.name), labelled(data, finding))
         output.write_json(layout.finding(finding.name), finding.to_json())
 
 
 def _sample(images: Iterator[Images], rows: int) -> np.ndarray:
     """(n, 32, 32, 3) uint8, n at most ``SEARCHED``: all images of a class, or as many at random."""
-    chosen = np.ones(rows, bool)
-    if rows > SEARCHED:
-        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
-    kept, start = [], 0
+    chosen, kept, start = looked_at(rows), [], 0
     for some in images:
         kept.append(some.pixels[chosen[start : start + len(some.ids)]])
         start += len(some.ids)
     return np.concatenate(kept)
+
+
+def looked_at(rows: int) -> np.ndarray:
+    """(rows,) bool: which images of a class are searched, at most ``SEARCHED`` at random."""
+    chosen = np.ones(rows, bool)
+    if rows > SEARCHED:
+        chosen[np.random.default_rng(0).permutation(rows)[SEARCHED:]] = False
+    return chosen
+
+
+def searched(rows: Sequence[int]) -> list[int]:
+    """The numbers of the classes that are searched: large enough, and not all of the set.
+
+    Args:
+        rows: images of each class.
+    """
+    if len(rows) < 2:
+        return []
+    return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
 
 
 @dataclass
@@ -135,18 +181,20 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
     doing: str = "scanning"
 
     def work(self, given: Decided, source: Source, store: Store) -> Work:
-        rows = [given.classes.rows[number] for number in self._searched(given)]
+        rows = [given.classes.rows[number] for number in searched(given.classes.rows)]
         return Work([Shard(0, 0, 0, count) for count in rows], sum(rows))
 
     def step(self, given: Decided) -> Step[NoCounts]:
         return ScanStep(
             images_of=self.images_of,
             labels=given.classes.labels,
-            searched=self._searched(given),
+            searched=searched(given.classes.rows),
             class_names=self.source.class_names,
+            sample_sha256=given.classes.sample_sha256,
         )
 
     def merge(self, given: Decided, finished: Finished[NoCounts]) -> Decided:
+        _population.cache_clear()  # a hundred megabytes
         findings: list[Finding] = []
         packed: list[bytes] = []
         for table in finished.artefacts(FOUND.names):
@@ -154,14 +202,7 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
                 name = f"finding-{len(findings) + 1}"
                 findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
                 packed.append(row["signature"])
-        searched = frozenset(given.classes.labels[number] for number in self._searched(given))
-        scanned = Scanned(tuple(findings), tuple(packed), searched)
+        classes = given.classes
+        labels = frozenset(classes.labels[number] for number in searched(classes.rows))
+        scanned = Scanned(tuple(findings), tuple(packed), labels)
         return given.with_scan(scanned, self.policy)
-
-    @staticmethod
-    def _searched(given: Decided) -> list[int]:
-        """The numbers of the classes that are searched: large enough, and not all of the set."""
-        rows = given.classes.rows
-        if len(rows) < 2:
-            return []
-        return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]

@@ -5,12 +5,13 @@ the policy sees the p-values of the whole set and decides.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from detector.calibration import Calibration
 from detector.inputs import Prepared
@@ -24,10 +25,11 @@ from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import Header, ImageError, decode
-from sanitizer.policy import Policy
+from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
-from sanitizer.records import ScoredSample, scored_schema, to_batch
+from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
 from sanitizer.scan.canonical import canonical
+from sanitizer.summary import label_counts
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class ScoreStep(Step[NoCounts]):
         encoded = encoded_images(batch, self.image_column)
         detector = None if self.scorer is None else self.scorer.load()
         looked_at = [
-            self._look(samples.unread.get(row, data), detector) for row, data in enumerate(encoded)
+            look_at(samples.unread.get(row, data), detector, scans=self.scans)
+            for row, data in enumerate(encoded)
         ]
         prepared = [one.prepared for one in looked_at]
         if self.scorer is None or detector is None:
@@ -165,33 +168,42 @@ class ScoreStep(Step[NoCounts]):
         ]
         return rows, [one.canonical for one in looked_at]
 
-    def _look(self, image: bytes | ImageError | None, detector: Detector | None) -> "_LookedAt":
-        """Decode an image, if need be, and make it ready for what looks at it."""
-        if detector is not None and not self.scans:
-            return _LookedAt(detector.prepare(image), None)
-        if isinstance(image, ImageError):
-            return _LookedAt(Prepared(None, None, image), None)
-        header: Header | None = None
 
-        def look(read: Header) -> None:
-            nonlocal header
-            header = read
-
-        try:
-            pixels = decode(image, look)
-        except ImageError as error:
-            # Its traceback and cause would keep the pixels alive.
-            error.__cause__ = error.__context__ = None
-            return _LookedAt(Prepared(header, None, error.with_traceback(None)), None)
-        ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
-        return _LookedAt(replace(ready, header=header), canonical(pixels))
-
-
-class _LookedAt(NamedTuple):
+class LookedAt(NamedTuple):
     """An image, ready for the detector and for the scan."""
 
     prepared: Prepared
     canonical: np.ndarray | None  #: (32, 32, 3) uint8; None where nothing scans it
+
+
+def look_at(
+    image: bytes | np.ndarray | ImageError | None, detector: Detector | None, *, scans: bool
+) -> LookedAt:
+    """Decode an image, if need be, and make it ready for what looks at it.
+
+    Args:
+        image: encoded, pixels, or why it could not be read.
+        detector: None: it is only decoded.
+        scans: whether it is kept for the scan, to which no image is too large.
+    """
+    if detector is not None and not scans:
+        return LookedAt(detector.prepare(image), None)
+    if isinstance(image, ImageError):
+        return LookedAt(Prepared(None, None, image), None)
+    header: Header | None = None
+
+    def look(read: Header) -> None:
+        nonlocal header
+        header = read
+
+    try:
+        pixels = image if isinstance(image, np.ndarray) else decode(image, look)
+    except ImageError as error:
+        # Its traceback and cause would keep the pixels alive.
+        error.__cause__ = error.__context__ = None
+        return LookedAt(Prepared(header, None, error.with_traceback(None)), None)
+    ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
+    return LookedAt(replace(ready, header=header), canonical(pixels))
 
 
 @dataclass
@@ -221,21 +233,51 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         )
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
-        columns = ["score", "p_value", "parts", "width", "height"]
-        judged = [table.drop_null() for table in finished.artefacts(columns)]
-        scores, p_values, parts, widths, heights = (
-            np.concatenate([table[column].to_numpy() for table in judged]) for column in columns
-        )
-        numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
-        sizes = (numbers, counts, widths[first], heights[first])
-        scored = Scored(
-            scores,
-            p_values,
-            0.0 if self.scorer is None else self.scorer.calibration.smallest_p_value,
-            tuple(map(Size, *(each.tolist() for each in sizes))),
-        )
+        scored = gathered(finished.artefacts(GATHERED), self.scorer, self.policy.max_clean_loss)
         classes = Classes.gather(finished, self.name) if self.scans else Classes()
         return Decided.of(scored, classes, Scanned(), self.policy)
+
+
+#: Columns of :func:`sanitizer.records.scored_schema` that the driver looks at.
+GATHERED = ["score", "p_value", "parts", "width", "height", "label"]
+
+
+def gathered(tables: Iterable[pa.Table], scorer: Scorer | None, probed: float) -> Scored:
+    """What the driver knows of the scores of all samples.
+
+    Args:
+        tables: of some samples each, with the columns ``GATHERED``.
+        scorer: what scored them; None: nothing did.
+        probed: images with a p-value of at most this are counted in every class.
+    """
+    per_class: dict[str, list[int]] = {}
+    judged = []
+    for table in tables:
+        table = table.filter(pc.is_valid(table["p_value"]))
+        suspicious = pc.less_equal(table["p_value"], probed + ROUNDING)
+        verdicts = pc.if_else(suspicious, POISONED, CLEAN)
+        for (label, verdict), rows in label_counts(table["label"], verdicts).items():
+            of_class = per_class.setdefault(label, [0, 0])
+            of_class[0] += rows
+            of_class[1] += rows if verdict == POISONED else 0
+        judged.append(table.select(GATHERED[:-1]))
+    scores, p_values, parts, widths, heights = (
+        np.concatenate([table[column].to_numpy() for table in judged]) for column in GATHERED[:-1]
+    )
+    numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
+    sizes = (numbers, counts, widths[first], heights[first])
+    calibration = None if scorer is None else scorer.calibration
+    return Scored(
+        scores=scores,
+        p_values=p_values,
+        smallest=0.0 if calibration is None else calibration.smallest_p_value,
+        sizes=tuple(map(Size, *(each.tolist() for each in sizes))),
+        per_class={label: (images, some) for label, (images, some) in per_class.items()},
+        probed=probed,
+        calibration_images=0
+        if calibration is None
+        else min(len(group.scores) for group in calibration.groups),
+    )
 
 
 def label_type(source: Source) -> pa.DataType:

@@ -132,6 +132,17 @@ PROOF_PAGE = "proof.md"
 PROOF_PICTURE = "proof.png"
 PROOF_WORK = "proof"
 
+#: An evaluation: its figures, its page, and a file for each cell.
+EVALUATION = "evaluation.json"
+EVALUATION_PAGE = "evaluation.md"
+CELLS = "cells"
+
+
+def cell(file: str) -> str:
+    """Of what was measured in a cell."""
+    return f"{CELLS}/{file}"
+
+
 #: What a run needs until it is finished; it goes with the commit.
 WORK = ".freqsan"
 PLAN = f"{WORK}/plan.json"

@@ -7,7 +7,7 @@ import numpy as np
 
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import variety
+from sanitizer.scan.pictures import effective_count, some, variety, ways
 from sanitizer.scan.standard import VIEWS
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
@@ -22,9 +22,11 @@ class Evidence(Record):
     """Figures of a group, by which it is decided whether it shares a trigger."""
 
     images: int  #: in the group
+    pictures: float  #: how many different ones they are
     share: float  #: of the class
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
+    beyond: float  #: how far it lies from other classes along what it shares, in deviations
     #: How much its content varies against the class's: mean squared distance to the mean.
     spread: float
     #: In how many ways its content varies against as many random images of the class.
@@ -39,14 +41,17 @@ class Evidence(Record):
         members = group.members
         content = images.views[0].inside
         varied = variety(images.thumbnails, members)
-        foreign, foreign_error = _foreign(group, images)
+        pictures = effective_count(content[members])
+        foreign, foreign_error = _foreign(group, images, pictures)
         return cls(
             images=int(members.sum()),
+            pictures=pictures,
             share=group.share,
             strength=group.strength,
             share_of_rest=group.share_of_rest,
+            beyond=group.beyond,
             spread=_spread(content[members]) / _spread(content[~members]),
-            ways=_ways(content[members]) / _ways(_as_many(content, int(members.sum()))),
+            ways=ways(content[members]) / ways(some(content, int(members.sum()))),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
@@ -59,18 +64,7 @@ def _spread(vectors: np.ndarray) -> float:
     return float(vectors.var(0, ddof=1).sum())
 
 
-def _ways(vectors: np.ndarray) -> float:
-    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
-    centred = vectors - vectors.mean(0)
-    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
-    return float(np.trace(small)) ** 2 / float((small * small).sum())
-
-
-def _as_many(vectors: np.ndarray, count: int) -> np.ndarray:
-    return np.random.default_rng(0).permutation(vectors)[:count]
-
-
-def _foreign(group: Group, images: ClassImages) -> tuple[float, float]:
+def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float, float]:
     """Where the content of the group lies, and the standard error of that.
 
     A natural group lies anywhere, most often across the way from its class to others; images that
@@ -78,7 +72,7 @@ def _foreign(group: Group, images: ClassImages) -> tuple[float, float]:
     The trigger moves them too, so views count the less the more they see of it.
     """
     seen = [
-        (_way_along(view.inside, view.rest.mean(0), group.members), separation)
+        (_way_along(view.inside, view.rest.mean(0), group.members, pictures), separation)
         for view, separation, kind in zip(images.views, group.separations, VIEWS, strict=True)
         if kind.shows_content
     ]
@@ -89,8 +83,12 @@ def _foreign(group: Group, images: ClassImages) -> tuple[float, float]:
     return float(place), float(error)
 
 
-def _way_along(inside: np.ndarray, rest: np.ndarray, members: np.ndarray) -> tuple[float, float]:
+def _way_along(
+    inside: np.ndarray, rest: np.ndarray, members: np.ndarray, pictures: float
+) -> tuple[float, float]:
     """How far a group lies on the way from its class to other classes, and the standard error.
+
+    The error is that of so many pictures: frames of one track say the same again.
 
     The means of two halves of the class, one for the start of each vector, keep their noise out of
     the product.
@@ -102,4 +100,4 @@ def _way_along(inside: np.ndarray, rest: np.ndarray, members: np.ndarray) -> tup
     group = inside[members].mean(0)
     at = ((group - halves[0]) @ ways[1] + (group - halves[1]) @ ways[0]) / 2
     spread = (inside[members] @ (ways[0] + ways[1]) / 2).std()
-    return float(at) / length, float(spread) / length / float(np.sqrt(members.sum()))
+    return float(at) / length, float(spread) / length / float(np.sqrt(pictures))

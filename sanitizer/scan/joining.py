@@ -10,6 +10,7 @@ from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filter
 from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
+from sanitizer.scan.pictures import some, ways
 from sanitizer.scan.search import Subspace
 
 #: Rounds of filtering in each view and joining the scores.
@@ -18,9 +19,15 @@ ROUNDS = 4
 #: Steps of the mixture in each round.
 EM_STEPS = 6
 
-#: A group of more than this share of the class may be its innocent part: where the images of
-#: other classes look like the group, the others are the poison.
-MAJORITY = 0.2
+#: A group of more than this share of the class may be its innocent part, and the others the poison.
+MAJORITY = 0.1
+
+#: The others can be the poison where they lie so many standard deviations beyond other classes.
+APART = 2.0
+
+#: Poison with false labels shows the content of many classes, in more ways than one class has by
+#: this factor.
+MORE_WAYS = 1.25
 
 #: Added to the variances of the views' scores, so that one view that sees nothing divides nothing.
 RIDGE = 1e-4
@@ -44,12 +51,12 @@ class ClassView:
     def of(
         cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
     ) -> Self:
-        """Args: inside: (n, d), rest: (m, d), both standardised and not yet whitened."""
+        """Args: inside: (n, d), standardised; rest: (m, d), whitened already."""
         white = whitening(inside)
         mean = white.mean(0)
         white -= mean
         squares = np.einsum("nd,nd->n", white, white)
-        return cls(whitening, mean, white, whitening(rest) - mean, squares, Subspace.of(white, rng))
+        return cls(whitening, mean, white, rest - mean, squares, Subspace.of(white, rng))
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,24 @@ class Group:
         rest, mixture = float(np.median(self.rest_scores)), self.trigger.mixture
         return abs(rest - mixture.few) < abs(rest - mixture.many)
 
+    @property
+    def beyond(self) -> float:
+        """How far the group lies beyond other classes along what it shares (d')."""
+        mixture = self.trigger.mixture
+        return _apart(mixture.few, mixture.few_sd, self.rest_scores)
+
+    @property
+    def others_beyond(self) -> float:
+        """The same of those outside it, on their side."""
+        mixture = self.trigger.mixture
+        return _apart(-mixture.many, mixture.many_sd, -self.rest_scores)
+
+
+def _apart(mean: float, sd: float, rest: np.ndarray) -> float:
+    centre = np.median(rest)
+    rest_sd = MAD_OF_NORMAL * np.median(np.abs(rest - centre))
+    return float((mean - centre) / np.sqrt((sd**2 + rest_sd**2) / 2))
+
 
 def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
     """Look at a group in all views, and at whom else it takes in.
@@ -136,11 +161,27 @@ def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
         None where the group dissolves.
     """
     group = _rounds(images, suspects, ROUNDS)
-    if group is not None and group.share > MAJORITY and group.is_like_the_rest:
+    if group is not None and group.share > MAJORITY and _is_innocent(group, images):
         group = _rounds(images, sigmoid(-group.log_odds), ROUNDS // 2)
     if group is None or not LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
         return None
     return group
+
+
+def _is_innocent(group: Group, images: ClassImages) -> bool:
+    """Whether it is rather the others who share a trigger.
+
+    Those do who vary in more ways, as poison from many classes does; where both vary alike, those
+    who lie further from other classes.
+    """
+    if group.others_beyond < APART:
+        return False
+    content, members = images.views[0].inside, group.members
+    count = min(int(members.sum()), int((~members).sum()))
+    more = ways(some(content[~members], count)) / ways(some(content[members], count))
+    if 1 / MORE_WAYS < more < MORE_WAYS:
+        return group.is_like_the_rest
+    return more > 1
 
 
 def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> Group | None:

@@ -12,6 +12,10 @@ CELLS = 8
 #: Pictures are the same where their thumbnails, less the mean of the class, correlate by more.
 SAME = 0.9
 
+#: Pictures are alike, and may be frames of one track, where their content correlates by more than
+#: this. Content is whitened: different photographs hardly ever do.
+ALIKE = 0.3
+
 #: Of the grey of a cell in a class, so that nothing is divided by 0.
 LEAST_VARIANCE = 1e-6
 
@@ -44,6 +48,35 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
             if kept[start + offset]:
                 kept[start + offset + 1 :] &= ~row[start + offset + 1 :]
     return np.flatnonzero(kept)
+
+
+def effective_count(content: np.ndarray) -> float:
+    """How many different pictures some images are: each counts 1 among as many as are like it.
+
+    A hundred frames of five tracks are some twenty pictures, and what they share is no more than
+    twenty pictures may share by chance. What all of them share is taken out before, so a trigger
+    makes no two of them alike.
+
+    Args:
+        content: (n, d) float32, whitened low frequencies.
+    """
+    centred = content - content.mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
+    starts = range(0, len(centred), ROWS)
+    alike = [(centred[start : start + ROWS] @ centred.T > ALIKE).sum(1) for start in starts]
+    return float((1 / np.maximum(np.concatenate(alike), 1)).sum())
+
+
+def ways(content: np.ndarray) -> float:
+    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
+    centred = content - content.mean(0)
+    small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return float(np.trace(small)) ** 2 / float((small * small).sum())
+
+
+def some(content: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of (n, d) vectors, drawn by lot, the same ones every time."""
+    return np.random.default_rng(0).permutation(content)[:count]
 
 
 def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:

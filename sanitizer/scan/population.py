@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -19,7 +20,7 @@ SCALED = 5_000
 #: Images of the set whose covariances stand for all: some 25 for each feature of a view.
 SAMPLED = 20_000
 
-#: Images of other classes that a class is compared with.
+#: Images of the set that a class is compared with, but for its own.
 RESTED = 4_000
 
 #: A class of at least this share of the set is taken out of the covariances that whiten it, or it
@@ -52,7 +53,15 @@ class Population:
 
     def elsewhere(self, label: Hashable) -> np.ndarray:
         """(n, 32, 32, 3) uint8: images of other classes, as many as a class is compared with."""
-        return self.pixels[self.labels != label][:RESTED]
+        return self.pixels[:RESTED][self.labels[:RESTED] != label]
+
+    def unseen(self, label: Hashable) -> np.ndarray:
+        """(n, 32, 32, 3) uint8: further images of other classes.
+
+        Of a small set there are too few, and they are those that the class is compared with.
+        """
+        further = slice(RESTED, 2 * RESTED) if len(self.pixels) >= 2 * RESTED else slice(RESTED)
+        return self.pixels[further][self.labels[further] != label]
 
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
@@ -63,21 +72,37 @@ class Population:
             rng: for the start of the search for its subspaces.
         """
         own = self.labels == label
-        rest = self.elsewhere(label)
-        moments = self.moments
+        others = ~own[:RESTED]
         if own.mean() >= OWN_SHARE:
             of_class = _moments(self.pixels[own], self.scales)
-            moments = [all_ - part for all_, part in zip(moments, of_class, strict=True)]
-        views = [
-            ClassView.of(inside, outside, Whitening.by(m), rng)
-            for inside, outside, m in zip(
-                standardised(pixels, self.scales),
-                standardised(rest, self.scales),
-                moments,
-                strict=True,
-            )
-        ]
-        return ClassImages(views, extreme_cells(pixels), extreme_cells(rest), thumbnails(pixels))
+            whitenings = [
+                Whitening.by(all_ - part) for all_, part in zip(self.moments, of_class, strict=True)
+            ]
+            rest = [
+                whitening(view[others])
+                for whitening, view in zip(whitenings, self._rest, strict=True)
+            ]
+        else:
+            whitenings = self._whitenings
+            rest = [view[others] for view in self._white_rest]
+        inside = standardised(pixels, self.scales)
+        views = [ClassView.of(*view, rng) for view in zip(inside, rest, whitenings, strict=True)]
+        cells = extreme_cells(pixels), extreme_cells(self.pixels[:RESTED][others])
+        return ClassImages(views, *cells, thumbnails(pixels))
+
+    # What all classes are compared with is made once.
+
+    @cached_property
+    def _rest(self) -> list[np.ndarray]:
+        return standardised(self.pixels[:RESTED], self.scales)
+
+    @cached_property
+    def _whitenings(self) -> list[Whitening]:
+        return [Whitening.by(moments) for moments in self.moments]
+
+    @cached_property
+    def _white_rest(self) -> list[np.ndarray]:
+        return [w(view) for w, view in zip(self._whitenings, self._rest, strict=True)]
 
 
 def standardised(pixels: np.ndarray, scales: Sequence[Scale]) -> list[np.ndarray]:
