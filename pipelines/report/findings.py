@@ -215,9 +215,8 @@ def _bar(finding: Finding) -> str:
     """How strong a natural group can be, and how strong a trigger has to be."""
     bar = BY_ITSELF if finding.reason is Reason.ABSENT else WITH_FOREIGN_CONTENT
     return (
-        f"Of a group of so many pictures at least {bar.height(finding.evidence):.1f} are asked, "
-        "which is more than groups that are alike by nature or by chance have reached in clean "
-        "classes."
+        f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
+        "more than groups that are alike by nature or by chance have reached in clean classes."
     )
 
 
