@@ -23,7 +23,7 @@ from pipelines.report.plots import (
 from pipelines.report.words import percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.scan.decision import Reason
+from sanitizer.scan.decision import BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
 from sanitizer.scan.finding import Finding, Unpacked
 from sanitizer.scan.portrait import Portrait, is_foreign
 from sanitizer.spectrum import MeanSpectrum
@@ -177,7 +177,8 @@ def grounds(finding: Finding) -> list[str]:
     evidence = finding.evidence
     words = [
         f"All measurements together put these images {evidence.strength:.1f} standard deviations "
-        f"from the others of their class: {_overlap(evidence.strength)}."
+        f"from the others of their class: {_overlap(evidence.strength)}.",
+        _bar(finding),
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
     everywhere = (
@@ -204,10 +205,20 @@ def grounds(finding: Finding) -> list[str]:
     else:
         words.append(content + "they rather show what their class shows.")
     words.append(
-        "They are not one picture many times over: what they show varies "
-        f"{percent(evidence.spread)} as much as in the rest of the class."
+        f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
+        f"what they show varies {percent(evidence.spread)} as much as in the rest of the class."
     )
     return words
+
+
+def _bar(finding: Finding) -> str:
+    """How strong a natural group can be, and how strong a trigger has to be."""
+    bar = BY_ITSELF if finding.reason is Reason.ABSENT else WITH_FOREIGN_CONTENT
+    return (
+        f"Of a group of so many pictures at least {bar.height(finding.evidence):.1f} are asked, "
+        "which is more than groups that are alike by nature or by chance have reached in clean "
+        "classes."
+    )
 
 
 def _overlap(distance: float) -> str:
