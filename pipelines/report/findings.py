@@ -246,6 +246,13 @@ def expected(finding: Finding) -> str:
     return f"Expected is what {whose} are on average, since these images show such content."
 
 
+def screened(finding: Finding) -> str:
+    """How well its signature tells carriers from images of other classes, in words."""
+    found, alarms = finding.screening.found, finding.screening.false_alarms
+    beside = f", and {alarms.count:,} of {alarms.of:,} images of other classes" if alarms.of else ""
+    return f"By that alone {found.count:,} of {found.of:,} of them are found again{beside}."
+
+
 def portrait_of(store: Store, finding: Finding) -> Portrait:
     """The portrait that was stored with a finding.
 
