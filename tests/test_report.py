@@ -587,12 +587,6 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return scanned_run(tmp_path_factory.mktemp("scanned") / "run")
 
 
-def test_a_run_with_a_finding_is_valid(tmp_path: Path) -> None:
-    store = scanned_run(tmp_path)
-    summary = Summary.from_json(store.read_json(layout.SUMMARY))
-    assert validate_run(store, [30, 30], summary).failures == []
-
-
 FINDING_PAGE = layout.finding_page("finding-1")
 
 
@@ -710,8 +704,10 @@ def test_a_scan_that_found_nothing_says_so(tmp_path: Path) -> None:
     assert "Of 7 classes 6 were searched; 1 have too few images to be searched: no images" in text
 
 
-def test_the_pages_of_findings_are_vouched_for_with_the_report(tmp_path: Path) -> None:
+def test_a_run_with_a_finding_is_valid_and_its_page_is_vouched_for(tmp_path: Path) -> None:
     store = scanned_run(tmp_path)
+    summary = Summary.from_json(store.read_json(layout.SUMMARY))
+    assert validate_run(store, [30, 30], summary).failures == []
     vouch_for_report(store, ["finding-1"])
     assert report_changes(store, ["finding-1"]) == {}
     assert report_changes(store, ["finding-1", "finding-2"]) != {}
