@@ -28,6 +28,7 @@ from scipy.stats import beta
 from benchmarks.detection_data import decoded, table, tracks
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
@@ -245,11 +246,11 @@ SOURCES: dict[str, dict[str, Kind]] = {
 def scanned(images: Images) -> Iterator[tuple[int, int, int, float, list[Called]]]:
     """Each class of a set: label, images, different pictures, seconds, groups."""
     rng = np.random.default_rng(0)
-    population = Population.of(images.pixels, images.labels, rng)
+    population = Population.of(Compact(images.pixels), images.labels, rng)
     for label in np.unique(images.labels).tolist():
         start = time.perf_counter()
-        of_class = images.pixels[images.labels == label]
-        pictures = of_class[different_pictures(thumbnails(of_class))]
+        of_class = Compact(images.pixels[images.labels == label])
+        pictures = of_class[different_pictures(thumbnails(of_class.pixels))]
         if len(pictures) < LEAST_PICTURES:
             continue
         beside = population.beside(label, pictures, rng)

@@ -27,7 +27,7 @@ from sanitizer.images import Header, ImageError, decode
 from sanitizer.policy import Policy
 from sanitizer.record import Record
 from sanitizer.records import ScoredSample, scored_schema, to_batch
-from sanitizer.scan.canonical import canonical
+from sanitizer.scan.canonical import Compact
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ScoreStep(Step[NoCounts]):
         task.finish()
         return artefact.rows, NoCounts()
 
-    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[np.ndarray | None]]:
+    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[Compact | None]]:
         """Score a batch; also its images as the scan sees them, None where there is none."""
         batch = samples.batch
         encoded = encoded_images(batch, self.image_column)
@@ -163,7 +163,7 @@ class ScoreStep(Step[NoCounts]):
                 strict=True,
             )
         ]
-        return rows, [one.canonical for one in looked_at]
+        return rows, [one.compact for one in looked_at]
 
     def _look(self, image: bytes | ImageError | None, detector: Detector | None) -> "_LookedAt":
         """Decode an image, if need be, and make it ready for what looks at it."""
@@ -184,14 +184,14 @@ class ScoreStep(Step[NoCounts]):
             error.__cause__ = error.__context__ = None
             return _LookedAt(Prepared(header, None, error.with_traceback(None)), None)
         ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
-        return _LookedAt(replace(ready, header=header), canonical(pixels))
+        return _LookedAt(replace(ready, header=header), Compact.of(pixels))
 
 
 class _LookedAt(NamedTuple):
     """An image, ready for the detector and for the scan."""
 
     prepared: Prepared
-    canonical: np.ndarray | None  #: (32, 32, 3) uint8; None where nothing scans it
+    compact: Compact | None  #: None where nothing scans it
 
 
 @dataclass

@@ -206,7 +206,7 @@ class VerdictStep(Step[Tally]):
             if label not in self.scanned.labels:
                 continue
             found = [
-                (finding, signature.log_odds(images.pixels))
+                (finding, signature.log_odds(images.seen))
                 for finding, signature in self._signatures.get(label, ())
             ]
             carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)

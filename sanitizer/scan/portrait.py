@@ -6,7 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from sanitizer.scan.views import SIDE, batches
+from sanitizer.scan.canonical import Compact
+from sanitizer.scan.views import SIDE
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,17 @@ class Likeness:
     spectrum: np.ndarray  #: (32, 32) float64, sum of the log magnitudes of the luma's DCT
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> Self:
-        """Args: pixels: (n, 32, 32, 3) uint8 canonical images."""
+    def of(cls, images: Compact) -> Self:
+        """The sums over some images."""
         spectrum = np.zeros((SIDE, SIDE))
-        for _, batch in batches(pixels):
+        for _, batch in images.batches():
             spectrum += np.log1p(np.abs(batch.coefficients[:, 0])).sum(0)
-        return cls(len(pixels), pixels.sum(0, dtype=np.float64), spectrum)
+        return cls(len(images), images.pixels.sum(0, dtype=np.float64), spectrum)
 
     @classmethod
     def none(cls) -> Self:
         """Of no image."""
-        return cls.of(np.empty((0, SIDE, SIDE, 3), np.uint8))
+        return cls.of(Compact(np.empty((0, SIDE, SIDE, 3), np.uint8)))
 
     def __add__(self, other: "Likeness") -> "Likeness":
         return Likeness(
