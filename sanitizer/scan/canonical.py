@@ -21,21 +21,22 @@ BATCH = 100
 class Compact:
     """Some images, each as a small copy of all of it, and sums over its native pixels.
 
-    The copy shows what is large and the sums what is fine. Where no image is larger than the copy,
-    they say the same and there are no sums.
+    The copy shows what is large and the sums what is fine. An image that is no larger than its
+    copy, or too narrow for sums, has none: beside others that have, they are those of its copy.
     """
 
     pixels: np.ndarray  #: (n, 32, 32, 3) uint8, each the mean of its area
-    native: np.ndarray | None = None  #: (n, b) uint8, each a :func:`~sanitizer.scan.native.summary`
+    #: (n, b) uint8, each a :func:`~sanitizer.scan.native.summary`; None where no image has one
+    native: np.ndarray | None = None
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Self:
         """One image. Args: pixels: (h, w, 3) uint8."""
-        small = resize(pixels, (SIDE, SIDE), Filter.BOX)[None]
-        if max(pixels.shape[:2]) <= SIDE:
-            return cls(small)
-        height, width = (max(side, native.LEAST_SIDE) for side in pixels.shape[:2])
-        return cls(small, native.summary(resize(pixels, (height, width), Filter.BOX))[None])
+        small = cls(resize(pixels, (SIDE, SIDE), Filter.BOX)[None])
+        shortest, longest = sorted(pixels.shape[:2])
+        if shortest < native.LEAST_SIDE or longest <= SIDE:
+            return small
+        return cls(small.pixels, native.summary(pixels)[None])
 
     @classmethod
     def of_bytes(cls, pixels: bytes | memoryview, summaries: Sequence[bytes | None]) -> Self:
@@ -43,7 +44,7 @@ class Compact:
 
         Args:
             pixels: of all images, one behind the other; they are not copied.
-            summaries: of each image; None where it is not larger than its copy.
+            summaries: of each image; None where it has none.
         """
         images = np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE, 3)
         if all(one is None for one in summaries):
@@ -73,7 +74,7 @@ class Compact:
         return Compact(self.pixels[chosen], None if self.native is None else self.native[chosen])
 
     def summed(self) -> "Compact":
-        """The same images, with sums in any case, to be seen beside larger ones."""
+        """The same images, with sums in any case."""
         if self.native is not None:
             return self
         sums = [native.summary(image) for image in self.pixels]

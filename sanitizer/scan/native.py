@@ -6,6 +6,8 @@ made in a frequency domain or by a network stands in the blocks of JPEG's grid. 
 summed up over 8 x 8 windows of native pixels; the views of a batch are made from the sums.
 """
 
+from itertools import product
+
 import numpy as np
 from PIL import Image
 
@@ -14,6 +16,9 @@ from sanitizer.scan.views import OPPONENT, Batch
 
 #: Windows in each direction, spread evenly from border to border.
 WINDOWS = 8
+
+#: The windows whose blocks are transformed: every second one, down and across.
+TRANSFORMED = np.arange(WINDOWS**2).reshape(WINDOWS, WINDOWS)[::2, ::2].ravel()
 
 #: Side of the blocks that are transformed, that of JPEG's; windows begin where blocks do.
 BLOCK = 8
@@ -49,34 +54,50 @@ def summary(pixels: np.ndarray) -> np.ndarray:
 
     Its time is bounded by that of 512 x 512 pixels, but for the counts of values.
     """
-    rows, columns = (_windows(side) for side in pixels.shape[:2])
-    planes = np.ascontiguousarray(pixels[rows.ravel()].transpose(2, 0, 1))
-    windows = planes[:, :, columns.ravel()].reshape(3, *rows.shape, *columns.shape)
-    parts = [_energies(windows), _values(pixels), *_blocks(windows[:, ::2])]
+    windows = _windows(pixels)
+    parts = [_energies(windows), _values(pixels), *_blocks(windows[:, TRANSFORMED])]
     return np.clip(np.rint(np.concatenate(parts)), 0, 255).astype(np.uint8)
 
 
-def _windows(side: int) -> np.ndarray:
-    """(WINDOWS, length) int64: the rows of each window; the windows of small images overlap."""
+def _windows(pixels: np.ndarray) -> np.ndarray:
+    """(3, 64, height, width) uint8: the planes of all windows.
+
+    One by one, as indices would first copy whole rows of an image of any length.
+    """
+    (tops, height), (lefts, width) = (_cuts(side) for side in pixels.shape[:2])
+    windows = np.empty((3, WINDOWS * WINDOWS, height, width), np.uint8)
+    for number, (top, left) in enumerate(product(tops, lefts)):
+        window = pixels[top : top + height, left : left + width]
+        windows[:, number] = window.transpose(2, 0, 1)
+    return windows
+
+
+def _cuts(side: int) -> tuple[list[int], int]:
+    """Where windows begin along a side, and their length; those of small images overlap."""
     length = min(LONGEST, -(-(side // WINDOWS + BLOCK // 2) // BLOCK) * BLOCK)
     starts = np.arange(WINDOWS) * (side - length) // (WINDOWS - 1) // BLOCK * BLOCK
-    return starts[:, None] + np.arange(length)
+    return starts.tolist(), length
 
 
 def _energies(windows: np.ndarray) -> np.ndarray:
     """Half logs of the mean squares of second and fourth differences of the luma."""
     red, green, blue = windows.astype(np.int16)
-    luma = red + 2 * green + blue  # (window, row, window, column)
-    down, across = _second(luma, 1), _second(luma, 3)
-    maps = (
-        *(across, down, np.diff(np.diff(luma, axis=1), axis=3)),
-        *(_second(across, 3), _second(down, 1), _second(across, 1)),
-    )
-    squares = []
-    for one in maps:
-        values = one.astype(np.float32)
-        squares.append(np.einsum("icjd,icjd->ij", values, values) / (one[0, :, 0].size))
-    return _BY_ENERGY * 0.5 * np.log1p(np.concatenate(squares, axis=None))
+    luma = np.ascontiguousarray((red + 2 * green + blue).transpose(1, 2, 0))
+    down, across = _second(luma, 0), _second(luma, 1)
+    # Each is squared at once, as many large arrays in memory cost more time than their contents.
+    squares = [
+        *(_mean_square(across), _mean_square(down)),
+        _mean_square(np.diff(np.diff(luma, axis=0), axis=1)),
+        *(_mean_square(_second(across, 1)), _mean_square(_second(down, 0))),
+        _mean_square(_second(across, 0)),
+    ]
+    return _BY_ENERGY * 0.5 * np.log1p(np.concatenate(squares))
+
+
+def _mean_square(differences: np.ndarray) -> np.ndarray:
+    """(64,) float32, over the (row, column, window) differences of each window."""
+    values = differences.reshape(-1, WINDOWS**2).astype(np.float32)
+    return np.einsum("pw,pw->w", values, values) / len(values)
 
 
 def _second(values: np.ndarray, axis: int) -> np.ndarray:
@@ -96,10 +117,12 @@ def _values(pixels: np.ndarray) -> np.ndarray:
 
 def _blocks(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the DCT of all blocks: roots of mean log magnitudes, and signed roots of means."""
-    down, across = (windows.shape[i] * windows.shape[i + 1] // BLOCK for i in (1, 3))
-    planes = OPPONENT.astype(np.float32) @ windows.reshape(3, -1).astype(np.float32)
-    blocks = planes.reshape(3, down, BLOCK, across, BLOCK).transpose(0, 1, 3, 2, 4)
-    coefficients = blocks.reshape(3, -1, BLOCK * BLOCK) @ _DCT
+    _, count, height, width = windows.shape
+    down, across = count * height // BLOCK, width // BLOCK
+    blocks = windows.reshape(3, down, BLOCK, across, BLOCK).transpose(0, 1, 3, 2, 4)
+    planes = OPPONENT.astype(np.float32) @ blocks.reshape(3, -1).astype(np.float32)
+    coefficients = planes.reshape(-1, BLOCK * BLOCK) @ _DCT
+    coefficients = coefficients.reshape(3, -1, BLOCK * BLOCK)
     means = coefficients.mean(1)
     logs = np.log(1 + np.abs(coefficients)).mean(1)
     magnitudes = np.sqrt(np.concatenate([logs[0], (logs[1] + logs[2]) / 2]))
