@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.craft import craft
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
+    from pipelines.jobs.evaluate import evaluate
     from pipelines.jobs.features import features
     from pipelines.jobs.ingest import ingest
     from pipelines.jobs.poison import poison
@@ -51,6 +52,7 @@ __all__ = [
     "craft",
     "demo",
     "detectors",
+    "evaluate",
     "features",
     "ingest",
     "judge",

@@ -128,17 +128,17 @@ judging_options = _options(
 policy_options = _options(
     click.option(
         "--policy",
-        default="budget",
+        default="fdr",
         show_default=True,
-        metavar="budget|fdr",
-        help="Accept to lose a share of the clean images, or a share of innocent ones among "
-        "the removed.",
+        metavar="fdr|budget",
+        help="Accept a share of innocent images among the removed, or to lose a share of the "
+        "clean ones.",
     ),
     click.option(
         "--fdr",
         type=float,
         show_default="0.05",
-        help="Of policy fdr: share of the removed that may be innocent.",
+        help="Share of the removed that may be innocent.",
     ),
 )
 
@@ -148,6 +148,12 @@ scan_option = click.option(
     default=True,
     show_default=True,
     help="Also search each class for a trigger that its images share, or not.",
+)
+signature_option = click.option(
+    "--signature",
+    multiple=True,
+    metavar="FILE",
+    help="findings/NAME.safetensors of an earlier run: a trigger to look for; may be repeated.",
 )
 unjudged_option = click.option(
     "--allow-unjudged",
@@ -166,6 +172,12 @@ def _pairs(
     return dict(text.split("=", 1) for text in given)
 
 
+clean_label_option = click.option(
+    "--clean-label/--dirty-label",
+    default=None,
+    help="Poison images of the target class only and keep their labels, or any image and "
+    "relabel it; default: as the attack's source does.",
+)
 attack_options = _options(
     click.option("--attack", required=True, metavar="NAME", help="See freqsan attacks."),
     click.option(
@@ -185,12 +197,7 @@ attack_options = _options(
         help="Label or class name of poisoned images; default: the trigger's own, or the first.",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images."),
-    click.option(
-        "--clean-label/--dirty-label",
-        default=None,
-        help="Poison images of the target class only and keep their labels, or any image and "
-        "relabel it; default: as the attack's source does.",
-    ),
+    clean_label_option,
     click.option("--all-to-all", is_flag=True, help="Each label becomes the next."),
     click.option(
         "--encode",
@@ -262,12 +269,14 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import scan_lines
+    from pipelines.report.words import removals, scan_lines
 
     counts = manifest.counts
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
+    if manifest.scan is not None and manifest.scan.findings:
+        _print(removals(counts, manifest.decision, manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
@@ -326,6 +335,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @judging_options
 @policy_options
 @scan_option
+@signature_option
 @unjudged_option
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -373,6 +383,7 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.argument("output")
 @judging_options
 @policy_options
+@signature_option
 @unjudged_option
 @job_options
 def score(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -504,6 +515,73 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
     _print(*proof.notes)
     _print("", proof.verdict, "", f"figure    {output}/proof.png")
     _print(f"page      {output}/proof.md")
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT[:SPLIT]...")
+@click.option("--output", required=True, metavar="DIR", help="Where the cells and tables go.")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    metavar="NAME[,KEY=VALUE...]",
+    help="See freqsan attacks; may be repeated. Default: all of them.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    type=float,
+    multiple=True,
+    default=(0.0, 0.01, 0.05, 0.1),
+    show_default=True,
+    help="Share of images to poison, 0 for none; may be repeated.",
+)
+@click.option(
+    "--encode",
+    "encodings",
+    multiple=True,
+    default=("keep",),
+    show_default=True,
+    metavar="keep|png|jpeg:Q",
+    help="How the whole set is encoded after the trigger; may be repeated.",
+)
+@click.option("--draws", type=int, default=1, show_default=True, help="Draws, each with a seed.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first draw.")
+@click.option("--rows", metavar="A:B", help="Only these rows of each set, B not among them.")
+@clean_label_option
+@judging_options
+@policy_options
+@click.option(
+    "--score/--no-score",
+    default=True,
+    show_default=True,
+    help="Judge single images by the detector, or not.",
+)
+@scan_option
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@reading_options
+@output_options
+def evaluate(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -> None:
+    """Poison clean sets in many ways, judge them as clean does, and compare with the truth.
+
+    Each combination of set, encoding, draw, attack and rate is a cell, of which DIR keeps the
+    figures: started again, only missing ones are measured, and other settings are added. The
+    tables, of all cells in DIR, are printed and written to DIR.
+
+    \b
+    freqsan evaluate train.parquet --output evaluated --attack badnets --attack blend
+    freqsan evaluate train.parquet --output evaluated --rows 25000:50000 --draws 3 --no-score
+    """
+    from pipelines.jobs.evaluate import evaluate as job
+
+    evaluation = job(inputs, output, **_arguments(options))
+    if as_json:
+        return _print_json(evaluation.to_json())
+    from pipelines.evaluation.tables import overview
+
+    _print("", *overview(evaluation).splitlines(), "")
+    notes = (f"note: {note}" for note in evaluation.notes)
+    _print(*notes, f"page      {output}/evaluation.md")
 
 
 @main.command()

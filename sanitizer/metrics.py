@@ -76,8 +76,8 @@ def balanced_accuracy(bdr: Share, fpr: Share) -> Estimate:
     Newcombe, "Interval estimation for the difference between independent proportions" (Statistics
     in Medicine 17, 1998), method 10.
 
-    >>> balanced_accuracy(Share.from_counts(90, 100), Share.from_counts(10, 100)).value
-    0.9
+    >>> balanced_accuracy(Share.from_counts(3, 4), Share.from_counts(1, 4)).value
+    0.75
     """
     if bdr.value is None or bdr.interval is None or fpr.value is None or fpr.interval is None:
         return Estimate(None, None)

@@ -6,8 +6,8 @@ p-values of a whole set and decides up to which of them images are called poison
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -35,10 +35,19 @@ class Decision(Record):
     expected_innocents: float
     words: str  #: what was decided, for people
 
+    def withheld(self) -> Self:
+        """What is decided where the calibration does not fit the set: none is removed."""
+        words = (
+            f"Of {self.judged:,} judged images none is removed for its score alone: the set as a "
+            "whole is unlike the clean images that it is compared with. Give --trusted with clean "
+            "images from the same source to be told what stands out."
+        )
+        return replace(self, limit=0.0, removed=0, expected_innocents=0.0, words=words)
+
     @property
     def innocents(self) -> str:
         """How many innocent images are expected among the removed, in whole numbers."""
-        return _at_most(self.expected_innocents)
+        return at_most(self.expected_innocents)
 
     def poisoned(self, p_values: np.ndarray) -> np.ndarray:
         """Which of (n,) p-values are called poisoned, (n,) bool.
@@ -55,6 +64,15 @@ class Policy(Protocol):
     @property
     def name(self) -> str:
         """A short name, such as "budget"."""
+
+    @property
+    def max_clean_loss(self) -> float:
+        """The share of clean images that may be lost; whether a set is like the clean images is
+        judged by what that share would remove."""
+
+    @property
+    def abstains(self) -> bool:
+        """Whether no image is removed for its score where the calibration does not fit the set."""
 
     def to_json(self) -> dict[str, Any]:
         """Its settings."""
@@ -97,12 +115,10 @@ class Budget(Record):
     max_clean_loss: float = 0.01  #: share of clean images that may be lost; above 0, at most 0.5
 
     name = "budget"
+    abstains = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_clean_loss <= 0.5:
-            raise ValueError(
-                f"max clean loss: expected above 0, at most 0.5, got {self.max_clean_loss}"
-            )
+        _check_loss(self.max_clean_loss)
 
     def promise(self, kind: str) -> str:
         return (
@@ -123,9 +139,11 @@ class FalseDiscovery(Record):
     1995): of n p-values in ascending order the first k are called poisoned, for the largest k
     with ``p_k <= fdr * k / n``. Then the share of innocent images among the removed is at most
     ``fdr`` on average, for conformal p-values too, although they share their calibration
-    images (Bates, Candès, Lei, Romano, Sesia, Annals of Statistics 51, 2023).
+    images (Bates, Candès, Lei, Romano, Sesia, Annals of Statistics 51, 2023). The limit is never
+    above ``max_clean_loss``, and 0 where the calibration does not fit the set: of a clean set next
+    to nothing is lost.
 
-    >>> FalseDiscovery(0.05).fit(np.array([0.004, 0.02, 0.5])).removed
+    >>> FalseDiscovery(0.05).fit(np.array([0.004, 0.008, 0.5])).removed
     2
 
     Raises:
@@ -133,10 +151,13 @@ class FalseDiscovery(Record):
     """
 
     fdr: float = 0.05  #: share of the removed images that may be innocent; above 0, below 1
+    max_clean_loss: float = 0.01  #: share of clean images that may be lost; above 0, at most 0.5
 
     name = "fdr"
+    abstains = True
 
     def __post_init__(self) -> None:
+        _check_loss(self.max_clean_loss)
         if not 0 < self.fdr < 1:
             raise ValueError(f"false discovery rate: expected above 0, below 1, got {self.fdr}")
 
@@ -155,7 +176,9 @@ class FalseDiscovery(Record):
 
         p_values = _checked(p_values)
         adjusted = stats.false_discovery_control(p_values) if len(p_values) else p_values
-        limit = float(p_values[adjusted <= self.fdr + ROUNDING].max(initial=0.0))
+        most = max(0.0, self.max_clean_loss - innocents / max(1, len(p_values)))
+        rejected = (adjusted <= self.fdr + ROUNDING) & (p_values <= most + ROUNDING)
+        limit = float(p_values[rejected].max(initial=0.0))
         why_none = self._why_none(p_values, smallest)
         return _decision(self.name, limit, p_values, self._aim(), why_none)
 
@@ -172,6 +195,11 @@ class FalseDiscovery(Record):
         )
 
 
+def _check_loss(max_clean_loss: float) -> None:
+    if not 0 < max_clean_loss <= 0.5:
+        raise ValueError(f"max clean loss: expected above 0, at most 0.5, got {max_clean_loss}")
+
+
 def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_none: str) -> Decision:
     """The decision to call poisoned what has a p-value of at most ``limit``, and its words."""
     judged = len(p_values)
@@ -182,7 +210,7 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
             f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
             f"{limit:.3g}. Where the calibration fits the set, "
         )
-        few = _at_most(innocents)
+        few = at_most(innocents)
         if aim:
             words += f"{aim}, here {few}."
         else:
@@ -196,7 +224,12 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     return Decision(policy, limit, judged, removed, innocents, words)
 
 
-def _at_most(expected: float) -> str:
+def at_most(expected: float) -> str:
+    """An expected number in whole ones.
+
+    >>> at_most(0.2), at_most(3.1)
+    ('fewer than one', 'up to 4')
+    """
     return "fewer than one" if expected < 1 else f"up to {math.ceil(expected - 1e-9):,}"
 
 

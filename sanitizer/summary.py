@@ -186,7 +186,7 @@ class PolicyFacts(Record):
     """What turned scores into verdicts: the name of a policy, and its settings."""
 
     name: str  #: "budget" or "fdr"
-    max_clean_loss: float | None = None  #: of the budget policy
+    max_clean_loss: float  #: share of clean images that may be lost
     fdr: float | None = None  #: of the policy that controls the false discovery rate
 
     @classmethod
@@ -234,6 +234,11 @@ class Summary(Record):
     @property
     def removed(self) -> int:
         return self.counts.poisoned
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the scan found; nothing where there was no scan."""
+        return self.scan.findings if self.scan is not None else ()
 
 
 def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:

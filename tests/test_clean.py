@@ -47,7 +47,7 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cleaned(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("out") / "cleaned"
-    clean(str(image_set), output, max_clean_loss=LOSS, shard_rows=60, quiet=True)
+    clean(str(image_set), output, policy="budget", max_clean_loss=LOSS, shard_rows=60, quiet=True)
     return output
 
 
@@ -147,7 +147,14 @@ def test_the_result_does_not_depend_on_workers_or_shards(
     image_set: Path, cleaned: Path, tmp_path: Path, changed: dict[str, int]
 ) -> None:
     settings = {"shard_rows": 60} | changed
-    clean(str(image_set), tmp_path / "out", max_clean_loss=LOSS, quiet=True, **settings)
+    clean(
+        str(image_set),
+        tmp_path / "out",
+        policy="budget",
+        max_clean_loss=LOSS,
+        quiet=True,
+        **settings,
+    )
     for prefix in ("scores/part", "data/clean", "data/poisoned", "rejected/part"):
         assert table_of(tmp_path / "out", prefix).equals(table_of(cleaned, prefix)), prefix
     if "shard_rows" not in changed:
@@ -160,7 +167,15 @@ def finished_shards(output: Path) -> int:
 
 
 def test_a_killed_run_resumes_and_ends_in_the_same_files(image_set: Path, tmp_path: Path) -> None:
-    arguments = ("--max-clean-loss", str(LOSS), "--shard-rows", "4", "--quiet")
+    arguments = (
+        "--policy",
+        "budget",
+        "--max-clean-loss",
+        str(LOSS),
+        "--shard-rows",
+        "4",
+        "--quiet",
+    )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start("clean", str(image_set), str(whole), *arguments).wait() == 0
     kills = 0
@@ -188,9 +203,11 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
     image_set: Path, cleaned: Path
 ) -> None:
     before = {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
-    clean(str(image_set), cleaned, max_clean_loss=LOSS, shard_rows=60, quiet=True)
+    clean(str(image_set), cleaned, policy="budget", max_clean_loss=LOSS, shard_rows=60, quiet=True)
     assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
-    with pytest.raises(InputError, match="differs in max_clean_loss; give --overwrite"):
+    with pytest.raises(
+        InputError, match="differs in policy, max_clean_loss, fdr; give --overwrite"
+    ):
         clean(str(image_set), cleaned, max_clean_loss=0.05, shard_rows=60, quiet=True)
     assert before == {f: f.stat().st_mtime_ns for f in cleaned.rglob("*")}
 
@@ -297,7 +314,9 @@ def test_raw_bytes_columns_load_as_images(image_set: Path, tmp_path: Path) -> No
     raw = [row["bytes"] for row in pq.read_table(image_set)["image"].to_pylist()]
     table = pa.table({"picture": pa.array(raw, pa.binary()), "label": list(range(ROWS))})
     pq.write_table(table, tmp_path / "raw.parquet")
-    clean(tmp_path / "raw.parquet", tmp_path / "out", max_clean_loss=LOSS, quiet=True)
+    clean(
+        tmp_path / "raw.parquet", tmp_path / "out", policy="budget", max_clean_loss=LOSS, quiet=True
+    )
     written = [table_of(tmp_path / "out", f"data/{split}") for split in ("clean", "poisoned")]
     assert sorted(pa.concat_tables(written)["picture"].to_pylist()) == sorted(raw)
     loaded = load_dataset(str(tmp_path / "out"), split="clean", cache_dir=str(tmp_path / "cache"))
@@ -347,6 +366,7 @@ def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> No
         str(image_set),
         tmp_path / "out",
         trusted=str(tmp_path / "trusted.parquet"),
+        policy="budget",
         max_clean_loss=LOSS,
         quiet=True,
     )
@@ -360,6 +380,7 @@ def test_trusted_images_set_the_threshold(image_set: Path, tmp_path: Path) -> No
             str(image_set),
             tmp_path / "two",
             trusted=str(tmp_path / "trusted.parquet"),
+            policy="budget",
             max_clean_loss=0.001,
             quiet=True,
         )

@@ -56,7 +56,7 @@ def test_clean_prints_counts_promise_and_report(small_set: Path, tmp_path: Path)
     result = run("clean", small_set, tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert re.search(r"read +40\n", result.stdout)
-    assert "expected to be removed" in result.stdout
+    assert "expected to be innocent" in result.stdout
     assert f"{tmp_path / 'out'}/report/index.html" in result.stdout
     assert "40 images" in result.stderr  # progress, in plain lines where there is no terminal
 

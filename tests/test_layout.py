@@ -22,6 +22,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.runs": ("sanitizer", "pipelines.sources"),
     "pipelines.judging": ("sanitizer", "detector", "pipelines.runs", "pipelines.sources"),
     "pipelines.poisoning": ("sanitizer", "attacks", "pipelines.runs", "pipelines.sources"),
+    "pipelines.evaluation": (
+        *("sanitizer", "attacks", "detector"),
+        *("pipelines.judging", "pipelines.poisoning", "pipelines.runs", "pipelines.sources"),
+    ),
     "pipelines.proof": (
         *("sanitizer", "attacks"),
         *("pipelines.poisoning", "pipelines.runs", "pipelines.sources"),
@@ -99,6 +103,7 @@ def test_no_arrow_runs_back_up() -> None:
         ("pipelines.jobs.clean", "torch apache_beam great_expectations pandas scipy datasets"),
         ("pipelines.jobs.score", "torch apache_beam great_expectations pandas scipy datasets"),
         ("pipelines.jobs.ingest", "torch apache_beam great_expectations pandas scipy datasets"),
+        ("pipelines.jobs.evaluate", "torch apache_beam great_expectations pandas scipy datasets"),
         ("pipelines.jobs.poison", "torch apache_beam great_expectations datasets matplotlib"),
         ("pipelines.judging.split", "great_expectations pandas apache_beam"),
         ("pipelines.judging.serving", "great_expectations pandas apache_beam"),

@@ -11,6 +11,7 @@ from sanitizer.metrics import (
     Share,
     auroc,
     auroc_interval,
+    balanced_accuracy,
     bdr_at_fpr,
     pooled,
     rate,
@@ -89,6 +90,15 @@ def test_a_single_run_keeps_its_own_interval_and_several_get_that_of_the_mean() 
     assert both.interval == (0, 1)  # 12.7 x 0.1 either way
     assert pooled([single, Share.counted(np.zeros(0, bool))]) == Estimate(None, None)
     assert pooled([None]) == pooled([single, None]) == Estimate(None, None)
+
+
+def test_accuracy_of_two_halves_against_published_values() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998) 873, table II, method 10: of 56/70 - 48/80.
+    accuracy = balanced_accuracy(Share.from_counts(56, 70), Share.from_counts(48, 80))
+    assert accuracy.value == pytest.approx(0.6)
+    assert accuracy.interval == pytest.approx(((1 + 0.0524) / 2, (1 + 0.3339) / 2), abs=1e-4)
+    nothing = Share.counted(np.zeros(0, bool))
+    assert balanced_accuracy(nothing, Share.from_counts(1, 2)) == Estimate(None, None)
 
 
 def test_detection_leaves_out_what_was_not_judged_and_keeps_covers_apart() -> None:

@@ -34,15 +34,15 @@ def benjamini_hochberg(p_values: list[float], fdr: float) -> list[bool]:
 def test_false_discovery_control_is_the_procedure_of_benjamini_and_hochberg(
     p_values: list[float], fdr: float
 ) -> None:
-    decision = FalseDiscovery(fdr).fit(np.array(p_values))
-    assert decision.poisoned(np.array(p_values)).tolist() == benjamini_hochberg(p_values, fdr)
+    budget = 0.5
+    decision = FalseDiscovery(fdr, budget).fit(np.array(p_values))
+    removed = [
+        rejected and p <= budget
+        for p, rejected in zip(p_values, benjamini_hochberg(p_values, fdr), strict=True)
+    ]
+    assert decision.poisoned(np.array(p_values)).tolist() == removed
     assert decision.limit == max(
-        (
-            p
-            for p, poisoned in zip(p_values, benjamini_hochberg(p_values, fdr), strict=True)
-            if poisoned
-        ),
-        default=0,
+        (p for p, out in zip(p_values, removed, strict=True) if out), default=0
     )
 
 

@@ -25,7 +25,7 @@ def test_options_of_the_readme_exist() -> None:
         for command in main.commands.values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
-        for option in parameter.opts
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--job_endpoint"}
     assert named <= known

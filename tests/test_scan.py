@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
+from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.evidence import Evidence
@@ -18,6 +19,7 @@ from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, View
 
@@ -200,3 +202,72 @@ def test_a_class_without_a_trigger_has_no_such_group(
 
 def test_the_sigmoid_does_not_overflow() -> None:
     assert sigmoid(np.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def smooth_images(n: int, seed: int) -> np.ndarray:
+    """(n, 32, 32, 3) uint8, as different from each other as photographs are."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (n, 4, 4, 3), np.uint8)
+    return np.stack([resize(one, (32, 32), Filter.BICUBIC) for one in coarse])
+
+
+def portrait(carriers: np.ndarray, foreign: float = 0.0) -> Portrait:
+    others, elsewhere = smooth_images(300, 1), smooth_images(300, 2) // 2
+    sums = (Likeness.of(Compact(some)) for some in (carriers, others, elsewhere))
+    return Portrait.of(*sums, foreign)
+
+
+def test_likenesses_of_parts_are_those_of_the_whole() -> None:
+    images = smooth_images(250, 0)
+    whole = Likeness.of(Compact(images))
+    parts = Likeness.none()
+    for some in (images[200:], images[:7], images[7:200]):
+        parts += Likeness.of(Compact(some))
+    for name, value in vars(whole).items():
+        np.testing.assert_allclose(vars(parts)[name], value, rtol=1e-6, err_msg=name)
+    np.testing.assert_allclose(whole.mean.pixels, images.mean(0), atol=1e-3)
+    np.testing.assert_allclose(
+        whole.mean.spread, np.sqrt(images.astype(float).var(0).mean(-1)), atol=1e-2
+    )
+
+
+def test_the_portrait_shows_a_faint_pattern_and_not_the_haze_of_chance() -> None:
+    pattern = 4 * (-1.0) ** np.indices((32, 32)).sum(0)[..., None] * [1, 0, -1]
+    seen = portrait((smooth_images(100, 3) + pattern).astype(np.uint8))
+    assert np.abs(seen.trigger - pattern).mean() < 0.3
+    assert np.abs(seen.difference - pattern).mean() > 3
+    assert not seen.covered.any()
+    assert seen.detail.mean() > 0.5
+
+
+def test_the_portrait_of_images_that_share_nothing_is_empty() -> None:
+    seen = portrait(smooth_images(100, 3))
+    assert not seen.trigger.any()
+    assert not seen.covered.any()
+    assert np.abs(seen.detail).mean() < 0.1
+
+
+def test_the_portrait_shows_where_something_opaque_covers_the_images() -> None:
+    carriers = smooth_images(40, 3)
+    carriers[:, 24:28, 3:6] = [255, 0, 0]
+    seen = portrait(carriers)
+    assert np.argwhere(seen.covered).tolist() == [
+        [r, c] for r in range(24, 28) for c in range(3, 6)
+    ]
+    assert not seen.trigger[~seen.covered].any()
+    assert seen.trigger[24:28, 3:6, 0].min() > 60
+
+
+def test_images_with_the_content_of_other_classes_are_compared_with_those() -> None:
+    images = smooth_images(100, 3) // 2
+    assert not portrait(images, foreign=0.9).trigger.any()
+    assert np.abs(portrait(images, foreign=0.1).trigger).mean() > 40
+
+
+def test_a_portrait_is_read_as_it_was_stored_and_no_other() -> None:
+    stored = portrait(smooth_images(30, 3)).tensors()
+    for name, value in Portrait.of_tensors(stored).tensors().items():
+        np.testing.assert_array_equal(value, stored[name])
+    with pytest.raises(ValueError, match=r"'portrait detail' has shape \(3,\)"):
+        Portrait.of_tensors(stored | {"portrait detail": np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match="not finite"):
+        Portrait.of_tensors(stored | {"portrait spread": np.full((32, 32), np.nan, np.float32)})

@@ -2,10 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
+from sanitizer.scan.joining import ClassImages, ClassView, join
+from sanitizer.scan.moments import Moments, Whitening
+from sanitizer.scan.pictures import effective_count
+from sanitizer.scan.standard import VIEWS
+
+#: Of a view of synthetic images.
+DIMENSIONS = 40
 
 #: A blended picture in 250 images of a class of 2,700.
 PLAIN = Evidence(
@@ -40,17 +48,76 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     [
         replace(PLAIN, strength=2.0),
         replace(PLAIN, share_of_rest=0.09),
-        replace(PLAIN, images=8, share=0.003),
-        replace(PLAIN, images=2500, share=0.9),
+        replace(PLAIN, images=8, pictures=8, share=0.003),
+        replace(PLAIN, pictures=10),
+        replace(PLAIN, images=2650, share=0.98),
         replace(PLAIN, variety=0.4),
         replace(PLAIN, least_variety=0.3),
-        replace(PLAIN, ways=0.5),
+        replace(PLAIN, beyond=0.5),
     ],
-    ids=["overlaps", "in all classes", "few", "nearly all", "one picture", "one part", "one way"],
+    ids=[
+        "overlaps",
+        "everywhere",
+        "few",
+        "tracks",
+        "nearly-all",
+        "one-picture",
+        "one-part",
+        "mislabelled",
+    ],
 )
 def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:
     assert accepted(natural) is None
 
 
+def test_fewer_pictures_have_to_stand_further_apart() -> None:
+    few = replace(PLAIN, images=20, pictures=20, foreign=0.0, strength=7.0)
+    assert accepted(few) is None
+    assert accepted(replace(few, strength=9.0)) is Reason.ABSENT
+    assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
+
+
 def test_reasons_are_words() -> None:
     assert all(" " in reason for reason in Reason)
+
+
+def synthetic(clean: int, poisoned: int, trigger: float, false_labels: bool) -> ClassImages:
+    """A class in the coordinates of its views: the clean first, then those with a trigger."""
+    rng = np.random.default_rng(0)
+    white = Whitening.by(Moments.of(rng.standard_normal((20_000, DIMENSIONS), np.float32)))
+    views = []
+    for _ in VIEWS:
+        rest = rng.standard_normal((800, DIMENSIONS), np.float32)
+        inside = rng.standard_normal((clean + poisoned, DIMENSIONS), np.float32)
+        of_class = slice(None, clean) if false_labels else slice(None)
+        # A class of its own lies elsewhere, and varies in fewer ways.
+        inside[of_class, 8:] *= 0.3
+        inside[of_class, 0] += 4
+        inside[clean:, 1] += trigger
+        views.append(ClassView.of(inside, rest, white, rng))
+    thumbs = rng.standard_normal((clean + poisoned, 64), np.float32)
+    cells = np.zeros(clean + poisoned, int)
+    return ClassImages(VIEWS, views, cells, np.zeros(800, int), thumbs)
+
+
+@pytest.mark.parametrize("false_labels", [True, False])
+def test_the_poison_is_told_from_the_innocent_where_it_is_most_of_the_class(
+    false_labels: bool,
+) -> None:
+    clean, poisoned = 80, 320
+    images = synthetic(clean, poisoned, 2.5, false_labels)
+    innocent = np.arange(clean + poisoned) < clean
+    group = join(images, np.where(innocent, 0.95, 0.05))
+    assert group is not None
+    assert np.mean(group.members == ~innocent) > 0.98
+    assert group.beyond > 2
+
+
+def test_frames_of_a_few_tracks_are_few_pictures() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.standard_normal((100, 192), np.float32)
+    assert effective_count(pictures) == pytest.approx(100, rel=0.02)
+    frames = np.repeat(pictures[:5], 20, 0) + 0.5 * rng.standard_normal((100, 192), np.float32)
+    assert effective_count(frames) == pytest.approx(5, rel=0.1)
+    # What all of them share makes no two of them alike.
+    assert effective_count(pictures + 3) == pytest.approx(100, rel=0.02)

@@ -1,5 +1,6 @@
 """``clean``: write the clean and the poisoned part of a set, and say why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from detector.bundled import DEFAULT_DETECTOR
 from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import (
+    DEFAULT_POLICY,
     choose_policy,
     detector_inputs,
     find_detector,
+    open_signatures,
     open_trusted,
 )
 from pipelines.runs import layout
@@ -62,11 +65,12 @@ def clean(
     output: str | Path,
     *,
     detector: str | Path = DEFAULT_DETECTOR,
-    policy: str = "budget",
+    policy: str = DEFAULT_POLICY,
     max_clean_loss: float | None = None,
     fdr: float | None = None,
     trusted: str | Path | None = None,
     scan: bool = True,
+    signature: Sequence[str | Path] = (),
     allow_unjudged: bool = False,
     **settings: Any,
 ) -> CleanManifest:
@@ -77,14 +81,16 @@ def clean(
         output: a new or empty directory, or one that holds an unfinished run of the same; a
             path, or a URL such as ``s3://bucket/folder``.
         detector: name of a bundled detector, or directory of one.
-        policy: ``"budget"`` accepts to lose some clean images, ``"fdr"`` some innocent ones
-            among the removed.
-        max_clean_loss: of policy budget, the share of clean images that may be lost, above 0,
-            at most 0.5; None: 0.01.
+        policy: ``"fdr"`` accepts some innocent images among the removed, ``"budget"`` to lose
+            some clean images, also of a set that has no others.
+        max_clean_loss: the share of clean images that may be lost at most, above 0, at most 0.5;
+            None: 0.01.
         fdr: of policy fdr, the share of the removed that may be innocent, above 0, below 1;
             None: 0.05.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
         scan: also search each class for a trigger that its images share.
+        signature: ``findings/NAME.safetensors`` of an earlier run, or several: triggers that are
+            looked for in all images.
         allow_unjudged: do not raise where less than half of the images could be judged.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
@@ -100,6 +106,7 @@ def clean(
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
+    known = open_signatures(signature)
     check_output(store)
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
@@ -109,7 +116,7 @@ def clean(
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
 
-    judging = Judging.begin(address, decides, known_good, chosen, scan=scan)
+    judging = Judging.begin(address, decides, known_good, chosen, scan=scan, known=known)
     with Validator() as validator:
         manifest = Job(
             name="clean",
@@ -134,7 +141,7 @@ class _Finish:
 
     def __call__(self, output: Output, common: Manifest, made: "Outcome") -> CleanManifest:
         from pipelines.judging.scan import write_findings
-        from pipelines.report.page import write_page
+        from pipelines.report.page import write_pages
         from pipelines.report.validation import check_valid
         from pipelines.report.words import warnings
 
@@ -144,8 +151,8 @@ class _Finish:
         write_findings(output, made.decided.scanned)
         rows = score_rows(common)
         check_valid(store, self.validator.validate(store, rows, summary))
-        write_page(store, summary, len(common.shards))
-        vouch_for_report(store)
+        write_pages(store, summary, len(common.shards))
+        vouch_for_report(store, [one.name for one in summary.findings])
         counts = summary.counts
         splits = {}
         # load_dataset fails on a split without a row, so an empty one is not announced.
@@ -184,7 +191,7 @@ class _Finish:
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
-            fit=made.fit(judging.calibration.images),
+            fit=made.decided.known_fit,
             scan=made.scan_facts() if judging.scans else None,
             detector=judging.detector.identity,
             source=SourceFacts(source.location, source.kind, source.notes, source.image_column),

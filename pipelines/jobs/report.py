@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.jobs.clean import CleanManifest, score_rows
 from pipelines.runs import layout
-from pipelines.runs.checksums import described, report_changes, vouch_for_report
+from pipelines.runs.checksums import described, vouch_for_report
 from pipelines.runs.earlier import Earlier, Finished
 from pipelines.runs.guards import check_folders
 from pipelines.runs.lock import locked
@@ -63,7 +63,7 @@ def report(output: str | Path) -> Checked:
 def _report(store: Store, finished: Finished) -> Checked:
     if changed := finished.changes(store):
         raise RunError(not_what_was_written(store, changed))
-    altered = report_changes(store)
+    altered = finished.report_changes(store)
     _rebuild(store, finished)
     if altered:
         raise RunError(
@@ -77,7 +77,7 @@ def _report(store: Store, finished: Finished) -> Checked:
 
 
 def _rebuild(store: Store, finished: Finished) -> None:
-    from pipelines.report.page import write_page
+    from pipelines.report.page import write_pages
     from pipelines.report.validation import Validator, check_valid
 
     # Until all is written nobody vouches for any of it.
@@ -87,11 +87,11 @@ def _rebuild(store: Store, finished: Finished) -> None:
         summary = Summary.from_json(store.read_json(layout.SUMMARY))
         with Validator() as validator:  # Great Expectations changes the process it is in
             check_valid(store, validator.validate(store, score_rows(manifest), summary))
-        write_page(store, summary, len(manifest.shards))
+        write_pages(store, summary, len(manifest.shards))
     except ValueError as error:
         # Also what Arrow says of a Parquet file that it cannot read.
         raise InputError(
             f"{store.address} was written by another version ({error}); clean again with "
             "--overwrite"
         ) from error
-    vouch_for_report(store)
+    vouch_for_report(store, [one.name for one in summary.findings])

@@ -1,5 +1,6 @@
 """What the driver knows of a set once all of its images are scored, and once it is scanned."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,8 +8,8 @@ import numpy as np
 
 from pipelines.judging.calibration import Size
 from pipelines.judging.classes import Classes
-from sanitizer.fit import ScoreShape
-from sanitizer.policy import Decision, Policy
+from sanitizer.fit import CalibrationFit, ScoreShape, fit
+from sanitizer.policy import ROUNDING, Decision, Policy
 from sanitizer.scan.finding import Finding, Unpacked
 from sanitizer.scan.signature import Signature
 from sanitizer.summary import ScanFacts, Tally
@@ -22,6 +23,20 @@ class Scored:
     p_values: np.ndarray  #: (n,) float64
     smallest: float  #: the smallest p-value that the calibration can give
     sizes: tuple[Size, ...]  #: of the images
+    per_class: Mapping[str, tuple[int, int]]  #: images, and those of them up to ``probed``
+    probed: float  #: the p-value up to which images are counted there
+    calibration_images: int  #: clean images in the smallest group that decides; 0: no detector
+
+    def fit(self, infected: Set[str]) -> CalibrationFit:
+        """Whether the calibration fits the set.
+
+        Args:
+            infected: labels of classes with a finding, which are no sign of a wrong calibration.
+        """
+        counts = [count for label, count in self.per_class.items() if label not in infected]
+        judged, suspicious = np.array(counts or [(0, 0)], np.int64).T
+        shape = ScoreShape.of(self.scores, self.p_values, self.probed)
+        return fit(suspicious, judged, shape, self.probed, self.calibration_images)
 
 
 @dataclass(frozen=True)
@@ -68,14 +83,26 @@ class Decided:
     classes: Classes  #: empty where nothing is scanned
     scanned: Scanned
     decision: Decision
-    shape: ScoreShape
+    fit: CalibrationFit | None  #: whether the calibration fits the set; None without a detector
 
     @classmethod
     def of(cls, scored: Scored, classes: Classes, scanned: Scanned, policy: Policy) -> Self:
         """Let the policy decide over all p-values and findings."""
         decision = policy.fit(scored.p_values, scored.smallest, scanned.innocents)
-        shape = ScoreShape.of(scored.scores, scored.p_values, decision.limit)
-        return cls(scored, classes, scanned, decision, shape)
+        if not scored.calibration_images:
+            return cls(scored, classes, scanned, decision, None)
+        fits = scored.fit({finding.label for finding in scanned.findings})
+        suspicious = int(np.count_nonzero(scored.p_values <= scored.probed + ROUNDING))
+        doubted = fits.wrong or fits.doubts(suspicious, scored.probed * len(scored.p_values))
+        if policy.abstains and doubted and decision.removed:
+            decision = decision.withheld()
+        return cls(scored, classes, scanned, decision, fits)
+
+    @property
+    def known_fit(self) -> CalibrationFit:
+        """Whether the calibration fits the set, where there is a detector."""
+        assert self.fit is not None
+        return self.fit
 
     def with_scan(self, scanned: Scanned, policy: Policy) -> "Decided":
         """The same set, decided anew with what the scan has found."""

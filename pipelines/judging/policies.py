@@ -1,6 +1,8 @@
 """What a user can choose for judging, checked without loading what judges."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detector import bundled
 from detector.inputs import Tiles
@@ -13,6 +15,12 @@ from pipelines.sources.base import Source
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
+if TYPE_CHECKING:
+    from pipelines.judging.signatures import KnownTrigger
+
+#: The policy of ``clean`` and ``score`` where the user names none.
+DEFAULT_POLICY = FalseDiscovery.name
+
 
 def choose_policy(
     name: str, max_clean_loss: float | None = None, fdr: float | None = None
@@ -21,29 +29,23 @@ def choose_policy(
 
     Args:
         name: of the policy.
-        max_clean_loss: of policy budget; None: its own.
+        max_clean_loss: share of clean images that may be lost; None: the policy's own.
         fdr: of policy fdr; None: its own.
 
     Raises:
-        InputError: an unknown name; a setting that is out of range, or of the other policy,
-            where it would have no effect.
+        InputError: an unknown name; a setting that is out of range, or one without effect.
     """
-    settings = {
-        Budget.name: ("max clean loss", max_clean_loss),
-        FalseDiscovery.name: ("fdr", fdr),
-    }
-    if name not in settings:
-        raise InputError(f"no policy {name!r}, known: {', '.join(settings)}")
-    for other, (setting, value) in settings.items():
-        if other != name and value is not None:
-            raise InputError(
-                f"{setting}: has no effect with policy {name}; leave it out, or choose policy "
-                f"{other}"
-            )
+    kinds = {kind.name: kind for kind in (FalseDiscovery, Budget)}
+    if name not in kinds:
+        raise InputError(f"no policy {name!r}, known: {', '.join(kinds)}")
+    if fdr is not None and name != FalseDiscovery.name:
+        raise InputError(
+            f"fdr: has no effect with policy {name}; leave it out, or choose policy "
+            f"{FalseDiscovery.name}"
+        )
+    given = {"max_clean_loss": max_clean_loss, "fdr": fdr}
     try:
-        if name == Budget.name:
-            return Budget() if max_clean_loss is None else Budget(max_clean_loss)
-        return FalseDiscovery() if fdr is None else FalseDiscovery(fdr)
+        return kinds[name](**{k: v for k, v in given.items() if v is not None})
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -72,6 +74,19 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     )
     check_apart(source.root, f"--trusted {location}", source.location, store)
     return source
+
+
+def open_signatures(paths: Sequence[str | Path]) -> "tuple[KnownTrigger, ...]":
+    """Triggers from other sets, by the files of their signatures.
+
+    Raises:
+        InputError: a file is missing or no signature.
+    """
+    if not paths:
+        return ()
+    from pipelines.judging.signatures import KnownTrigger
+
+    return KnownTrigger.open_all(paths)
 
 
 def find_detector(name: str | Path) -> str:

@@ -5,12 +5,13 @@ the policy sees the p-values of the whole set and decides.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from detector.calibration import Calibration
 from detector.inputs import Prepared
@@ -24,10 +25,11 @@ from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.images import Header, ImageError, decode
-from sanitizer.policy import Policy
+from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
-from sanitizer.records import ScoredSample, scored_schema, to_batch
+from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
 from sanitizer.scan.canonical import Compact
+from sanitizer.summary import label_counts
 
 
 @dataclass(frozen=True)
@@ -221,21 +223,51 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         )
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
-        columns = ["score", "p_value", "parts", "width", "height"]
-        judged = [table.drop_null() for table in finished.artefacts(columns)]
-        scores, p_values, parts, widths, heights = (
-            np.concatenate([table[column].to_numpy() for table in judged]) for column in columns
-        )
-        numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
-        sizes = (numbers, counts, widths[first], heights[first])
-        scored = Scored(
-            scores,
-            p_values,
-            0.0 if self.scorer is None else self.scorer.calibration.smallest_p_value,
-            tuple(map(Size, *(each.tolist() for each in sizes))),
-        )
+        scored = gathered(finished.artefacts(GATHERED), self.scorer, self.policy.max_clean_loss)
         classes = Classes.gather(finished, self.name) if self.scans else Classes()
         return Decided.of(scored, classes, Scanned(), self.policy)
+
+
+#: Columns of :func:`sanitizer.records.scored_schema` that the driver looks at.
+GATHERED = ["score", "p_value", "parts", "width", "height", "label"]
+
+
+def gathered(tables: Iterable[pa.Table], scorer: Scorer | None, probed: float) -> Scored:
+    """What the driver knows of the scores of all samples.
+
+    Args:
+        tables: of some samples each, with the columns ``GATHERED``.
+        scorer: what scored them; None: nothing did.
+        probed: images with a p-value of at most this are counted in every class.
+    """
+    per_class: dict[str, list[int]] = {}
+    judged = []
+    for table in tables:
+        table = table.filter(pc.is_valid(table["p_value"]))
+        suspicious = pc.less_equal(table["p_value"], probed + ROUNDING)
+        verdicts = pc.if_else(suspicious, POISONED, CLEAN)
+        for (label, verdict), rows in label_counts(table["label"], verdicts).items():
+            of_class = per_class.setdefault(label, [0, 0])
+            of_class[0] += rows
+            of_class[1] += rows if verdict == POISONED else 0
+        judged.append(table.select(GATHERED[:-1]))
+    scores, p_values, parts, widths, heights = (
+        np.concatenate([table[column].to_numpy() for table in judged]) for column in GATHERED[:-1]
+    )
+    numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
+    sizes = (numbers, counts, widths[first], heights[first])
+    calibration = None if scorer is None else scorer.calibration
+    return Scored(
+        scores=scores,
+        p_values=p_values,
+        smallest=0.0 if calibration is None else calibration.smallest_p_value,
+        sizes=tuple(map(Size, *(each.tolist() for each in sizes))),
+        per_class={label: (images, some) for label, (images, some) in per_class.items()},
+        probed=probed,
+        calibration_images=0
+        if calibration is None
+        else min(len(group.scores) for group in calibration.groups),
+    )
 
 
 def label_type(source: Source) -> pa.DataType:

@@ -84,7 +84,7 @@ def _with_truth(
     rows = range(batch.num_rows)
     images, original = (_column(batch, name) for name in (recipe.image_column, recipe.label_column))
     columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {
-        recipe.image_column: _with_images(images, encoded),
+        recipe.image_column: with_images(images, encoded),
         recipe.label_column: _replaced(original, labels),
         IS_POISONED: pa.array([row in labels for row in rows]),
         ORIGINAL_LABEL: original,
@@ -165,7 +165,7 @@ def _encoded(encoding: Encoding, pixels: np.ndarray, chosen: _Chosen, sample_id:
         ) from error
 
 
-def _with_images(column: pa.Array, encoded: dict[int, bytes]) -> pa.Array:
+def with_images(column: pa.Array, encoded: dict[int, bytes]) -> pa.Array:
     """An image column with the bytes of some rows replaced."""
     if not encoded or not pa.types.is_struct(column.type):
         return _replaced(column, encoded)

@@ -39,24 +39,3 @@ COLUMNS = (WITHOUT_POISON, POISONED, CLEANED, REJECTING)
 def over(runs: Sequence[Run], figure: Figure) -> Estimate:
     """A figure over all runs, as :func:`sanitizer.metrics.pooled`."""
     return pooled([figure(run) for run in runs])
-
-
-def percent(value: float | None) -> str:
-    """A share in words.
-
-    >>> percent(0.123)
-    '12.3 %'
-    """
-    return "none" if value is None else f"{100 * value:.1f} %"
-
-
-def with_interval(figure: Estimate) -> str:
-    """A share in percent with its interval.
-
-    >>> with_interval(Estimate(0.25, (0.2, 0.31)))
-    '25.0 % [20.0, 31.0]'
-    """
-    if figure.interval is None:
-        return percent(figure.value)
-    low, high = figure.interval
-    return f"{percent(figure.value)} [{100 * low:.1f}, {100 * high:.1f}]"

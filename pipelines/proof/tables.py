@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from pipelines.proof.columns import COLUMNS, Figure, over, percent, with_interval
+from pipelines.proof.columns import COLUMNS, Figure, over
 from pipelines.proof.records import Proof, Run
-from sanitizer.metrics import Estimate, Share
+from sanitizer.metrics import Share
+from sanitizer.tables import number, percent, table, with_interval
 
 #: The rows of the table of detection.
 DETECTION: tuple[tuple[str, Figure], ...] = (
@@ -49,7 +50,7 @@ def _victims(runs: Sequence[Run]) -> str:
         ["attack success (ASR)", *(with_interval(over(runs, column.asr)) for column in COLUMNS)],
         ["trained on images", *(f"{images:,.0f}" for images in trained_on)],
     ]
-    return _table(["victim", *(column.title for column in COLUMNS)], rows)
+    return table(["victim", *(column.title for column in COLUMNS)], rows)
 
 
 def _detection(runs: Sequence[Run]) -> str:
@@ -63,8 +64,8 @@ def _detection(runs: Sequence[Run]) -> str:
             count, of = sum(share.count for share in shares), sum(share.of for share in shares)
             rows.append([words, with_interval(mean), f"{count:,} of {of:,}"])
         else:
-            rows.append([words, _number(mean), ""])
-    return _table(["detection", "share [95 % interval]", "images"], rows)
+            rows.append([words, number(mean), ""])
+    return table(["detection", "share [95 % interval]", "images"], rows)
 
 
 def _by_run(runs: Sequence[Run]) -> str:
@@ -78,19 +79,4 @@ def _by_run(runs: Sequence[Run]) -> str:
         [words, *(percent(over([run], figure).value) for run in runs)]
         for words, figure in figures.items()
     ]
-    return _table(["run", *(f"seed {run.seed}" for run in runs)], rows)
-
-
-def _number(figure: Estimate) -> str:
-    """A figure that is no share of images, such as an AUROC."""
-    low, high = figure.interval or (0.0, 0.0)
-    return f"{figure.value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [heads, ["-" * width for width in widths], *rows]
-    return "".join(
-        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |\n"
-        for line in lines
-    )
+    return table(["run", *(f"seed {run.seed}" for run in runs)], rows)

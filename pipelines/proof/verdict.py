@@ -9,10 +9,9 @@ from pipelines.proof.columns import (
     WITHOUT_POISON,
     Figure,
     over,
-    percent,
-    with_interval,
 )
 from pipelines.proof.records import Run
+from sanitizer.tables import percent, with_interval
 
 #: An attack that raises the ASR by less does not work.
 LEAST_GAIN = 0.1

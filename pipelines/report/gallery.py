@@ -1,11 +1,13 @@
-"""The most suspicious of the removed images, each with its picture and its spectrum."""
+"""The images that a report shows: the most suspicious of the removed, and those of findings."""
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -14,12 +16,15 @@ from pipelines.report.plots import colours, data_uri, heat_map
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.images import ImageError, decode
-from sanitizer.records import POISONED
+from sanitizer.records import CLEAN, POISONED
 from sanitizer.spectrum import block_spectrum, log_spectra
 from sanitizer.summary import Summary, class_name, label_key
 
 #: Removed images that are shown.
 GALLERY = 60
+
+#: Of them, those that stand for a finding, if there are enough findings, and for each of these.
+FOR_FINDINGS, FOR_EACH = 20, 2
 
 #: Log-magnitude that is drawn brightest in the spectrum of one image. Triggers are faint
 #: beside the lowest frequencies, which reach 9.
@@ -29,20 +34,35 @@ BRIGHTEST = 6.0
 #: spectrum of the whole would take much memory and show the same at the size of a thumbnail.
 MAX_WHOLE = 256
 
+#: The files of each verdict that hold images.
+_SPLITS = {CLEAN: layout.CLEAN, POISONED: layout.POISONED}
+
 
 @dataclass(frozen=True)
-class Removed:
-    """A score row of a removed image, as far as the gallery shows it."""
+class Shown:
+    """A score row of an image, as far as a report shows it."""
 
     sample_id: str
     label: Any  #: of the input's own type
     score: float | None  #: None where the detector could not judge it, like ``p_value``
     p_value: float | None
     scan_log_odds: float | None  #: None where it was not scanned
+    finding: str | None  #: that it may carry
+    verdict: str  #: clean or poisoned
     reason: str
     width: int  #: pixels
     height: int
     file: str  #: that holds the image, relative to OUTPUT
+
+    @property
+    def carries(self) -> str | None:
+        """The finding that it more likely carries than not."""
+        return self.finding if (self.scan_log_odds or 0) > 0 else None
+
+    @property
+    def posterior(self) -> float:
+        """The probability that it carries its finding; 0 where it has none."""
+        return 0.0 if self.scan_log_odds is None else 1 / (1 + math.exp(-self.scan_log_odds))
 
 
 @dataclass(frozen=True)
@@ -54,57 +74,116 @@ class Picture:
     error: str = ""  #: empty if and only if there are pictures
 
 
+#: Of an image that is not in the file that it should be in.
+GONE = Picture(error="it is no longer where it was written")
+
+
 @dataclass(frozen=True)
 class Exhibit:
-    """A removed image as the page shows it."""
+    """An image as a page shows it."""
 
-    removed: Removed
+    row: Shown
     class_name: str | None  #: None where the image has no label
     picture: Picture
 
 
-def exhibits(store: Store, summary: Summary, shards: int) -> list[Exhibit]:
-    """The most suspicious removed images, the first of all first.
+@dataclass(frozen=True)
+class Exhibits:
+    """All images that a report shows."""
 
-    Of the score rows only the most suspicious are kept while reading, of the images only
-    those that are shown.
-    """
-    shown = heapq.nsmallest(GALLERY, _removed(store, shards), key=_rank)
-    encoded = _encoded(store, shown, summary.source.image_column)
-    magma = colours("magma")
-    names = {one.label: one.name for one in summary.per_class}
-    result = []
-    for row in shown:
-        key = label_key(row.label)
-        name = None if key == "null" else names.get(key, class_name(key))
-        result.append(Exhibit(row, name, _picture(encoded.get(row.sample_id), magma)))
-    return result
+    removed: list[Exhibit]  #: the first of all first
+    by_id: dict[str, Exhibit]
+
+    @classmethod
+    def of(cls, store: Store, summary: Summary, shards: int) -> Self:
+        """Look for them in one pass over the score rows, and one over the files that hold them.
+
+        Of the score rows only those that are shown are kept, of the images their thumbnails.
+        """
+        named = {i for f in summary.findings for i in (*f.strongest, *f.weakest, *f.nearest)}
+        chosen = _Chosen(named)
+        for row in _rows(store, shards, named):
+            chosen.add(row)
+        removed = chosen.removed()
+        shown = {row.sample_id: row for row in (*removed, *chosen.named.values())}
+        pictures = _pictures(store, shown, summary.source.image_column)
+        names = {one.label: one.name for one in summary.per_class}
+        by_id = {}
+        for sample_id, row in shown.items():
+            key = label_key(row.label)
+            name = None if key == "null" else names.get(key, class_name(key))
+            by_id[sample_id] = Exhibit(row, name, pictures.get(sample_id, GONE))
+        return cls([by_id[row.sample_id] for row in removed], by_id)
+
+    def of_ids(self, ids: Sequence[str]) -> list[Exhibit]:
+        """Those of some images, but for any that is in no split."""
+        return [self.by_id[sample_id] for sample_id in ids if sample_id in self.by_id]
 
 
-def _rank(row: Removed) -> tuple[float, float, str]:
+@dataclass
+class _Chosen:
+    """The rows that are shown, of all that pass by."""
+
+    ids: Collection[str]  #: of rows that are shown whatever they say
+    named: dict[str, Shown] = field(default_factory=dict)
+    _first: list[Shown] = field(default_factory=list)
+    _by_finding: dict[str, list[Shown]] = field(default_factory=dict)
+
+    def add(self, row: Shown) -> None:
+        if row.sample_id in self.ids:
+            self.named[row.sample_id] = row
+        if row.verdict != POISONED:
+            return
+        self._first = _with(self._first, row, GALLERY)
+        if name := row.carries:
+            self._by_finding[name] = _with(self._by_finding.get(name, []), row, FOR_EACH)
+
+    def removed(self) -> list[Shown]:
+        """The most suspicious, with some of each finding among them."""
+        of_findings = [row for rows in self._by_finding.values() for row in rows]
+        shown = {row.sample_id: row for row in heapq.nsmallest(FOR_FINDINGS, of_findings, _rank)}
+        for row in self._first:
+            if len(shown) < GALLERY:
+                shown.setdefault(row.sample_id, row)
+        return sorted(shown.values(), key=_rank)
+
+
+def _with(kept: list[Shown], row: Shown, most: int) -> list[Shown]:
+    """The first ``most`` of some rows, in order, and one more."""
+    if len(kept) == most and _rank(row) > _rank(kept[-1]):
+        return kept
+    return sorted([*kept, row], key=_rank)[:most]
+
+
+def _rank(row: Shown) -> tuple[float, float, str]:
     """The most suspicious first: by the score, where there is one, then by the scan."""
     return -(row.score or 0), -(row.scan_log_odds or 0), row.sample_id
 
 
-def _removed(store: Store, shards: int) -> Iterator[Removed]:
-    columns = ["sample_id", "label", "score", "p_value", "scan_log_odds"]
-    columns += ["reason", "width", "height"]
+def _rows(store: Store, shards: int, ids: Collection[str]) -> Iterator[Shown]:
+    """The score rows of removed images, and of some others."""
+    columns = ["sample_id", "label", "score", "p_value", "scan_log_odds", "finding"]
+    columns += ["verdict", "reason", "width", "height"]
+    wanted = pa.array(sorted(ids), pa.string())
     for name in store.shards(layout.SCORES, shards):
-        images = layout.POISONED.prefix + name.removeprefix(layout.SCORES.prefix)
+        end = name.removeprefix(layout.SCORES.prefix)
         with store.open(name) as handle, pq.ParquetFile(handle) as scores:
-            for batch in scores.iter_batches(10_000, columns=[*columns, "verdict"]):
-                removed = batch.filter(pc.equal(batch["verdict"], POISONED)).select(columns)
-                for row in removed.to_pylist():
-                    yield Removed(**row, file=images)
+            for batch in scores.iter_batches(10_000, columns=columns):
+                removed = pc.equal(batch["verdict"], POISONED)
+                asked = pc.is_in(batch["sample_id"], value_set=wanted)
+                for row in batch.filter(pc.or_(removed, asked)).to_pylist():
+                    if split := _SPLITS.get(row["verdict"]):
+                        yield Shown(**row, file=split.prefix + end)
 
 
-def _encoded(store: Store, rows: Sequence[Removed], image_column: str) -> dict[str, bytes | None]:
-    """The encoded images of some rows by ``sample_id``."""
+def _pictures(store: Store, rows: dict[str, Shown], image_column: str) -> dict[str, Picture]:
+    """The pictures of some rows by ``sample_id``, one image in memory at a time."""
     ids_by_file: dict[str, set[str]] = {}
-    for row in rows:
+    for row in rows.values():
         ids_by_file.setdefault(row.file, set()).add(row.sample_id)
+    magma = colours("magma")
     return {
-        sample_id: data
+        sample_id: _picture(data, magma)
         for file, ids in ids_by_file.items()
         for sample_id, data in stored_images(store, file, image_column)
         if sample_id in ids

@@ -1,25 +1,40 @@
-"""The page that shows what was removed, and why: one HTML file that loads nothing else.
+"""The pages that show what was removed, and why: HTML files that load nothing else.
 
-Styles, pictures and drawings are inside the page, and it holds no script. What comes from the
+There is one for the run and one for each trigger that the scan has found. Styles, pictures and
+drawings are inside the pages, and they hold no script. What comes from the
 data is hostile until proven otherwise: text is escaped, and images are decoded and encoded
 again before they are shown. Memory stays bounded however large the run, and what the page
 leaves out it says.
 """
 
 import posixpath
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines.report.classes import rank_classes
-from pipelines.report.gallery import exhibits
+from pipelines.report.findings import (
+    Likenesses,
+    by_strength,
+    expected,
+    grounds,
+    portrait_of,
+    separations,
+)
+from pipelines.report.gallery import Exhibits
 from pipelines.report.images import sampled_images
 from pipelines.report.plots import SpectraDrawing, draw_histogram, draw_spectra
 from pipelines.report.results import Validation
-from pipelines.report.words import headline, innocents, percent, warnings
+from pipelines.report.words import headline, percent, removals, scan_lines, warnings
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from pipelines.sources.files import shortened
+from sanitizer.policy import at_most
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary
+
+if TYPE_CHECKING:
+    import jinja2
 
 #: Classes, reasons and failed checks that are listed.
 LISTED = 20
@@ -28,8 +43,8 @@ LISTED = 20
 SPECTRUM_IMAGES = 500
 
 
-def write_page(store: Store, summary: Summary, shards: int) -> None:
-    """Write the page of a run of ``clean`` from its files and its summary.
+def write_pages(store: Store, summary: Summary, shards: int) -> None:
+    """Write the pages of a run of ``clean`` from its files and its summary.
 
     Args:
         store: OUTPUT, with its splits and score rows; its validation is shown if it is there.
@@ -38,7 +53,52 @@ def write_page(store: Store, summary: Summary, shards: int) -> None:
 
     Raises:
         OSError, pyarrow.ArrowInvalid: a file of the run cannot be read.
+        ValueError: what is stored of a finding is not what this version writes.
     """
+    templates = _templates()
+    shown = Exhibits.of(store, summary, shards)
+    for finding in summary.findings:
+        _write(
+            *(store, templates, layout.finding_page(finding.name), "finding.html"),
+            finding=finding,
+            location=summary.source.location,
+            innocents=at_most(finding.innocents),
+            expected=expected(finding),
+            seen=Likenesses.of(portrait_of(store, finding), finding),
+            grounds=grounds(finding),
+            separations=separations(finding),
+            strongest=shown.of_ids(finding.strongest),
+            weakest=shown.of_ids(finding.weakest),
+            nearest=shown.of_ids(finding.nearest),
+        )
+    counts, wrong = summary.counts, summary.fit.wrong
+    carriers = summary.scan.images if summary.scan else 0
+    _write(
+        *(store, templates, layout.PAGE, "report.html"),
+        output=store.address if store.local is None else store.local.name,
+        is_local=store.local is not None,
+        headline=headline(counts, carriers=carriers, wrong=wrong),
+        warnings=warnings(summary),
+        removals=removals(counts, summary.decision, summary.scan, wrong=wrong),
+        summary=summary,
+        counts=counts,
+        judged=summary.decision.judged,
+        findings=by_strength(summary.findings),
+        scan_lines=scan_lines(summary.scan) if summary.scan else [],
+        histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
+        classes=rank_classes(
+            *(summary.per_class, summary.decision.limit, summary.findings),
+            accuse=not summary.fit.doubtful,
+        ),
+        gallery=shown.removed,
+        spectra=_mean_spectra(store, summary.source.image_column, shards),
+        validation=_validation(store),
+        data_docs=[name for name in layout.DATA_DOCS_PAGES if store.exists(name)],
+        listed=LISTED,
+    )
+
+
+def _templates() -> "jinja2.Environment":
     import jinja2
 
     environment = jinja2.Environment(
@@ -52,32 +112,24 @@ def write_page(store: Store, summary: Summary, shards: int) -> None:
     environment.filters["percent"] = percent
     environment.filters["shortened"] = shortened
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
-    environment.filters["from_page"] = lambda name: posixpath.relpath(
-        name, posixpath.dirname(layout.PAGE)
-    )
     environment.filters["stem"] = lambda name: posixpath.splitext(posixpath.basename(name))[0]
-    page = environment.get_template("report.html").render(
-        output=store.address if store.local is None else store.local.name,
-        is_local=store.local is not None,
-        layout=layout,
-        headline=headline(summary.counts, wrong=summary.fit.wrong),
-        warnings=warnings(summary),
-        innocents=innocents(summary.decision),
-        summary=summary,
-        counts=summary.counts,
-        judged=summary.decision.judged,
-        histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
-        classes=rank_classes(
-            summary.per_class, summary.decision.limit, accuse=not summary.fit.doubtful
-        ),
-        gallery=exhibits(store, summary, shards),
-        spectra=_mean_spectra(store, summary.source.image_column, shards),
-        validation=_validation(store),
-        data_docs=[name for name in layout.DATA_DOCS_PAGES if store.exists(name)],
-        listed=LISTED,
-    )
+    return environment
+
+
+def _write(
+    store: Store, templates: "jinja2.Environment", page: str, template: str, **given: Any
+) -> None:
+    """Write a page.
+
+    Args:
+        page: name of its file.
+        template: name of its template.
+        given: what the template shows.
+    """
+    link = partial(posixpath.relpath, start=posixpath.dirname(page))
+    html = templates.get_template(template).render(layout=layout, link=link, **given)
     # The bytes of a file name need not be text; what is not becomes a question mark.
-    store.write(layout.PAGE, page.encode("utf-8", "replace"))
+    store.write(page, html.encode("utf-8", "replace"))
 
 
 def _mean_spectra(store: Store, image_column: str, shards: int) -> SpectraDrawing | None:

@@ -176,6 +176,80 @@ def _spectra_figure(spectra: Mapping[str, np.ndarray]) -> "Figure":
     return figure
 
 
+# --- What a trigger has changed -----------------------------------------------------------
+
+
+#: Factors by which differences are made visible.
+GAINS = (1, 2, 5, 10, 20, 50)
+
+#: Share of the pixels of an amplified difference that may be cut off at black or white.
+CUT_OFF = 0.005
+
+
+def amplified(difference: np.ndarray) -> tuple[np.ndarray, int]:
+    """A signed difference around middle grey, and by how much it is amplified.
+
+    Args:
+        difference: (h, w, 3) in grey levels.
+
+    Returns:
+        (h, w, 3) uint8, and one of ``GAINS``: the largest that cuts hardly anything off.
+    """
+    largest = max(float(np.quantile(np.abs(difference), 1 - CUT_OFF)), 1e-9)
+    gain = max((g for g in GAINS if g * largest <= 127), default=GAINS[0])
+    return _as_pixels(128 + gain * difference), gain
+
+
+def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """(3h, 3w, 3) uint8: an (h, w, 3) picture, enlarged, with a line around an (h, w) region."""
+    enlarged = _as_pixels(pixels).repeat(3, axis=0).repeat(3, axis=1)
+    inside = np.pad(region.repeat(3, axis=0).repeat(3, axis=1), 1)
+    core = inside[1:-1, 1:-1]
+    neighbours = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    enlarged[core & ~neighbours] = OUTLINE
+    return enlarged
+
+
+#: Colour of the line around a region.
+OUTLINE = (255, 40, 40)
+
+
+def signed_map(values: np.ndarray, extreme: float) -> str:
+    """(h, w) values from ``-extreme``, blue, to ``extreme``, red, as a data URI."""
+    return data_uri(heat_map(0.5 + values / max(extreme, 1e-9) / 2, colours("RdBu_r")))
+
+
+def picture(pixels: np.ndarray) -> str:
+    """(h, w, 3) values from 0 to 255 as a data URI."""
+    return data_uri(_as_pixels(pixels))
+
+
+def _as_pixels(values: np.ndarray) -> np.ndarray:
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ValuesDrawing:
+    """How often each of the 256 values occurs, as two lines in a 1000 x 200 drawing."""
+
+    own: str  #: points of an SVG polyline
+    usual: str
+    ticks: list[Mark]  #: of values
+
+
+def draw_values(own: np.ndarray, usual: np.ndarray) -> ValuesDrawing:
+    """Args: own, usual: (256,) shares of the values among some pixels and others."""
+    # Black and white, which many images hold in plenty, would flatten all others.
+    top = max(float(own[1:-1].max()), float(usual[1:-1].max()), 1e-9)
+
+    def points(shares: np.ndarray) -> str:
+        heights = 160 * np.minimum(shares / top, 1)
+        return " ".join(f"{10 + 3.84 * i:.1f},{170 - h:.1f}" for i, h in enumerate(heights))
+
+    ticks = [Mark(10 + 3.84 * value, str(value)) for value in (0, 64, 128, 192, 255)]
+    return ValuesDrawing(points(own), points(usual), ticks)
+
+
 # --- Pictures -----------------------------------------------------------------------------
 
 

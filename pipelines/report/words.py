@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pipelines.sources.files import shortened
 from sanitizer.fit import CalibrationFit
-from sanitizer.policy import Decision
+from sanitizer.policy import Decision, at_most
 from sanitizer.summary import CalibrationFacts, Counts, ScanFacts, unjudged
 
 
@@ -44,14 +44,17 @@ def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def headline(counts: Counts, *, wrong: bool = False) -> str:
+def headline(counts: Counts, *, carriers: int = 0, wrong: bool = False) -> str:
     """What happened, in one sentence.
 
     Args:
+        carriers: images that share a trigger with others of their class.
         wrong: the calibration does not fit the set.
 
     >>> headline(Counts(60, 52, 7, 1))
     '7 of 60 images removed, 1 could not be judged.'
+    >>> headline(Counts(60, 53, 7, 0), carriers=5)
+    '7 of 60 images removed, 5 of them for a trigger that they share.'
     >>> headline(Counts(60, 2, 1, 57))
     'Only 3 of 60 images could be judged; 1 of them removed.'
     """
@@ -68,6 +71,9 @@ def headline(counts: Counts, *, wrong: bool = False) -> str:
     start = (
         f"{removed:,} of {read:,} {images} removed" if removed else f"No image of {read:,} removed"
     )
+    if carriers:
+        them = "all of them" if carriers == removed else f"{carriers:,} of them"
+        start += f", {them} for a trigger that they share"
     if wrong:
         start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
@@ -90,24 +96,69 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     ]
 
 
+def removals(
+    counts: Counts, decision: Decision, scan: ScanFacts | None, *, wrong: bool = False
+) -> str:
+    """By what images were removed, and how many innocent ones are expected among them.
+
+    Args:
+        wrong: the calibration does not fit the set, so nothing is expected by it.
+    """
+    if scan is None or not scan.findings:
+        return "" if wrong else innocents(decision)
+    removed, by_scan, by_score = counts.poisoned, scan.images, decision.removed
+    mistaken = sum(finding.innocents for finding in scan.findings)
+    both = by_scan + by_score - removed
+    words = (
+        f"Of the {removed:,} removed images {removed - by_score:,} share a trigger that the scan "
+        f"found, {removed - by_scan:,} have a suspicious score, and {both:,} both. By the odds of "
+        f"each, {at_most(mistaken)} of the {by_scan:,} that share a trigger {_are(mistaken)} "
+        "expected to be innocent"
+    )
+    if not by_score or wrong:
+        return f"{words}."
+    expected = mistaken + decision.expected_innocents
+    words += (
+        "; with those that a score removes, where the calibration fits the set, "
+        f"{at_most(expected)} of all"
+    )
+    if _as_without_attack(decision):
+        words += (
+            ". Scores would remove as many from a set of this size without any attack: the "
+            "number of those is no sign of one"
+        )
+    return f"{words}."
+
+
+def _as_without_attack(decision: Decision) -> bool:
+    """Whether scores removed no more than from a set without an attack, on average."""
+    expected = math.ceil(decision.expected_innocents - 1e-9)
+    return decision.policy == "budget" and decision.removed <= expected
+
+
+def _are(expected: float) -> str:
+    return "are" if expected > 1 else "is"
+
+
 def innocents(decision: Decision) -> str:
-    """How many innocent images are expected among the removed, and what that means."""
+    """How many innocent images are expected among those that scores removed, in words."""
     removed, expected = decision.removed, decision.expected_innocents
     if not decision.judged:
         return ""
     if not removed:
         return "No image was removed; below it says why."
-    share, several = decision.innocents, expected > 1
-    if decision.policy == "budget" and removed <= math.ceil(expected - 1e-9):
+    share = decision.innocents
+    if _as_without_attack(decision):
         return (
-            f"On average {share} innocent image{'s' if several else ''} would be removed from "
+            f"On average {share} innocent image{'s' if expected > 1 else ''} would be removed from "
             "a set of this size without any attack, and no more than that were removed: their "
             "number alone is no sign of an attack."
         )
-    images, are = "images" if removed > 1 else "image", "are" if several else "is"
+    images = "images" if removed > 1 else "image"
     return (
         f"Where the calibration fits the set, on average {share} of the {removed:,} removed "
-        f"{images} {are} innocent: look through them below before you train without them."
+        f"{images} {_are(expected)} innocent: look through them below before you train without "
+        "them."
     )
 
 
@@ -126,7 +177,8 @@ def wrong_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) ->
         else ("The calibration does not seem to fit this set", "clean images from the same source")
     )
     return (
-        f"{which}, so most of the {decision.removed:,} removed images may be innocent. "
+        f"{which}, so most of the {decision.removed:,} images removed by their score may be "
+        "innocent. "
         f"{percent(share)} were removed where it would be {percent(decision.limit)} of clean "
         f"images{', over most classes' if fit.classes > 1 else ''}; the scores do not split in "
         "two, as those of clean and poisoned images would; and the kept images are more suspicious "

@@ -103,8 +103,10 @@ def _digest(value: Mapping[str, Any]) -> str:
 # --- The report, which can be made anew from the results ------------------------------------
 
 
-#: What ``freqsan report`` makes anew.
-_REPORT = (layout.PAGE, layout.VALIDATION, *layout.DATA_DOCS_PAGES)
+def _report(findings: Iterable[str]) -> set[str]:
+    """What ``freqsan report`` makes anew, of a run with some findings."""
+    pages = map(layout.finding_page, findings)
+    return {layout.PAGE, layout.VALIDATION, *layout.DATA_DOCS_PAGES, *pages}
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,19 @@ class ReportChecksums(Record):
     files: dict[str, Checksum]  #: by name
 
 
-def vouch_for_report(store: Store) -> None:
-    """Leave the checksums of the report that was just written."""
-    files = {name: checksum(store.read(name)) for name in _REPORT}
+def vouch_for_report(store: Store, findings: Iterable[str]) -> None:
+    """Leave the checksums of the report that was just written.
+
+    Args:
+        store: OUTPUT.
+        findings: the names of those that have a page.
+    """
+    files = {name: checksum(store.read(name)) for name in sorted(_report(findings))}
     store.write_json(layout.REPORT_CHECKSUMS, seal(ReportChecksums(files).to_json()))
 
 
-def report_changes(store: Store) -> Changes:
-    """As :func:`changes`, of the report.
+def report_changes(store: Store, findings: Iterable[str]) -> Changes:
+    """As :func:`changes`, of the report on a run with some findings.
 
     Raises:
         OSError: a file cannot be read.
@@ -137,7 +144,7 @@ def report_changes(store: Store) -> Changes:
         return {layout.REPORT_CHECKSUMS: MISSING}
     except (NotPlainError, ValueError, RecursionError):
         return {layout.REPORT_CHECKSUMS: ALTERED}
-    if not is_sealed(sealed) or written.files.keys() != set(_REPORT):
+    if not is_sealed(sealed) or written.files.keys() != _report(findings):
         return {layout.REPORT_CHECKSUMS: ALTERED}
     return changes(store, written.files)
 

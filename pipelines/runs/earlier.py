@@ -48,7 +48,9 @@ class Finished:
 
     def report_changes(self, store: Store) -> Changes:
         """The files of its report, if it has one, that are not what was written."""
-        return report_changes(store) if layout.SUMMARY in self.manifest.files else {}
+        if layout.SUMMARY not in self.manifest.files:
+            return {}
+        return report_changes(store, layout.findings_among(self.results))
 
     def owns(self, name: str) -> bool:
         """Whether a file that may be freqsan's is this run's."""

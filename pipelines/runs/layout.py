@@ -4,6 +4,7 @@ A new file in the output is one line here; its writer and its readers use the na
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,7 +94,11 @@ REPORT_CHECKSUMS = "report/checksums.json"
 
 #: What the scan found: of each finding its figures, and what finds it in other data.
 FINDINGS = "findings"
-_FINDING = re.compile(rf"{FINDINGS}/finding-[0-9]+\.(?:json|safetensors)")
+_FINDING = re.compile(rf"{FINDINGS}/(finding-[0-9]+)\.(json|safetensors)")
+
+#: A page of the report for each of them.
+FINDING_PAGES = "report/findings"
+_FINDING_PAGE = re.compile(rf"{FINDING_PAGES}/finding-[0-9]+\.html")
 
 
 def finding(name: str) -> str:
@@ -106,11 +111,37 @@ def signature(name: str) -> str:
     return f"{FINDINGS}/{name}.safetensors"
 
 
+def finding_page(name: str) -> str:
+    """Of the page that shows a finding."""
+    return f"{FINDING_PAGES}/{name}.html"
+
+
+def findings_among(names: Iterable[str]) -> list[str]:
+    """The findings whose figures are among some files of an OUTPUT.
+
+    >>> findings_among([finding("finding-2"), signature("finding-2"), MANIFEST])
+    ['finding-2']
+    """
+    matches = filter(None, map(_FINDING.fullmatch, names))
+    return [match[1] for match in matches if match[2] == "json"]
+
+
 #: A proof: its figures, its page, its picture, and the runs that it consists of.
 PROOF = "proof.json"
 PROOF_PAGE = "proof.md"
 PROOF_PICTURE = "proof.png"
 PROOF_WORK = "proof"
+
+#: An evaluation: its figures, its page, and a file for each cell.
+EVALUATION = "evaluation.json"
+EVALUATION_PAGE = "evaluation.md"
+CELLS = "cells"
+
+
+def cell(file: str) -> str:
+    """Of what was measured in a cell."""
+    return f"{CELLS}/{file}"
+
 
 #: What a run needs until it is finished; it goes with the commit.
 WORK = ".freqsan"
@@ -124,7 +155,7 @@ POPULATION = f"{WORK}/population.arrow"
 #: The folders that runs write to, an inner one after the outer.
 FOLDERS = (
     *("data", "rejected", "scores", "features", FINDINGS),
-    *("report", DATA_DOCS, PROOF_WORK, WORK),
+    *("report", DATA_DOCS, FINDING_PAGES, PROOF_WORK, WORK),
 )
 
 #: The files of which there is one.
@@ -173,6 +204,7 @@ def is_ours(name: str) -> bool:
         or shards_of(name) is not None
         or name in DATA_DOCS_PAGES
         or _FINDING.fullmatch(name) is not None
+        or _FINDING_PAGE.fullmatch(name) is not None
         or _RECORD_OF_PROOF.fullmatch(name) is not None
     )
 
@@ -185,7 +217,7 @@ def shards_of(name: str) -> int | None:
 def is_report(name: str) -> bool:
     """Whether a file follows from the results of ``clean``, so that it can be made anew."""
     single = (PAGE, VALIDATION, REPORT_CHECKSUMS)
-    return name in single or name in DATA_DOCS_PAGES
+    return name in single or name in DATA_DOCS_PAGES or _FINDING_PAGE.fullmatch(name) is not None
 
 
 def is_proof_work(name: str) -> bool:

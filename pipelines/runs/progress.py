@@ -89,7 +89,7 @@ class Progress:
             seconds = time.monotonic() - self._began
             self.say(
                 f"{self.what}: {self._done:,} {self.unit} done, {seconds:,.0f} s, "
-                f"{(self._done - self._first) / max(seconds, 1e-9):,.0f} {self.unit}/s"
+                f"{_speed((self._done - self._first) / max(seconds, 1e-9), f' {self.unit}')}"
             )
 
     def _status(self) -> str:
@@ -97,7 +97,7 @@ class Progress:
         text = f"{self.what}: {self._done:,}"
         if self._total is not None:
             text += f" of {self._total:,}"
-        text += f" {self.unit}, {rate:,.0f}/s"
+        text += f" {self.unit}, {_speed(rate)}"
         if self._total is not None and rate > 0:
             text += f", about {(self._total - self._done) / rate:,.0f} s left"
         return text
@@ -111,6 +111,15 @@ class Progress:
         except OSError:
             # A reader who left, or a full disk under a log, is no reason to end hours of work.
             self.quiet = True
+
+
+def _speed(rate: float, unit: str = "") -> str:
+    """How much is done in a second, or how long one takes.
+
+    >>> _speed(1234.5, " images"), _speed(0.05)
+    ('1,234 images/s', '20 s each')
+    """
+    return f"{rate:,.0f}{unit}/s" if rate >= 0.5 or rate == 0 else f"{1 / rate:,.0f} s each"
 
 
 @contextmanager

@@ -137,11 +137,11 @@ def _taken(value: Any, members: tuple[Any, ...]) -> Any:
     """
     expected = []
     for member in members:
-        words, take = _FORMS[_origin(member)]
+        form: _Form = _FORMS.get(member, _FORMS[_origin(member)])
         try:
-            return take(value, *typing.get_args(member))
+            return form.take(value, *typing.get_args(member))
         except (OverflowError, TypeError, ValueError):
-            expected.append(words)
+            expected.append(form.words)
     raise ValueError(" or ".join(expected))
 
 
@@ -182,7 +182,7 @@ def _none(value: Any) -> None:
 
 
 def _several(value: Any, kind: Any) -> tuple[Any, ...]:
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, str | os.PathLike | Real):
         return (_taken(value, _members(kind)),)
     if isinstance(value, bytes | Mapping):
         raise TypeError
@@ -208,5 +208,6 @@ _FORMS: dict[Any, _Form] = {
     bool: _Form("True or False", _truth),
     types.NoneType: _Form("None", _none),
     Sequence: _Form("one or several texts", _several),
+    Sequence[float]: _Form("one or several finite numbers", _several),
     Mapping: _Form("a mapping", _mapping),
 }

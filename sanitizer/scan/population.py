@@ -55,6 +55,18 @@ class Population:
         ]
         return cls(scales, _moments(images, scales), images, labels)
 
+    def elsewhere(self, label: Hashable) -> Compact:
+        """Images of other classes, as many as a class is compared with."""
+        return self.images[:RESTED][self.labels[:RESTED] != label]
+
+    def unseen(self, label: Hashable) -> Compact:
+        """Further images of other classes.
+
+        Of a small set there are too few, and they are those that the class is compared with.
+        """
+        further = slice(RESTED, 2 * RESTED) if len(self.images) >= 2 * RESTED else slice(RESTED)
+        return self.images[further][self.labels[further] != label]
+
     def beside(self, label: Hashable, images: Compact, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 

@@ -11,6 +11,7 @@ from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 
 #: Images of a class among which triggers are sought; all of its images are judged by what is
@@ -33,6 +34,7 @@ class Found:
     evidence: Evidence
     separations: dict[str, float]  #: d' of its images from the others, by the name of the view
     signature: Signature
+    screening: Screening  #: how it is found in other data
 
 
 def search(population: Population, label: int, images: Compact) -> Iterator[Found]:
@@ -60,7 +62,12 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
                 kind.name: float(d) for kind, d in zip(seen.kinds, group.separations, strict=True)
             }
             signature = Signature.of(group.trigger, seen.views, population.scales)
-            yield Found(reason, evidence, separations, signature)
+            screening = Screening.of(
+                signature.mixture,
+                signature.scores(images[group.members]),
+                signature.scores(population.unseen(label)),
+            )
+            yield Found(reason, evidence, separations, signature, screening)
         if not carries.any():
             return
         images = images[~carries]

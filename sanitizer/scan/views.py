@@ -70,11 +70,18 @@ def edges(batch: Batch) -> np.ndarray:
     Across, down and crosswise, mean of the colours; the mean of each image is taken out of its
     cells and stands by itself, so that a sticker shows in images of any contrast.
     """
-    maps = (_differences(batch.planes, *pair) for pair in _FINE)
-    logs = [np.log1p(np.abs(one)).mean(1) for one in maps]
-    cells = _cells(np.stack(logs, 1), HALF)
+    cells = _cells(fine_detail(batch), HALF)
     mean = cells.mean((2, 3), keepdims=True)
     return np.concatenate([_flat(cells - mean), _flat(mean)], 1)
+
+
+def fine_detail(batch: Batch) -> np.ndarray:
+    """(n, 3, 32, 32): log magnitude of second differences, mean of the colours.
+
+    Across, down and crosswise.
+    """
+    maps = (_differences(batch.planes, *pair) for pair in _FINE)
+    return np.stack([np.log1p(np.abs(one)).mean(1) for one in maps], 1)
 
 
 def energies(batch: Batch) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""A set that is evaluated on, opened and not yet read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+
+from pipelines.evaluation.records import SetFacts
+from pipelines.poisoning.labels import Label, Labels, read_labels
+from pipelines.poisoning.recipe import poisoned_schema
+from pipelines.sources.base import Samples, Source
+from sanitizer.errors import InputError
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """A set with labels that is evaluated on."""
+
+    facts: SetFacts
+    source: Source
+    labels: Labels
+
+    @classmethod
+    def of(cls, source: Source, rows: tuple[int, int] | None, *, quiet: bool) -> Self:
+        """A source, or some rows of it.
+
+        Raises:
+            InputError: it has no labels, or not so many rows, or was poisoned before.
+        """
+        poisoned_schema(source)
+        if rows is not None and source.rows is not None and source.rows < rows[1]:
+            raise InputError(
+                f"rows {rows[0]}:{rows[1]}: {source.location} has {source.rows:,} rows"
+            )
+        labels = read_labels(source, quiet=quiet)
+        return cls(SetFacts(source.location, rows, source.digest()), source, labels)
+
+    def samples(self) -> Iterator[Samples]:
+        """The rows that are evaluated on."""
+        start, stop = self.facts.rows or (0, None)
+        at = 0
+        for samples in self.source.samples():
+            first, at = at, at + len(samples)
+            low = max(start - first, 0)
+            high = len(samples) if stop is None else min(stop - first, len(samples))
+            if low < high:
+                yield _slice(samples, low, high)
+            if stop is not None and at >= stop:
+                return
+
+    def present(self) -> list[Label]:
+        """The labels that the rows have, in order.
+
+        Raises:
+            InputError: there is none.
+        """
+        start, stop = self.facts.rows or (0, None)
+        column = pa.chunked_array(list(self.source.labels())).unify_dictionaries()[start:stop]
+        held = set(column.unique().to_pylist())
+        present = [label for label in self.labels.values if label in held]
+        if not present:
+            raise InputError(f"{self.facts.name}: not one of these rows has a label")
+        return present
+
+
+def _slice(samples: Samples, low: int, high: int) -> Samples:
+    unread = {row - low: e for row, e in samples.unread.items() if low <= row < high}
+    return Samples(samples.batch.slice(low, high - low), samples.files[low:high], unread)

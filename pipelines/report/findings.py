@@ -1,0 +1,241 @@
+"""What the scan has found, as pages show it: words and pictures of each finding."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from pipelines.report.plots import (
+    SpectraDrawing,
+    ValuesDrawing,
+    amplified,
+    colours,
+    data_uri,
+    draw_spectra,
+    draw_values,
+    heat_map,
+    outlined,
+    picture,
+    signed_map,
+)
+from pipelines.report.words import percent
+from pipelines.runs import layout
+from pipelines.runs.store import Store
+from sanitizer.scan.decision import Reason
+from sanitizer.scan.finding import Finding, Unpacked
+from sanitizer.scan.portrait import Portrait, is_foreign
+from sanitizer.spectrum import MeanSpectrum
+
+#: What each view looks at, for people, by its name.
+VIEWS_IN_WORDS = {
+    "low frequencies": "broad shapes and tints, an eighth of the image and larger",
+    "frequencies": "shapes down to two pixels, in coarse and fine alike",
+    "edges": "where in the image there are edges, and how sharp",
+    "histogram": "which values pixels have, and how often",
+    "spectrum": "how much there is of coarse and fine pattern, wherever it is",
+    "energies": "how sharp or smooth each part of the image is",
+    "native energies": "how sharp or smooth each part of the image is, in its own pixels",
+    "native values": "which values its own pixels have, and how often",
+    "native spectrum": "how much there is of coarse and fine pattern from pixel to pixel",
+    "native pattern": "patterns that repeat every eight pixels",
+}
+
+#: Standard deviations by which the values of pixels tell carriers apart, to be drawn.
+VALUES_SPEAK = 3.0
+
+#: Sharpness is mentioned from this change on.
+SHARPER = 0.05
+
+#: The scale of the map of sharpness ends here at least, so that noise stays pale.
+LEAST_EXTREME = 0.2
+
+#: The scale of the map of how much images vary ends here; 1 is as expected.
+MOST_SPREAD = 1.5
+
+#: Shares as "one in so many" are not told beyond this.
+MOST_IN = 1_000_000
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How far one view tells the carriers of a trigger from the others of their class."""
+
+    words: str  #: what it looks at
+    distance: float  #: in standard deviations
+    width: float  #: of its bar, percent
+
+
+@dataclass(frozen=True)
+class Likenesses:
+    """What carriers of a trigger look like, as data URIs and words."""
+
+    trigger: str  #: what chance does not explain, amplified
+    trigger_gain: int
+    has_trigger: bool  #: anything is left
+    difference: str  #: carriers less what is expected of them, amplified
+    difference_gain: int
+    carriers: str  #: their mean, with a line around what is covered
+    others: str  #: mean of the others of the class
+    spread: str  #: how much they vary, dark: hardly
+    is_covered: bool  #: something opaque covers a part
+    sharpness: str  #: blue: smoother than expected, red: sharper
+    extreme: float  #: of its scale, a factor above 1
+    spectra: SpectraDrawing
+    values: ValuesDrawing | None  #: None where they tell little
+    words: list[str]  #: what is to be seen, a sentence each
+
+    @classmethod
+    def of(cls, portrait: Portrait, finding: Finding) -> Self:
+        trigger, trigger_gain = amplified(portrait.trigger)
+        difference, difference_gain = amplified(portrait.difference)
+        covered = portrait.covered
+        extreme = max(LEAST_EXTREME, float(np.quantile(np.abs(portrait.detail), 0.98)))
+        others = finding.images.of - finding.images.count
+        means = portrait.spectrum, portrait.expected_spectrum
+        counts = finding.images.count, others
+        spectra = [MeanSpectrum(m, n) for m, n in zip(means, counts, strict=True)]
+        speaks = finding.separations.get("histogram", 0) >= VALUES_SPEAK
+        return cls(
+            trigger=picture(trigger),
+            trigger_gain=trigger_gain,
+            has_trigger=bool(portrait.trigger.any()),
+            difference=picture(difference),
+            difference_gain=difference_gain,
+            carriers=picture(outlined(portrait.carriers, covered)),
+            others=picture(portrait.others),
+            spread=data_uri(heat_map(portrait.spread / MOST_SPREAD, colours("magma"))),
+            is_covered=bool(covered.any()),
+            sharpness=signed_map(portrait.detail, extreme),
+            extreme=math.exp(extreme),
+            spectra=draw_spectra(*spectra),
+            values=draw_values(portrait.values, portrait.expected_values) if speaks else None,
+            words=_seen(portrait, covered),
+        )
+
+
+def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
+    """What the pictures show, in words."""
+    words = []
+    if count := int(covered.sum()):
+        words.append(
+            f"In {count:,} of the {covered.size:,} cells of the image, {_place(covered)}, the "
+            "images are all but identical: something opaque covers what is below."
+        )
+    beside = np.abs(portrait.trigger[~covered])
+    if beside.any():
+        too = " too" if count else ""
+        words.append(
+            f"Something see-through is laid over all of them in the same way{too}. It changes a "
+            f"pixel by up to {beside.max():.0f} of 255 levels."
+        )
+    elif not count:
+        words.append(
+            "Nothing is laid over all of them in the same way: what they share is a treatment, "
+            "not a picture."
+        )
+    change = math.expm1(float(portrait.detail.mean()))
+    if abs(change) >= SHARPER:
+        more = "stronger" if change > 0 else "weaker"
+        words.append(f"Their fine detail is {percent(abs(change))} {more} than expected.")
+    return words
+
+
+def _place(region: np.ndarray) -> str:
+    """Where in the image a region is, in words."""
+    rows, columns = np.nonzero(region)
+    if np.ptp(rows) > region.shape[0] // 2 or np.ptp(columns) > region.shape[1] // 2:
+        return "marked below"
+    vertical = ("upper", "", "lower")[int(3 * (rows.mean() + 0.5) / region.shape[0])]
+    horizontal = ("left", "", "right")[int(3 * (columns.mean() + 0.5) / region.shape[1])]
+    return f"{vertical} {horizontal}".strip() or "in the middle"
+
+
+def separations(finding: Finding) -> list[Separation]:
+    """How far each view tells the carriers apart, the clearest first."""
+    ordered = sorted(finding.separations.items(), key=lambda item: -item[1])
+    widest = max((distance for _, distance in ordered), default=0) or 1
+    return [
+        Separation(VIEWS_IN_WORDS.get(name, name), distance, 100 * max(0, distance) / widest)
+        for name, distance in ordered
+    ]
+
+
+def grounds(finding: Finding) -> list[str]:
+    """Why the images are held to share a trigger and not to be alike by nature."""
+    evidence = finding.evidence
+    words = [
+        f"All measurements together put these images {evidence.strength:.1f} standard deviations "
+        f"from the others of their class: {_overlap(evidence.strength)}."
+    ]
+    rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
+    everywhere = (
+        f"Of images of other classes {rest} look like them, of their class "
+        f"{percent(evidence.share)}. "
+    )
+    if finding.reason is Reason.ABSENT:
+        words.append(
+            everywhere + "What images have in common by nature, such as snow, a white background "
+            "or one camera, is met in other classes, too."
+        )
+    else:
+        words.append(everywhere.strip())
+    place = f"{evidence.foreign:.2f} ± {evidence.foreign_error:.2f}"
+    content = (
+        f"If what their own class shows is 0 and what the others show is 1, these images show "
+        f"{place}: "
+    )
+    if is_foreign(evidence.foreign):
+        words.append(
+            content + "they rather look like images of other classes that were given this label. "
+            "Images that are alike by nature show what their class shows."
+        )
+    else:
+        words.append(content + "they rather show what their class shows.")
+    words.append(
+        "They are not one picture many times over: what they show varies "
+        f"{percent(evidence.spread)} as much as in the rest of the class."
+    )
+    return words
+
+
+def _overlap(distance: float) -> str:
+    """How far two groups of normal distribution overlap, in words.
+
+    >>> _overlap(4.0), _overlap(20.0)
+    ('cut in the middle between the two, one image in 44 would be on the wrong side', \
+'cut in the middle between the two, less than one image in 1,000,000 would be on the wrong side')
+    """
+    wrong = math.erfc(distance / 2 / math.sqrt(2)) / 2
+    one_in = (
+        f"one image in {1 / wrong:,.0f}"
+        if wrong * MOST_IN > 1
+        else (f"less than one image in {MOST_IN:,}")
+    )
+    return f"cut in the middle between the two, {one_in} would be on the wrong side"
+
+
+def expected(finding: Finding) -> str:
+    """What the carriers of a trigger are compared with, in words."""
+    whose = (
+        "images of other classes"
+        if is_foreign(finding.evidence.foreign)
+        else ("the others of their class")
+    )
+    return f"Expected is what {whose} are on average, since these images show such content."
+
+
+def portrait_of(store: Store, finding: Finding) -> Portrait:
+    """The portrait that was stored with a finding.
+
+    Raises:
+        ValueError: it is none.
+        OSError: it cannot be read.
+    """
+    return Unpacked.of(store.read(layout.signature(finding.name))).portrait
+
+
+def by_strength(findings: Sequence[Finding]) -> list[Finding]:
+    """The surest first."""
+    return sorted(findings, key=lambda one: (-one.evidence.strength, one.name))
