@@ -44,6 +44,7 @@ from sanitizer.records import (
     score_schema,
     to_batch,
 )
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.decision import Reason
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.finding import Finding, pack
@@ -547,13 +548,14 @@ def packed() -> bytes:
     images = np.stack(pictures(160))
     carriers = np.stack([with_trigger(pixels) for pixels in images[:60]])
     labels, rng = np.arange(160) % 2, np.random.default_rng(0)
-    population = Population.of(images, labels, rng)
-    class_images = population.beside(1, np.concatenate([images[labels == 1], carriers]), rng)
+    population = Population.of(Compact(images), labels, rng)
+    of_class = Compact(np.concatenate([images[labels == 1], carriers]))
+    class_images = population.beside(1, of_class, rng)
     group = join(class_images, (np.arange(len(class_images)) >= 80).astype(np.float32))
     assert group is not None
     signature = Signature.of(group.trigger, class_images.views, population.scales)
-    shown = [carriers[PATCHED], images[:60], images[:60]]
-    return pack(signature, Portrait.of(*map(Likeness.of, shown), foreign=0.9))
+    shown = [Likeness.of(Compact(one)) for one in (carriers[PATCHED], images[:60], images[:60])]
+    return pack(signature, Portrait.of(*shown, foreign=0.9))
 
 
 def scanned_set() -> list[list[Sample]]:

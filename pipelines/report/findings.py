@@ -36,6 +36,10 @@ VIEWS_IN_WORDS = {
     "histogram": "which values pixels have, and how often",
     "spectrum": "how much there is of coarse and fine pattern, wherever it is",
     "energies": "how sharp or smooth each part of the image is",
+    "native energies": "how sharp or smooth each part of the image is, in its own pixels",
+    "native values": "which values its own pixels have, and how often",
+    "native spectrum": "how much there is of coarse and fine pattern from pixel to pixel",
+    "native pattern": "patterns that repeat every eight pixels",
 }
 
 #: Standard deviations by which the values of pixels tell carriers apart, to be drawn.
@@ -43,6 +47,9 @@ VALUES_SPEAK = 3.0
 
 #: Sharpness is mentioned from this change on.
 SHARPER = 0.05
+
+#: Levels by which a pattern changes pixels at least, to be told of: less is rounded away.
+LEAST_LEVELS = 1.0
 
 #: Share of the pixels that are nearly all.
 NEARLY_ALL = 0.95
@@ -123,7 +130,7 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
             "images are all but identical: something opaque covers what is below."
         )
     beside = np.abs(portrait.trigger[~covered])
-    if beside.any():
+    if beside.max(initial=0) >= LEAST_LEVELS:
         too = " too" if count else ""
         words.append(
             f"Something see-through is laid over all of them in the same way{too}. It changes a "
