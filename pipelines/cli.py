@@ -275,7 +275,7 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
-    if manifest.scan is not None and manifest.scan.findings:
+    if counts.poisoned != manifest.decision.removed:
         _print(removals(counts, manifest.decision, manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")

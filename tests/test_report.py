@@ -49,8 +49,9 @@ from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import CELLS
 from sanitizer.scan.finding import Finding, pack
 from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
-from sanitizer.scan.standard import VIEWS
+from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS
 from sanitizer.summary import (
     CalibrationFacts,
     CalibrationGroupFacts,
@@ -412,7 +413,7 @@ def test_a_failed_validation_is_in_the_page(tmp_path: Path) -> None:
 
 def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) -> None:
     decision = Decision("fdr", 0.002, 59, 7, 0.35, "Of the removed at most 5% are innocent.")
-    policy = PolicyFacts("fdr", None, 0.05)
+    policy = PolicyFacts("fdr", 0.01, 0.05)
     run = finished_run(tmp_path, attacked_set(), policy=policy, decision=decision)
     text = page_of(run).text
     assert "Of the removed at most 5% are innocent." in text
@@ -440,7 +441,7 @@ def test_a_wrong_calibration_is_told_first_and_no_class_is_accused(tmp_path: Pat
     page = page_of(finished_run(tmp_path, attacked_set(), fit=WRONG))
     assert "<h1>The calibration does not seem to fit this set: 7 of 60 images removed" in page.html
     assert "most of the 7 images removed by their score may be innocent" in page.text
-    assert "11.9% were removed where it would be 1% of clean images, over most classes" in page.text
+    assert "11.9% are as suspicious as 1% of clean images, over most classes; the" in page.text
     assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
     assert "No class is suspected" in page.text
     assert "far above the rest" not in page.text
@@ -459,12 +460,37 @@ def test_a_doubt_of_the_calibration_stands_on_top_and_is_no_verdict(tmp_path: Pa
     doubt = dataclasses.replace(WRONG, wrong=False, spread=False)
     page = page_of(finished_run(tmp_path, attacked_set(), fit=doubt))
     assert "<h1>7 of 60 images removed" in page.html
-    assert "It is in doubt whether the calibration is like this set. 11.9% were" in page.text
+    assert "It is in doubt whether the calibration is like this set. 11.9% are as" in page.text
     assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
     # What was lost is no more than what was promised: then there is nothing to doubt.
-    decision = Decision("budget", 0.12, 59, 7, 7.08, "words")
-    kept = finished_run(tmp_path / "kept", attacked_set(), fit=doubt, decision=decision)
+    policy = PolicyFacts("budget", 0.12)
+    kept = finished_run(tmp_path / "kept", attacked_set(), fit=doubt, policy=policy)
     assert "in doubt" not in page_of(kept).text
+
+
+def test_where_verdicts_by_score_are_withheld_none_is_said_to_be_removed(tmp_path: Path) -> None:
+    decision = Decision("fdr", 0.0, 59, 0, 0.0, "None is removed for its score alone.")
+    run = finished_run(
+        tmp_path, [[Sample(CLEAN, png(pictures(1)[0]))]], fit=WRONG, decision=decision
+    )
+    text = page_of(run).text
+    assert (
+        "does not seem to fit this set, so no image is removed for its score alone. 11.9%" in text
+    )
+    assert "may be innocent" not in text
+
+
+def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path) -> None:
+    known = {"scan_log_odds": 4.0, "finding": "an_owl.safetensors"}
+    samples = [
+        Sample(verdict, png(pictures(1)[0]), score=0.2, **(known if verdict == POISONED else {}))
+        for verdict in (CLEAN, POISONED, POISONED)
+    ]
+    decision = Decision("fdr", 0.0, 3, 0, 0.0, "words")
+    page = page_of(finished_run(tmp_path, [samples], decision=decision))
+    assert "Of the 2 removed images 2 carry a trigger, 0 have a suspicious score" in page.text
+    assert "an_owl.safetensors 98.2%" in page.text
+    assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 
 
 def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Path) -> None:
@@ -491,8 +517,22 @@ def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> 
         reason=Reason.FOREIGN,
         images=Share.from_counts(len(ids), 14),
         innocents=0.02,
-        evidence=Evidence(6, 0.43, 7.25, 0.0, 0.98, 0.97, 0.93, 0.05, 0.9, 0.8),
+        evidence=Evidence(
+            images=6,
+            pictures=6.0,
+            share=0.43,
+            strength=7.25,
+            share_of_rest=0.0,
+            beyond=5.0,
+            spread=0.98,
+            ways=0.97,
+            foreign=0.93,
+            foreign_error=0.05,
+            variety=0.9,
+            least_variety=0.8,
+        ),
         separations={"edges": 9.5, "histogram": 4.0, "a later view": 1.25},
+        screening=Screening(3.0, 1.0, Share.from_counts(0, 50), Share.from_counts(6, 6)),
         strongest=tuple(ids[:2]),
         weakest=tuple(ids[-2:]),
         nearest=("train/0/0010.png", "never/there.png"),
@@ -559,10 +599,13 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
     assert (
         "<h1>7 of 60 images removed, 6 of them for a trigger that they share, 1 could" in page.html
     )
-    assert "Of the 7 removed images 6 share a trigger that the scan found, 1 have a" in page.text
-    assert "fewer than one of the 6 that share a trigger is expected to be innocent" in page.text
+    assert (
+        "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score, and 0 both."
+        in page.text
+    )
+    assert "fewer than one of the 6 that carry one is expected to be innocent" in page.text
     assert page.text.index("Triggers that images share") < page.text.index("What decided")
-    assert "dog642.9% 21.4% to 67.4%7.2 sdwhat they show belongs" in page.text
+    assert "dog642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
     assert {"href": "findings/finding-1.html"} in page.of("a")
     assert "In 1 class images share a trigger: dog (" in page.text
     assert page.html.count('class="stands-out"') == 1
@@ -580,8 +623,8 @@ def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned:
     assert "Of images of other classes none look like them, of their class 43.0%." in text
     assert "0.93 ± 0.05: they rather look like images of other classes that were given" in text
     assert "Expected is what images of other classes are on average" in text
-    assert "where in the image there are edges, and how sharp 9.5" in text
-    assert "a later view 1.2" in text
+    assert "where in the image there are edges, and how sharp9.5" in text
+    assert "a later view1.2" in text
     assert "The values of their pixels" in text
 
 
@@ -654,7 +697,7 @@ def test_markup_in_a_finding_is_shown_not_obeyed(tmp_path: Path) -> None:
 def test_a_finding_stands_though_the_calibration_is_wrong(tmp_path: Path) -> None:
     page = Page(scanned_run(tmp_path, fit=WRONG))
     assert "most of the 1 images removed by their score may be innocent" in page.text
-    assert "fewer than one of the 6 that share a trigger is expected to be innocent." in page.text
+    assert "fewer than one of the 6 that carry one is expected to be innocent." in page.text
     assert "In 1 class images share a trigger: dog (" in page.text
     assert "where the calibration fits the set" not in page.text
 
@@ -684,7 +727,7 @@ def test_a_finding_that_another_version_wrote_is_refused(tmp_path: Path) -> None
 
 
 def test_every_view_has_words_for_people() -> None:
-    assert {view.name for view in VIEWS} == set(VIEWS_IN_WORDS)
+    assert {view.name for view in VIEWS + NATIVE_VIEWS} == set(VIEWS_IN_WORDS)
 
 
 @pytest.mark.parametrize(

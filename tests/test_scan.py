@@ -13,8 +13,8 @@ from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
-from sanitizer.scan.joining import ClassView
-from sanitizer.scan.matched import matched_filter
+from sanitizer.scan.joining import ClassImages, ClassView, join
+from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails
@@ -134,15 +134,41 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rest = rng.standard_normal((50, 40), np.float32)
     noise = rng.standard_normal((5000, 40), np.float32)
     view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
-    suspects = rng.random(120).astype(np.float32)
-    scores = matched_filter(view.inside, view.squares, suspects, view.subspace)
-    assert scores is not None
-    # In whitened noise of 40 dimensions any group would be told apart by its own mean.
-    own = (suspects @ view.inside / suspects.sum()) - (
-        (1 - suspects) @ view.inside / (1 - suspects).sum()
-    )
-    assert np.corrcoef(view.inside @ own, suspects)[0, 1] > 0.3
-    assert abs(np.corrcoef(scores.scores, suspects)[0, 1]) < 0.3
+    suspects = rng.random((120, 3)).astype(np.float32)
+    together = matched_filters(view.inside, view.squares, suspects, view.subspace)
+    for k in range(3):
+        one = suspects[:, k]
+        # In whitened noise of 40 dimensions any group would be told apart by its own mean.
+        own = one @ view.inside / one.sum() - (1 - one) @ view.inside / (1 - one).sum()
+        assert np.corrcoef(view.inside @ own, one)[0, 1] > 0.3
+        assert abs(np.corrcoef(together.scores[:, k], one)[0, 1]) < 0.3
+        alone = matched_filters(view.inside, view.squares, suspects[:, k : k + 1], view.subspace)
+        np.testing.assert_allclose(together.scores[:, k], alone.scores[:, 0], atol=1e-4)
+        np.testing.assert_allclose(together.directions[:, k], alone.directions[:, 0], atol=1e-5)
+
+
+def test_no_view_alone_brings_an_image_into_a_group() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4000, 12), np.float32)
+    inside, rest = (rng.standard_normal((2, n, 12), np.float32) for n in (1000, 1500))
+    carries = np.arange(1000) < 100
+    inside[0][carries, :2] += 4
+    # Half of those who carry the trigger are rare in another view, as are some innocent images.
+    rare = np.arange(1000) % 40 == 39
+    rare[:100:2] = True
+    inside[1][rare, 0] += 12
+    rest[1][::60, 0] += 12
+    whitening = Whitening.by(Moments.of(noise))
+    views = [
+        ClassView.of(one, whitening(other), whitening, rng)
+        for one, other in zip(inside, rest, strict=True)
+    ]
+    cells = np.zeros(1000, int), np.zeros(1500, int)
+    images = ClassImages(views, *cells, rng.random((1000, 64)))
+    group = join(images, rare.astype(float))
+    assert group is not None
+    assert group.members[carries & rare].all()
+    assert group.members[~carries].mean() < rare[~carries].mean() / 2
 
 
 def test_one_of_each_picture_is_kept() -> None:

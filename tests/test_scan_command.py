@@ -17,6 +17,7 @@ from pipelines.jobs.demo import SAMPLE
 from pipelines.jobs.scan import ScanManifest, scan
 from pipelines.jobs.score import score
 from pipelines.judging import scan as scan_pass
+from pipelines.judging.serving import judge
 from sanitizer import png
 from sanitizer.errors import InputError, RunError
 from sanitizer.images import decode
@@ -179,6 +180,11 @@ def test_a_signature_finds_its_trigger_in_other_classes(
     assert sum(carry[:200]) <= 10  # classes that were not there when it was made
     assert {row["finding"] for row in rows if row["scan_log_odds"] > 0} == {signature.name}
     assert manifest.counts.poisoned >= 16
+    images = [image["bytes"] for image in both["image"].to_pylist()]
+    judged = judge(images, signature=signature)
+    assert judged.rejected[np.array(carry)].all()
+    assert (judged.rejected >= judge(images).rejected).all()
+    assert "images labelled 'airplanes'" in judged.reasons[carry.index(True)]
 
 
 @pytest.mark.parametrize(

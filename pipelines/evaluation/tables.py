@@ -53,12 +53,10 @@ def _title(section: Section) -> str:
     words = [f"## {section.set.name}, {section.encoding}\n"]
     if section.judging is not None:
         judging = section.judging
-        setting = (
-            f"FDR {judging.fdr:g}" if judging.fdr else f"clean loss {judging.max_clean_loss:g}"
-        )
-        trusted = f", calibrated on {judging.trusted}" if judging.trusted else ""
-        scorer = f"{judging.detector} on {judging.device}"
-        words.append(f"{scorer}, policy {judging.policy}, {setting}{trusted}.\n")
+        settings = [f"policy {judging.policy}", f"clean loss {judging.max_clean_loss:g} at most"]
+        settings += [] if judging.fdr is None else [f"FDR {judging.fdr:g}"]
+        settings += [f"calibrated on {judging.trusted}"] if judging.trusted else []
+        words.append(f"{judging.detector} on {judging.device}: {', '.join(settings)}.\n")
     return "\n".join(words)
 
 

@@ -16,7 +16,12 @@ from pipelines.evaluation.planning import Grid
 from pipelines.evaluation.records import Cell, CellPlan
 from pipelines.evaluation.sets import OpenSet
 from pipelines.evaluation.tables import in_brief, page
-from pipelines.judging.policies import choose_policy, find_detector, open_trusted
+from pipelines.judging.policies import (
+    DEFAULT_POLICY,
+    choose_policy,
+    find_detector,
+    open_trusted,
+)
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.interpreters import HOME, safe_environment
@@ -50,7 +55,7 @@ def evaluate(
     rows: str | None = None,
     clean_label: bool | None = None,
     detector: str | Path = DEFAULT_DETECTOR,
-    policy: str = "budget",
+    policy: str = DEFAULT_POLICY,
     max_clean_loss: float | None = None,
     fdr: float | None = None,
     trusted: str | Path | None = None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.extremes import CELLS, ExtremeTable, extreme_cells
-from sanitizer.scan.joining import ClassView, Trigger
+from sanitizer.scan.joining import ClassView, Trigger, clipped
 from sanitizer.scan.mixture import Mixture
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, needs_sums
 
@@ -20,6 +20,7 @@ class Signature:
     scales: Sequence[Scale]  #: of each view
     filters: Sequence[np.ndarray]  #: of each view, (d,) float32, of standardised features
     offsets: np.ndarray  #: (v,), taken off what the filters give
+    reaches: np.ndarray  #: (v,), at which that is clipped
     weights: np.ndarray  #: (v,), of the views
     mixture: Mixture  #: of the joined scores in the class where it was found
     table: ExtremeTable
@@ -33,7 +34,13 @@ class Signature:
             filters.append(unwhitened)
             offsets.append(float(view.whitening.mean @ unwhitened + view.mean @ direction))
         return cls(
-            scales, filters, np.array(offsets), trigger.weights, trigger.mixture, trigger.table
+            scales,
+            filters,
+            np.array(offsets) + trigger.centres,
+            trigger.reaches,
+            trigger.weights,
+            trigger.mixture,
+            trigger.table,
         )
 
     def scores(self, images: Compact) -> np.ndarray:
@@ -41,7 +48,7 @@ class Signature:
         scores = np.empty(len(images))
         for here, batch in images.batches(needs_sums(self.scales)):
             by_view = [s(batch) @ f for s, f in zip(self.scales, self.filters, strict=True)]
-            scores[here] = (np.stack(by_view, 1) - self.offsets) @ self.weights
+            scores[here] = clipped(np.stack(by_view, 1) - self.offsets, self.reaches) @ self.weights
         return scores
 
     def log_odds(self, images: Compact) -> np.ndarray:
@@ -54,6 +61,7 @@ class Signature:
         """All of it as named arrays, to be stored; :meth:`of_tensors` reads them."""
         tensors = {
             "offsets": self.offsets,
+            "reaches": self.reaches,
             "weights": self.weights,
             "mixture": np.array(astuple(self.mixture)),
             "extremes": np.stack([self.table.few, self.table.many, self.table.base]),
@@ -91,6 +99,7 @@ class Signature:
             scales=[Scale(view, *own[:2]) for view, own in zip(views, rows, strict=True)],
             filters=[own[2] for own in rows],
             offsets=checked("offsets", len(views)),
+            reaches=checked("reaches", len(views)),
             weights=checked("weights", len(views)),
             mixture=Mixture(*checked("mixture", 5).tolist()),
             table=ExtremeTable(few, many, base),
