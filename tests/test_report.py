@@ -551,6 +551,7 @@ def packed() -> bytes:
         views
         | {
             "offsets": np.zeros(len(VIEWS)),
+            "reaches": np.ones(len(VIEWS)),
             "weights": np.zeros(len(VIEWS)),
             "mixture": np.array([0.1, 0, 1, 6, 1]),
             "extremes": np.zeros((3, CELLS)),

@@ -164,7 +164,7 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
         for one, other in zip(inside, rest, strict=True)
     ]
     cells = np.zeros(1000, int), np.zeros(1500, int)
-    images = ClassImages(views, *cells, rng.random((1000, 64)))
+    images = ClassImages(VIEWS[:2], views, *cells, rng.random((1000, 64)))
     group = join(images, rare.astype(float))
     assert group is not None
     assert group.members[carries & rare].all()
