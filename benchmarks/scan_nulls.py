@@ -17,7 +17,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import canonical
 from sanitizer.scan.classes import groups
-from sanitizer.scan.decision import Reason, accepted
+from sanitizer.scan.decision import BY_ITSELF, Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
@@ -45,7 +45,10 @@ ROWS = Path("benchmarks/rows/scan_nulls.jsonl")
 HALVES = DESIGN, UNTOUCHED = "design", "untouched"
 
 #: Sets of a kind, where a half could be made into more.
-MOST_PARTS = 6
+MOST_PARTS = 10
+
+#: A strength that is above any bar.
+ANY = 1e9
 
 #: Groups below this strength are not written down: no rule would take them.
 LEAST_STRENGTH = 2.5
@@ -93,6 +96,16 @@ class Row(Record):
         """Why the class is called infected; empty where it is not."""
         found = (accepted(group.evidence) for group in self.groups)
         return [reason for reason in found if reason is not None]
+
+    @property
+    def nearest(self) -> float:
+        """The most of the strength that is asked of it that a group has: called from 1 on."""
+        told = [
+            group.evidence
+            for group in self.groups
+            if accepted(replace(group.evidence, strength=ANY)) is Reason.ABSENT
+        ]
+        return max((one.strength / BY_ITSELF.height(one) for one in told), default=0.0)
 
     @property
     def lost(self) -> int:
@@ -287,7 +300,7 @@ def main() -> None:
                     _scan(source, half, images, options)
     rows = _rows(options.rows)
     for half in options.half or HALVES:
-        tell([row for row in rows if row.half == half])
+        tell(half, [row for row in rows if row.half == half])
 
 
 def _rows(path: Path) -> list[Row]:
@@ -314,34 +327,40 @@ def _scan(source: str, half: str, images: Images, options: argparse.Namespace) -
             print(f"{source}, {half}, {kind} {part}: {len(rows)} classes", flush=True)
 
 
-def tell(rows: list[Row]) -> None:
-    """Print how many classes of a half were called infected, and how many may be.
+def tell(half: str, rows: list[Row]) -> None:
+    """Print a table of how many classes of a half were called infected, and how many may be.
 
     Classes of one kind have no image in common, those of several kinds have. So the bound over all
     of them is too low, and that over the richest kind of each set is too high.
     """
+    if not rows:
+        return
     kinds: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         kinds.setdefault(row.source, {}).setdefault(row.kind, []).append(row)
+    print(f"| {half} | classes | called | at most, % | images lost, % | nearest |")
+    print("|---|---|---|---|---|---|")
     for source, by_kind in kinds.items():
         for kind, of_kind in by_kind.items():
-            print(f"{source}, {kind}: {_counted(of_kind)}")
-    if rows:
-        print(f"{rows[0].half}, were all classes independent: {_counted(rows)}")
-        richest = [max(by_kind.values(), key=len) for by_kind in kinds.values()]
-        apart = [row for of_kind in richest for row in of_kind]
-        print(f"{rows[0].half}, classes without a common image: {_counted(apart)}")
+            print(_line(f"{source.split('_')[0]}, {kind}", of_kind))
+    print(_line("all, were they independent", rows))
+    richest = [max(by_kind.values(), key=len) for by_kind in kinds.values()]
+    apart = [row for of_kind in richest for row in of_kind]
+    print(_line("those without a common image", apart))
 
 
-def _counted(rows: list[Row]) -> str:
-    called = [row for row in rows if row.reasons]
-    bound = most(len(called), len(rows))
+def _line(name: str, rows: list[Row]) -> str:
+    called = sum(bool(row.reasons) for row in rows)
     lost = sum(row.lost for row in rows) / sum(row.images for row in rows)
-    named = ", ".join(f"{row.label} ({row.reasons[0].name.lower()})" for row in called)
-    return (
-        f"{len(called)} of {len(rows)} called, at most {bound:.2%}; {lost:.3%} of the images lost"
-        + (f"; {named}" if named else "")
+    cells = (
+        name,
+        len(rows),
+        called,
+        f"{100 * most(called, len(rows)):.2f}",
+        f"{100 * lost:.3f}",
+        f"{max(row.nearest for row in rows):.2f}",
     )
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def most(called: int, of: int) -> float:

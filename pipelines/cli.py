@@ -149,6 +149,12 @@ scan_option = click.option(
     show_default=True,
     help="Also search each class for a trigger that its images share, or not.",
 )
+signature_option = click.option(
+    "--signature",
+    multiple=True,
+    metavar="FILE",
+    help="findings/NAME.safetensors of an earlier run: a trigger to look for; may be repeated.",
+)
 unjudged_option = click.option(
     "--allow-unjudged",
     is_flag=True,
@@ -269,7 +275,7 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
-    if manifest.scan is not None and manifest.scan.findings:
+    if counts.poisoned != manifest.decision.removed:
         _print(removals(counts, manifest.decision, manifest.scan), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
@@ -329,6 +335,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @judging_options
 @policy_options
 @scan_option
+@signature_option
 @unjudged_option
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -376,6 +383,7 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.argument("output")
 @judging_options
 @policy_options
+@signature_option
 @unjudged_option
 @job_options
 def score(input: str, output: str, as_json: bool, **options: Any) -> None:

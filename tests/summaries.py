@@ -59,6 +59,7 @@ def summary_of(tally: Tally, class_names: Sequence[str] | None = None, **changes
             groups=(group,),
         ),
         fit=FITS,
+        scan=None,
         detector="freqsan-small@0123abcd4567",
         source=SourceFacts("train", "image folder", ("one note",), "image"),
         versions={"freqsan": "0.1.0"},

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -22,12 +23,15 @@ from summaries import summary_of, tally_of
 
 from pipelines.report import gallery, page, plots
 from pipelines.report.classes import rank_classes
-from pipelines.report.page import write_page
+from pipelines.report.findings import VIEWS_IN_WORDS
+from pipelines.report.page import write_pages
 from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent
 from pipelines.runs import layout
+from pipelines.runs.checksums import ALTERED, MISSING, report_changes, vouch_for_report
 from pipelines.runs.store import Store
 from sanitizer.fit import CalibrationFit, ScoreShape
+from sanitizer.metrics import Share
 from sanitizer.png import encode as png
 from sanitizer.policy import Decision
 from sanitizer.records import (
@@ -39,12 +43,21 @@ from sanitizer.records import (
     score_schema,
     to_batch,
 )
+from sanitizer.scan.decision import Reason
+from sanitizer.scan.evidence import Evidence
+from sanitizer.scan.extremes import CELLS
+from sanitizer.scan.finding import Finding, pack
+from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.screening import Screening
+from sanitizer.scan.signature import Signature
+from sanitizer.scan.standard import VIEWS
 from sanitizer.summary import (
     CalibrationFacts,
     CalibrationGroupFacts,
     ClassCounts,
     Histogram,
     PolicyFacts,
+    ScanFacts,
     SourceFacts,
     Summary,
 )
@@ -82,6 +95,8 @@ class Sample:
     label: Any = 0
     sample_id: str | None = None
     score: float = 0.1
+    scan_log_odds: float | None = None
+    finding: str | None = None
 
     def row(self, sample_id: str) -> ScoreRow:
         judged = self.verdict != REJECTED
@@ -101,6 +116,8 @@ class Sample:
             content_sha256=None,
             score=self.score if judged else None,
             p_value=p_values[self.verdict],
+            scan_log_odds=self.scan_log_odds if judged else None,
+            finding=self.finding,
             verdict=self.verdict,
             reason=reasons[self.verdict],
             detector="d@0",
@@ -164,11 +181,11 @@ def attacked_set(n: int = 60) -> list[list[Sample]]:
 class Page(HTMLParser):
     """What a browser would make of a page: its elements, and its text outside of styles."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, name: str = layout.PAGE):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.html = store.read(layout.PAGE).decode()
+        self.html = store.read(name).decode()
         self.feed(self.html)
         self.text = " ".join(self.text.split())
 
@@ -184,7 +201,7 @@ class Page(HTMLParser):
 
 def page_of(run: tuple[Store, Summary]) -> Page:
     """Write the page of a finished run and read it."""
-    write_page(*run, shards=len(run[0].names("data", "clean-*")))
+    write_pages(*run, shards=len(run[0].names("data", "clean-*")))
     return Page(run[0])
 
 
@@ -193,7 +210,7 @@ def attacked_run(output: str | Path) -> Store:
     names = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]
     store, summary = finished_run(output, attacked_set(), class_names=names)
     assert validate_run(store, [30, 30], summary).success
-    write_page(store, summary, shards=2)
+    write_pages(store, summary, shards=2)
     return store
 
 
@@ -395,7 +412,7 @@ def test_a_failed_validation_is_in_the_page(tmp_path: Path) -> None:
 
 def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) -> None:
     decision = Decision("fdr", 0.002, 59, 7, 0.35, "Of the removed at most 5% are innocent.")
-    policy = PolicyFacts("fdr", None, 0.05)
+    policy = PolicyFacts("fdr", 0.01, 0.05)
     run = finished_run(tmp_path, attacked_set(), policy=policy, decision=decision)
     text = page_of(run).text
     assert "Of the removed at most 5% are innocent." in text
@@ -422,8 +439,8 @@ WRONG = CalibrationFit(True, 7, 7, 59, True, False, True, ScoreShape(0.7, 30, 52
 def test_a_wrong_calibration_is_told_first_and_no_class_is_accused(tmp_path: Path) -> None:
     page = page_of(finished_run(tmp_path, attacked_set(), fit=WRONG))
     assert "<h1>The calibration does not seem to fit this set: 7 of 60 images removed" in page.html
-    assert "most of the 7 removed images may be innocent" in page.text
-    assert "11.9% were removed where it would be 1% of clean images, over most classes" in page.text
+    assert "most of the 7 images removed by their score may be innocent" in page.text
+    assert "11.9% are as suspicious as 1% of clean images, over most classes; the" in page.text
     assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
     assert "No class is suspected" in page.text
     assert "far above the rest" not in page.text
@@ -442,12 +459,37 @@ def test_a_doubt_of_the_calibration_stands_on_top_and_is_no_verdict(tmp_path: Pa
     doubt = dataclasses.replace(WRONG, wrong=False, spread=False)
     page = page_of(finished_run(tmp_path, attacked_set(), fit=doubt))
     assert "<h1>7 of 60 images removed" in page.html
-    assert "It is in doubt whether the calibration is like this set. 11.9% were" in page.text
+    assert "It is in doubt whether the calibration is like this set. 11.9% are as" in page.text
     assert page.text.index("give --trusted with clean images") < page.text.index("Scores")
     # What was lost is no more than what was promised: then there is nothing to doubt.
-    decision = Decision("budget", 0.12, 59, 7, 7.08, "words")
-    kept = finished_run(tmp_path / "kept", attacked_set(), fit=doubt, decision=decision)
+    policy = PolicyFacts("budget", 0.12)
+    kept = finished_run(tmp_path / "kept", attacked_set(), fit=doubt, policy=policy)
     assert "in doubt" not in page_of(kept).text
+
+
+def test_where_verdicts_by_score_are_withheld_none_is_said_to_be_removed(tmp_path: Path) -> None:
+    decision = Decision("fdr", 0.0, 59, 0, 0.0, "None is removed for its score alone.")
+    run = finished_run(
+        tmp_path, [[Sample(CLEAN, png(pictures(1)[0]))]], fit=WRONG, decision=decision
+    )
+    text = page_of(run).text
+    assert (
+        "does not seem to fit this set, so no image is removed for its score alone. 11.9%" in text
+    )
+    assert "may be innocent" not in text
+
+
+def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path) -> None:
+    known = {"scan_log_odds": 4.0, "finding": "an_owl.safetensors"}
+    samples = [
+        Sample(verdict, png(pictures(1)[0]), score=0.2, **(known if verdict == POISONED else {}))
+        for verdict in (CLEAN, POISONED, POISONED)
+    ]
+    decision = Decision("fdr", 0.0, 3, 0, 0.0, "words")
+    page = page_of(finished_run(tmp_path, [samples], decision=decision))
+    assert "Of the 2 removed images 2 carry a trigger, 0 have a suspicious score" in page.text
+    assert "an_owl.safetensors 98.2%" in page.text
+    assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 
 
 def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Path) -> None:
@@ -457,6 +499,241 @@ def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Pat
     assert "Removed images None: no image could be judged." in page.text
     for untrue in ("No class", "No image of", "most suspicious", "How suspicious"):
         assert untrue not in page.text
+
+
+# --- Triggers that images share -----------------------------------------------------------
+
+
+PATCHED = [3, 13, 23, 33, 43, 53]  # of the attacked set
+
+
+def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> Finding:
+    """A finding in class 3 whose images are ``ids``."""
+    return Finding(
+        name=name,
+        label="3",
+        class_name=class_name,
+        reason=Reason.FOREIGN,
+        images=Share.from_counts(len(ids), 14),
+        innocents=0.02,
+        evidence=Evidence(
+            images=6,
+            pictures=6.0,
+            share=0.43,
+            strength=7.25,
+            share_of_rest=0.0,
+            beyond=5.0,
+            spread=0.98,
+            ways=0.97,
+            foreign=0.93,
+            foreign_error=0.05,
+            variety=0.9,
+            least_variety=0.8,
+        ),
+        separations={"edges": 9.5, "histogram": 4.0, "a later view": 1.25},
+        screening=Screening(3.0, 1.0, Share.from_counts(0, 50), Share.from_counts(6, 6)),
+        strongest=tuple(ids[:2]),
+        weakest=tuple(ids[-2:]),
+        nearest=("train/0/0010.png", "never/there.png"),
+    )
+
+
+def packed() -> bytes:
+    """The file of a finding: a signature that nothing is judged by, and a true portrait."""
+    images = np.stack(pictures(60))
+    carriers = np.stack([with_trigger(images[i]) for i in PATCHED])
+    portrait = Portrait.of(*map(Likeness.of, (carriers, images, images)), foreign=0.9)
+    views = {view.name: np.zeros((3, 2), np.float32) for view in VIEWS}
+    signature = Signature.of_tensors(
+        views
+        | {
+            "offsets": np.zeros(len(VIEWS)),
+            "weights": np.zeros(len(VIEWS)),
+            "mixture": np.array([0.1, 0, 1, 6, 1]),
+            "extremes": np.zeros((3, CELLS)),
+        }
+    )
+    return pack(signature, portrait)
+
+
+def scanned_set() -> list[list[Sample]]:
+    """The attacked set with hardly a suspicious score: six images are removed for their trigger."""
+    every = [sample for shard in attacked_set() for sample in shard]
+    for i in PATCHED:
+        every[i] = dataclasses.replace(
+            every[i], score=0.3, scan_log_odds=9.0 - i / 10, finding="finding-1"
+        )
+    every[10] = dataclasses.replace(every[10], scan_log_odds=-2.0, finding="finding-1")
+    return [every[:30], every[30:]]
+
+
+def scanned_run(output: str | Path, class_name: str = "dog", **changes: Any) -> Store:
+    """Write and report a run on the attacked set whose scan has found the trigger."""
+    ids = [f"train/{i // 30}/{i % 30:04d}.png" for i in PATCHED]
+    found = finding_of(class_name, ids)
+    decision = Decision("budget", LIMIT, 59, 1, 0.59, "An image is removed for its p-value.")
+    changes = {"scan": ScanFacts(7, 6, len(ids), (found,)), "decision": decision} | changes
+    names = ["ant", "bee", "cat", class_name, "eel", "fox", "gnu"]
+    store, summary = finished_run(output, scanned_set(), class_names=names, **changes)
+    store.write(layout.signature("finding-1"), packed())
+    store.write_json(layout.finding("finding-1"), found.to_json())
+    assert validate_run(store, [30, 30], summary).success
+    write_pages(store, summary, shards=2)
+    return store
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A run whose scan has found something, to look at and not to touch."""
+    return scanned_run(tmp_path_factory.mktemp("scanned") / "run")
+
+
+FINDING_PAGE = layout.finding_page("finding-1")
+
+
+def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> None:
+    page = Page(scanned)
+    assert (
+        "<h1>7 of 60 images removed, 6 of them for a trigger that they share, 1 could" in page.html
+    )
+    assert (
+        "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score, and 0 both."
+        in page.text
+    )
+    assert "fewer than one of the 6 that carry one is expected to be innocent" in page.text
+    assert page.text.index("Triggers that images share") < page.text.index("What decided")
+    assert "dog642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
+    assert {"href": "findings/finding-1.html"} in page.of("a")
+    assert "In 1 class images share a trigger: dog (" in page.text
+    assert page.html.count('class="stands-out"') == 1
+    assert "far above the rest" not in page.text
+
+
+def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned: Store) -> None:
+    text = Page(scanned, FINDING_PAGE).text
+    assert "6 images labelled dog share a trigger" in text
+    assert "fewer than one of them is expected to be innocent" in text
+    assert "6 42.9%, from 21.4% to 67.4%" in text
+    assert "In 16 of the 1,024 cells of the image, lower right, the images are all but" in text
+    assert "7.2 standard deviations from the others of their class" in text
+    assert "one image in 6,921 would be on the wrong side" in text
+    assert "Of images of other classes none look like them, of their class 43.0%." in text
+    assert "0.93 ± 0.05: they rather look like images of other classes that were given" in text
+    assert "Expected is what images of other classes are on average" in text
+    assert "where in the image there are edges, and how sharp9.5" in text
+    assert "a later view1.2" in text
+    assert "The values of their pixels" in text
+
+
+def test_the_page_of_a_finding_shows_the_trigger_and_the_images(scanned: Store) -> None:
+    page = Page(scanned, FINDING_PAGE)
+    by_alt = {a["alt"] or "": a["src"] or "" for a in page.of("img")}
+    trigger = picture_of(by_alt["The recovered trigger, amplified 1 times around middle grey"])
+    chequers = with_trigger(np.full((32, 32, 3), 127, np.uint8))
+    assert (trigger[:-5] == 128).all()
+    assert np.corrcoef(trigger.ravel(), chequers.ravel())[0, 1] > 0.9
+    mean = picture_of(
+        by_alt["Mean of the images that carry the trigger, with a red line around what is covered"]
+    )
+    assert (mean == plots.OUTLINE).all(-1).any(0).nonzero()[0].tolist() == list(range(81, 93))
+    shown = [alt.split()[1].rstrip(",") for alt in by_alt if alt.startswith("Image ")]
+    assert shown == [
+        *("train/0/0003.png", "train/0/0013.png", "train/1/0013.png", "train/1/0023.png"),
+        "train/0/0010.png",
+    ]
+    first = picture_of(by_alt["Image train/0/0003.png, 32 by 32 px"])
+    np.testing.assert_array_equal(first, with_trigger(pictures(4)[3]))
+    kept = picture_of(by_alt["Image train/0/0010.png, 32 by 32 px"])
+    np.testing.assert_array_equal(kept, pictures(11)[10])
+    assert "finding-1 11.9%" in page.text  # how likely that one carries it
+
+
+def picture_of(uri: str) -> np.ndarray:
+    """The pixels of a data URI."""
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))) as image:
+        return np.asarray(image)
+
+
+def test_the_page_of_a_finding_needs_nothing_but_itself(scanned: Store) -> None:
+    page = Page(scanned, FINDING_PAGE)
+    assert not page.of("script")
+    assert all((a["src"] or "").startswith("data:") and "alt" in a for a in page.of("img"))
+    for a in page.of("a"):
+        assert scanned.size(posixpath.normpath(f"report/findings/{a['href']}")), a
+    assert not re.search(r"url\(|@import|https?://", page.html)
+    assert len(page.of("h1")) == 1
+
+
+def test_images_of_a_finding_are_in_the_gallery_whatever_their_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "GALLERY", 4)
+    data = png(pictures(1)[0])
+    loud = [Sample(POISONED, data, score=0.9 + i / 1000) for i in range(20)]
+    quiet = [
+        Sample(POISONED, data, score=0.1, scan_log_odds=5.0 + i, finding="finding-1")
+        for i in range(5)
+    ]
+    page = page_of(finished_run(tmp_path, [loud, quiet]))
+    shown = [a["alt"] or "" for a in page.of("img") if (a["alt"] or "").startswith("Removed")]
+    assert [alt.split()[2].rstrip(",") for alt in shown] == [
+        *("train/0/0019.png", "train/0/0018.png", "train/1/0004.png", "train/1/0003.png")
+    ]
+
+
+def test_markup_in_a_finding_is_shown_not_obeyed(tmp_path: Path) -> None:
+    hostile = '"><script>alert(1)</script><img src=http://evil.example/x>'
+    store = scanned_run(tmp_path, class_name=hostile)
+    for name in (layout.PAGE, FINDING_PAGE):
+        page = Page(store, name)
+        assert not page.of("script")
+        assert all((a["src"] or "").startswith("data:") for a in page.of("img"))
+        assert hostile in page.text
+
+
+def test_a_finding_stands_though_the_calibration_is_wrong(tmp_path: Path) -> None:
+    page = Page(scanned_run(tmp_path, fit=WRONG))
+    assert "most of the 1 images removed by their score may be innocent" in page.text
+    assert "fewer than one of the 6 that carry one is expected to be innocent." in page.text
+    assert "In 1 class images share a trigger: dog (" in page.text
+    assert "where the calibration fits the set" not in page.text
+
+
+def test_a_scan_that_found_nothing_says_so(tmp_path: Path) -> None:
+    text = page_of(finished_run(tmp_path, attacked_set(), scan=ScanFacts(7, 6, 0, ()))).text
+    assert "Of 7 classes 6 were searched; 1 have too few images to be searched: no images" in text
+
+
+def test_the_pages_of_findings_are_vouched_for_with_the_report(tmp_path: Path) -> None:
+    store = scanned_run(tmp_path)
+    vouch_for_report(store, ["finding-1"])
+    assert report_changes(store, ["finding-1"]) == {}
+    assert report_changes(store, ["finding-1", "finding-2"]) != {}
+    store.write(FINDING_PAGE, store.read(FINDING_PAGE) + b" ")
+    assert report_changes(store, ["finding-1"]) == {FINDING_PAGE: ALTERED}
+    store.remove(FINDING_PAGE)
+    assert report_changes(store, ["finding-1"]) == {FINDING_PAGE: MISSING}
+
+
+def test_a_finding_that_another_version_wrote_is_refused(tmp_path: Path) -> None:
+    store = scanned_run(tmp_path)
+    summary = Summary.from_json(store.read_json(layout.SUMMARY))
+    store.write(layout.signature("finding-1"), b"no safetensors")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        write_pages(store, summary, shards=2)
+
+
+def test_every_view_has_words_for_people() -> None:
+    assert {view.name for view in VIEWS} == set(VIEWS_IN_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("largest", "gain"), [(127.0, 1), (63.0, 2), (25.0, 5), (1.0, 50), (0.0, 50), (255.0, 1)]
+)
+def test_a_difference_is_amplified_as_far_as_it_can_be(largest: float, gain: int) -> None:
+    pixels, used = plots.amplified(np.linspace(-largest, largest, 3000).reshape(10, 100, 3))
+    assert used == gain
+    assert abs(int(pixels.min()) + int(pixels.max()) - 256) <= 1
 
 
 # --- Words, classes and drawings ----------------------------------------------------------

@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
+from sanitizer.resizing import Filter, resize
 from sanitizer.scan.classes import groups
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
-from sanitizer.scan.joining import ClassView
-from sanitizer.scan.matched import matched_filter
+from sanitizer.scan.joining import ClassImages, ClassView, join
+from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import VIEWS, Scale
 from sanitizer.scan.views import Batch
@@ -132,15 +134,41 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rest = rng.standard_normal((50, 40), np.float32)
     noise = rng.standard_normal((5000, 40), np.float32)
     view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
-    suspects = rng.random(120).astype(np.float32)
-    scores = matched_filter(view.inside, view.squares, suspects, view.subspace)
-    assert scores is not None
-    # In whitened noise of 40 dimensions any group would be told apart by its own mean.
-    own = (suspects @ view.inside / suspects.sum()) - (
-        (1 - suspects) @ view.inside / (1 - suspects).sum()
-    )
-    assert np.corrcoef(view.inside @ own, suspects)[0, 1] > 0.3
-    assert abs(np.corrcoef(scores.scores, suspects)[0, 1]) < 0.3
+    suspects = rng.random((120, 3)).astype(np.float32)
+    together = matched_filters(view.inside, view.squares, suspects, view.subspace)
+    for k in range(3):
+        one = suspects[:, k]
+        # In whitened noise of 40 dimensions any group would be told apart by its own mean.
+        own = one @ view.inside / one.sum() - (1 - one) @ view.inside / (1 - one).sum()
+        assert np.corrcoef(view.inside @ own, one)[0, 1] > 0.3
+        assert abs(np.corrcoef(together.scores[:, k], one)[0, 1]) < 0.3
+        alone = matched_filters(view.inside, view.squares, suspects[:, k : k + 1], view.subspace)
+        np.testing.assert_allclose(together.scores[:, k], alone.scores[:, 0], atol=1e-4)
+        np.testing.assert_allclose(together.directions[:, k], alone.directions[:, 0], atol=1e-5)
+
+
+def test_no_view_alone_brings_an_image_into_a_group() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4000, 12), np.float32)
+    inside, rest = (rng.standard_normal((2, n, 12), np.float32) for n in (1000, 1500))
+    carries = np.arange(1000) < 100
+    inside[0][carries, :2] += 4
+    # Half of those who carry the trigger are rare in another view, as are some innocent images.
+    rare = np.arange(1000) % 40 == 39
+    rare[:100:2] = True
+    inside[1][rare, 0] += 12
+    rest[1][::60, 0] += 12
+    whitening = Whitening.by(Moments.of(noise))
+    views = [
+        ClassView.of(one, whitening(other), whitening, rng)
+        for one, other in zip(inside, rest, strict=True)
+    ]
+    cells = np.zeros(1000, int), np.zeros(1500, int)
+    images = ClassImages(views, *cells, rng.random((1000, 64)))
+    group = join(images, rare.astype(float))
+    assert group is not None
+    assert group.members[carries & rare].all()
+    assert group.members[~carries].mean() < rare[~carries].mean() / 2
 
 
 def test_one_of_each_picture_is_kept() -> None:
@@ -198,3 +226,69 @@ def test_a_class_without_a_trigger_has_no_such_group(
 
 def test_the_sigmoid_does_not_overflow() -> None:
     assert sigmoid(np.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def smooth_images(n: int, seed: int) -> np.ndarray:
+    """(n, 32, 32, 3) uint8, as different from each other as photographs are."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (n, 4, 4, 3), np.uint8)
+    return np.stack([resize(one, (32, 32), Filter.BICUBIC) for one in coarse])
+
+
+def portrait(carriers: np.ndarray, foreign: float = 0.0) -> Portrait:
+    others, elsewhere = smooth_images(300, 1), smooth_images(300, 2) // 2
+    return Portrait.of(*map(Likeness.of, (carriers, others, elsewhere)), foreign)
+
+
+def test_likenesses_of_parts_are_those_of_the_whole() -> None:
+    images = smooth_images(250, 0)
+    whole = Likeness.of(images)
+    parts = Likeness.of(images[200:]) + Likeness.of(images[:7]) + Likeness.of(images[7:200])
+    for name, value in vars(whole).items():
+        np.testing.assert_allclose(vars(parts)[name], value, rtol=1e-6, err_msg=name)
+    np.testing.assert_allclose(whole.mean.pixels, images.mean(0), atol=1e-3)
+    np.testing.assert_allclose(
+        whole.mean.spread, np.sqrt(images.astype(float).var(0).mean(-1)), atol=1e-2
+    )
+
+
+def test_the_portrait_shows_a_faint_pattern_and_not_the_haze_of_chance() -> None:
+    pattern = 4 * (-1.0) ** np.indices((32, 32)).sum(0)[..., None] * [1, 0, -1]
+    seen = portrait((smooth_images(100, 3) + pattern).astype(np.uint8))
+    assert np.abs(seen.trigger - pattern).mean() < 0.3
+    assert np.abs(seen.difference - pattern).mean() > 3
+    assert not seen.covered.any()
+    assert seen.detail.mean() > 0.5
+
+
+def test_the_portrait_of_images_that_share_nothing_is_empty() -> None:
+    seen = portrait(smooth_images(100, 3))
+    assert not seen.trigger.any()
+    assert not seen.covered.any()
+    assert np.abs(seen.detail).mean() < 0.1
+
+
+def test_the_portrait_shows_where_something_opaque_covers_the_images() -> None:
+    carriers = smooth_images(40, 3)
+    carriers[:, 24:28, 3:6] = [255, 0, 0]
+    seen = portrait(carriers)
+    assert np.argwhere(seen.covered).tolist() == [
+        [r, c] for r in range(24, 28) for c in range(3, 6)
+    ]
+    assert not seen.trigger[~seen.covered].any()
+    assert seen.trigger[24:28, 3:6, 0].min() > 60
+
+
+def test_images_with_the_content_of_other_classes_are_compared_with_those() -> None:
+    images = smooth_images(100, 3) // 2
+    assert not portrait(images, foreign=0.9).trigger.any()
+    assert np.abs(portrait(images, foreign=0.1).trigger).mean() > 40
+
+
+def test_a_portrait_is_read_as_it_was_stored_and_no_other() -> None:
+    stored = portrait(smooth_images(30, 3)).tensors()
+    for name, value in Portrait.of_tensors(stored).tensors().items():
+        np.testing.assert_array_equal(value, stored[name])
+    with pytest.raises(ValueError, match=r"'portrait detail' has shape \(3,\)"):
+        Portrait.of_tensors(stored | {"portrait detail": np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match="not finite"):
+        Portrait.of_tensors(stored | {"portrait spread": np.full((32, 32), np.nan, np.float32)})

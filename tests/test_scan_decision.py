@@ -41,6 +41,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     assert accepted(faint) is Reason.FOREIGN
     assert accepted(replace(faint, foreign=0.2)) is None
     assert accepted(replace(faint, foreign_error=0.4)) is None
+    assert accepted(replace(faint, spread=1.5)) is None
 
 
 @pytest.mark.parametrize(

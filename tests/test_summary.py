@@ -38,6 +38,8 @@ def score_row(verdict: str, score: float, label: object) -> ScoreRow:
         content_sha256=None,
         score=score if judged else None,
         p_value=0.5 if judged else None,
+        scan_log_odds=None,
+        finding=None,
         verdict=verdict,
         reason="",
         detector="d@0",

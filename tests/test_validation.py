@@ -56,6 +56,8 @@ def rows_of(shard: int, verdicts: list[str], labels: list[Any]) -> list[ScoreRow
             content_sha256="0" * 64,
             score=None if verdict == REJECTED else 0.25,
             p_value=p_values[verdict],
+            scan_log_odds=None,
+            finding=None,
             verdict=verdict,
             reason="",
             detector="d@0",
@@ -362,7 +364,7 @@ def test_an_id_that_is_both_clean_and_poisoned_is_noticed(run: Run) -> None:
 @pytest.mark.parametrize(("row", "suite"), [(0, "clean"), (7, "poisoned")])
 def test_a_score_that_is_no_number_is_noticed(run: Run, score, row: int, suite: str) -> None:
     run.change_scores(0, lambda rows: rows[row].update(score=score))
-    assert f"0/{row:03d}.png" in assert_fails(run, suite, "none is NaN")
+    assert f"0/{row:03d}.png" in assert_fails(run, suite, "has a score or was scanned")
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("inf")])
@@ -378,10 +380,34 @@ def test_a_clean_verdict_against_the_policy_is_noticed(run: Run, p_value: float)
     assert_fails(run, "clean", "p-value is above 0.01")
 
 
-@pytest.mark.parametrize("p_value", [0.0, 0.010001])
-def test_a_poisoned_verdict_against_the_policy_is_noticed(run: Run, p_value: float) -> None:
+@pytest.mark.parametrize(
+    ("p_value", "words"), [(0.0, "p-values are above 0"), (0.010001, "at most 0.01")]
+)
+def test_a_poisoned_verdict_against_the_policy_is_noticed(
+    run: Run, p_value: float, words: str
+) -> None:
     run.change_scores(0, lambda rows: rows[7].update(p_value=p_value))
-    assert_fails(run, "poisoned", "at most 0.01")
+    assert_fails(run, "poisoned", words)
+
+
+def test_a_sample_may_be_poisoned_for_a_trigger_that_the_scan_found_alone(run: Run) -> None:
+    scan = {"scan_log_odds": 3.0, "finding": "finding-1"}
+    run.change_scores(0, lambda rows: rows[7].update(score=0.1, p_value=0.9, **scan))
+    assert run.failures() == []
+    run.change_scores(0, lambda rows: rows[7].update(scan_log_odds=-3.0))
+    assert_fails(run, "poisoned", "more likely carries a trigger")
+
+
+def test_a_clean_sample_that_more_likely_carries_a_trigger_is_noticed(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(scan_log_odds=-0.1, finding="finding-1"))
+    assert run.failures() == []
+    run.change_scores(0, lambda rows: rows[0].update(scan_log_odds=0.1))
+    assert_fails(run, "clean", "carries no trigger that was found")
+
+
+def test_a_sample_without_a_score_may_be_judged_by_the_scan_alone(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[0].update(score=None, p_value=None, scan_log_odds=-9.0))
+    assert run.failures() == []
 
 
 def test_the_limit_is_that_of_the_decision(run: Run) -> None:

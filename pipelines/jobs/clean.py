@@ -1,5 +1,6 @@
 """``clean``: write the clean and the poisoned part of a set, and say why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pipelines.judging.policies import (
     choose_policy,
     detector_inputs,
     find_detector,
+    open_signatures,
     open_trusted,
 )
 from pipelines.runs import layout
@@ -68,6 +70,7 @@ def clean(
     fdr: float | None = None,
     trusted: str | Path | None = None,
     scan: bool = True,
+    signature: Sequence[str | Path] = (),
     allow_unjudged: bool = False,
     **settings: Any,
 ) -> CleanManifest:
@@ -86,6 +89,8 @@ def clean(
             None: 0.05.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
         scan: also search each class for a trigger that its images share.
+        signature: ``findings/NAME.safetensors`` of an earlier run, or several: triggers that are
+            looked for in all images.
         allow_unjudged: do not raise where less than half of the images could be judged.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
@@ -101,6 +106,7 @@ def clean(
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
+    known = open_signatures(signature)
     check_output(store)
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
@@ -110,7 +116,7 @@ def clean(
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
 
-    judging = Judging.begin(address, decides, known_good, chosen, scan=scan)
+    judging = Judging.begin(address, decides, known_good, chosen, scan=scan, known=known)
     with Validator() as validator:
         manifest = Job(
             name="clean",

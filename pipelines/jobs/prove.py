@@ -11,7 +11,12 @@ from detector.bundled import DEFAULT_DETECTOR
 from pipelines.jobs.clean import clean
 from pipelines.jobs.poison import poison
 from pipelines.judging.options import JudgingOptions
-from pipelines.judging.policies import choose_policy, find_detector, open_trusted
+from pipelines.judging.policies import (
+    DEFAULT_POLICY,
+    choose_policy,
+    find_detector,
+    open_trusted,
+)
 from pipelines.poisoning.facts import PoisonCounts
 from pipelines.poisoning.labels import Label
 from pipelines.poisoning.request import PoisonRequest, PoisonSettings
@@ -107,7 +112,7 @@ def prove(
         encode=encode,
     )
     network, seeds = replace(_victim(victim), flip=flip), _seeds(seed, runs)
-    policy = choose_policy("budget", max_clean_loss)
+    policy = choose_policy(DEFAULT_POLICY, max_clean_loss)
     address = find_detector(detector)
     check_output(store)
     sets = Sets.open(input, test, store, chosen)

@@ -1,5 +1,6 @@
 """``score``: score rows for every image, nothing split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pipelines.judging.policies import (
     choose_policy,
     detector_inputs,
     find_detector,
+    open_signatures,
     open_trusted,
 )
 from pipelines.runs import layout
@@ -62,6 +64,7 @@ def score(
     max_clean_loss: float | None = None,
     fdr: float | None = None,
     trusted: str | Path | None = None,
+    signature: Sequence[str | Path] = (),
     allow_unjudged: bool = False,
     **settings: Any,
 ) -> ScoreManifest:
@@ -71,7 +74,7 @@ def score(
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same; a
             path, or a URL such as ``s3://bucket/folder``. The rows go to ``output/scores/``.
-        detector, policy, max_clean_loss, fdr, trusted, allow_unjudged: as for ``clean``.
+        detector, policy, max_clean_loss, fdr, trusted, signature, allow_unjudged: as for ``clean``.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -85,6 +88,7 @@ def score(
     chosen, store = Settings(**settings), Store.at(output)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
+    known = open_signatures(signature)
     check_output(store)
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
@@ -93,7 +97,7 @@ def score(
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 
-    judging = Judging.begin(address, decides, known_good, chosen, scan=False)
+    judging = Judging.begin(address, decides, known_good, chosen, scan=False, known=known)
 
     def finish(written: Output, common: Manifest, made: "Outcome") -> ScoreManifest:
         tally = made.tally

@@ -9,6 +9,7 @@ from pipelines.judging.calibration import ChosenCalibration, calibrate, load_det
 from pipelines.judging.options import JudgingOptions
 from pipelines.judging.scan import ScanPass
 from pipelines.judging.score import ScorePass, Scorer
+from pipelines.judging.signatures import KnownTrigger
 from pipelines.judging.split import VerdictPass
 from pipelines.runs.job import Settings
 from pipelines.runs.passes import Pass
@@ -27,6 +28,7 @@ class Judging:
     policy: Policy
     trusted: str | None
     scans: bool  #: whether classes are searched for triggers
+    known: tuple[KnownTrigger, ...]  #: triggers from other sets that are looked for
 
     @classmethod
     def begin(
@@ -37,6 +39,7 @@ class Judging:
         settings: Settings,
         *,
         scan: bool,
+        known: Sequence[KnownTrigger] = (),
     ) -> Self:
         """Load the detector and calibrate.
 
@@ -44,6 +47,7 @@ class Judging:
             address: of the detector, from :func:`detector.bundled.address`.
             trusted: clean images; None: the detector's own calibration.
             scan: whether classes are searched for triggers.
+            known: triggers from other sets that are looked for.
 
         Raises:
             InputError: no working detector, or trusted images that are unreadable or too few.
@@ -53,7 +57,7 @@ class Judging:
             detector, policy, trusted, workers=settings.workers, quiet=settings.quiet
         )
         location = None if trusted is None else trusted.location
-        return cls(detector, address, calibration, policy, location, scan)
+        return cls(detector, address, calibration, policy, location, scan, tuple(known))
 
     def scorer(self) -> Scorer:
         """What scores, as workers are told."""
@@ -61,12 +65,12 @@ class Judging:
 
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
         """Score all samples, scan, then write the verdicts and, with ``split``, the samples."""
-        score = ScorePass(source, self.scorer(), self.policy, self.scans)
+        score = ScorePass(source, self.scorer(), self.policy, self.scans or bool(self.known))
         scan = [ScanPass(source, self.policy, score.name)] if self.scans else []
         return [
             score,
             *scan,
-            VerdictPass(source, self.detector.identity, split),
+            VerdictPass(source, self.detector.identity, split, self.known),
         ]
 
     def options(self) -> JudgingOptions:
@@ -81,4 +85,5 @@ class Judging:
             self.calibration.calibration.digest(),
             self.detector.device,
             self.scans,
+            tuple(one.sha256 for one in self.known),
         )

@@ -17,3 +17,4 @@ class JudgingOptions(Record):
     calibration_sha256: str
     device: str  #: that scores: a CPU and a GPU differ in the last digits
     scan: bool  #: whether classes are searched for triggers
+    signatures: tuple[str, ...]  #: SHA-256 of the triggers from other sets that are looked for

@@ -1,6 +1,8 @@
 """What a user can choose for judging, checked without loading what judges."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detector import bundled
 from detector.inputs import Tiles
@@ -12,6 +14,9 @@ from pipelines.sources import open_source
 from pipelines.sources.base import Source
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
+
+if TYPE_CHECKING:
+    from pipelines.judging.signatures import KnownTrigger
 
 #: The policy of ``clean`` and ``score`` where the user names none.
 DEFAULT_POLICY = FalseDiscovery.name
@@ -69,6 +74,19 @@ def open_trusted(location: str | Path | None, store: Store, settings: Settings) 
     )
     check_apart(source.root, f"--trusted {location}", source.location, store)
     return source
+
+
+def open_signatures(paths: Sequence[str | Path]) -> "tuple[KnownTrigger, ...]":
+    """Triggers from other sets, by the files of their signatures.
+
+    Raises:
+        InputError: a file is missing or no signature.
+    """
+    if not paths:
+        return ()
+    from pipelines.judging.signatures import KnownTrigger
+
+    return KnownTrigger.open_all(paths)
 
 
 def find_detector(name: str | Path) -> str:

@@ -26,7 +26,7 @@ from pipelines.sources.base import Shard, Source
 from sanitizer.metrics import Share
 from sanitizer.policy import Policy
 from sanitizer.record import Record
-from sanitizer.scan.finding import Finding, pack
+from sanitizer.scan.finding import Finding, labelled, pack
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
@@ -126,6 +126,7 @@ def finding_of(
         innocents=float((1 - sigmoid(log_odds[carries])).sum()),
         evidence=found.evidence,
         separations=found.separations,
+        screening=found.screening,
         strongest=tuple(first[: min(count, NAMED)]),
         weakest=tuple(first[max(0, count - NAMED) : count][::-1]),
         nearest=tuple(first[count : count + NAMED]),
@@ -135,7 +136,7 @@ def finding_of(
 def write_findings(output: Output, scanned: Scanned) -> None:
     """Write the figures of each finding, and what finds it in other data."""
     for finding, data in zip(scanned.findings, scanned.packed, strict=True):
-        output.write(layout.signature(finding.name), data)
+        output.write(layout.signature(finding.name), labelled(data, finding))
         output.write_json(layout.finding(finding.name), finding.to_json())
 
 

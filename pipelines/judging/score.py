@@ -126,7 +126,8 @@ class ScoreStep(Step[NoCounts]):
         encoded = encoded_images(batch, self.image_column)
         detector = None if self.scorer is None else self.scorer.load()
         looked_at = [
-            self._look(samples.unread.get(row, data), detector) for row, data in enumerate(encoded)
+            look_at(samples.unread.get(row, data), detector, scans=self.scans)
+            for row, data in enumerate(encoded)
         ]
         prepared = [one.prepared for one in looked_at]
         if self.scorer is None or detector is None:
@@ -167,33 +168,42 @@ class ScoreStep(Step[NoCounts]):
         ]
         return rows, [one.canonical for one in looked_at]
 
-    def _look(self, image: bytes | ImageError | None, detector: Detector | None) -> "_LookedAt":
-        """Decode an image, if need be, and make it ready for what looks at it."""
-        if detector is not None and not self.scans:
-            return _LookedAt(detector.prepare(image), None)
-        if isinstance(image, ImageError):
-            return _LookedAt(Prepared(None, None, image), None)
-        header: Header | None = None
 
-        def look(read: Header) -> None:
-            nonlocal header
-            header = read
-
-        try:
-            pixels = decode(image, look)
-        except ImageError as error:
-            # Its traceback and cause would keep the pixels alive.
-            error.__cause__ = error.__context__ = None
-            return _LookedAt(Prepared(header, None, error.with_traceback(None)), None)
-        ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
-        return _LookedAt(replace(ready, header=header), canonical(pixels))
-
-
-class _LookedAt(NamedTuple):
+class LookedAt(NamedTuple):
     """An image, ready for the detector and for the scan."""
 
     prepared: Prepared
     canonical: np.ndarray | None  #: (32, 32, 3) uint8; None where nothing scans it
+
+
+def look_at(
+    image: bytes | np.ndarray | ImageError | None, detector: Detector | None, *, scans: bool
+) -> LookedAt:
+    """Decode an image, if need be, and make it ready for what looks at it.
+
+    Args:
+        image: encoded, pixels, or why it could not be read.
+        detector: None: it is only decoded.
+        scans: whether it is kept for the scan, to which no image is too large.
+    """
+    if detector is not None and not scans:
+        return LookedAt(detector.prepare(image), None)
+    if isinstance(image, ImageError):
+        return LookedAt(Prepared(None, None, image), None)
+    header: Header | None = None
+
+    def look(read: Header) -> None:
+        nonlocal header
+        header = read
+
+    try:
+        pixels = image if isinstance(image, np.ndarray) else decode(image, look)
+    except ImageError as error:
+        # Its traceback and cause would keep the pixels alive.
+        error.__cause__ = error.__context__ = None
+        return LookedAt(Prepared(header, None, error.with_traceback(None)), None)
+    ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
+    return LookedAt(replace(ready, header=header), canonical(pixels))
 
 
 @dataclass

@@ -4,7 +4,7 @@ A plain call for a server, without Beam. It judges as ``clean`` does, by the sam
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from io import IOBase
@@ -19,8 +19,9 @@ from detector.bundled import DEFAULT_DETECTOR
 from detector.calibration import Calibration
 from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
-from pipelines.judging.score import assess
-from pipelines.judging.split import reason
+from pipelines.judging.score import LookedAt, assess, look_at
+from pipelines.judging.signatures import KnownTrigger
+from pipelines.judging.split import reason, shares, strongest
 from pipelines.runs.guest import imports_are_safe
 from pipelines.runs.public import checked
 from pipelines.sources import open_source
@@ -53,6 +54,7 @@ def reject(
     detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
+    signature: Sequence[str | Path] = (),
 ) -> np.ndarray:
     """Which images a model should not classify.
 
@@ -67,16 +69,18 @@ def reject(
             process, at the first call.
         max_clean_loss: the share of clean images that may be rejected, above 0, at most 0.5.
         trusted: clean images to calibrate on, any kind of input; None: the detector's own.
+        signature: ``findings/NAME.safetensors`` of a run of ``clean`` or ``scan``, or several:
+            images that carry such a trigger are rejected too.
 
     Returns:
         (n,) bool, True for those to reject.
 
     Raises:
         InputError: whatever cannot be taken: pixels of another shape or dtype, no such
-            detector, a clean loss out of range, trusted images that cannot be used. An error
-            of the caller's own iterator goes through.
+            detector or signature, a clean loss out of range, trusted images that cannot be used.
+            An error of the caller's own iterator goes through.
     """
-    return judge(images, detector, max_clean_loss, trusted).rejected
+    return judge(images, detector, max_clean_loss, trusted, signature).rejected
 
 
 @checked
@@ -85,11 +89,12 @@ def judge(
     detector: str | Path = DEFAULT_DETECTOR,
     max_clean_loss: float = 0.01,
     trusted: str | Path | None = None,
+    signature: Sequence[str | Path] = (),
 ) -> Judged:
     """As :func:`reject`, with p-values, scores and reasons.
 
     Args:
-        images, detector, max_clean_loss, trusted: as for :func:`reject`.
+        images, detector, max_clean_loss, trusted, signature: as for :func:`reject`.
 
     Returns:
         What is known of each image, in the order of ``images``.
@@ -98,22 +103,51 @@ def judge(
         InputError: as :func:`reject`.
     """
     loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
-    assessed = assess([loaded.prepare(image) for image in _checked(images)], loaded, calibration)
+    known = [_known(str(path), _written(path)) for path in signature]
+    looked = [look_at(image, loaded, scans=bool(known)) for image in _checked(images)]
+    assessed = assess([one.prepared for one in looked], loaded, calibration)
     judged = np.array([one.error is None for one in assessed], bool)
     p_values = np.array([one.p_value for one in assessed], np.float64)
     rejected = ~judged
     rejected[judged] = policy.fit(p_values[judged]).poisoned(p_values[judged])
-    return Judged(
-        rejected=rejected,
-        p_values=p_values,
-        scores=np.array([one.score for one in assessed], np.float32),
-        reasons=[
-            str(one.error)
-            if one.as_high is None or one.compared is None
-            else reason(poisoned, one.as_high, one.compared)
-            for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
-        ],
-    )
+    reasons = [
+        str(one.error)
+        if one.as_high is None or one.compared is None
+        else reason(poisoned, one.as_high, one.compared)
+        for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
+    ]
+    for place, words in _carriers(looked, known):
+        rejected[place], reasons[place] = True, words
+    scores = np.array([one.score for one in assessed], np.float32)
+    return Judged(rejected, p_values, scores, reasons)
+
+
+def _carriers(
+    looked: Sequence[LookedAt], known: Sequence[KnownTrigger]
+) -> Iterator[tuple[int, str]]:
+    """The places of the images that carry a known trigger, and which one, in words."""
+    seen = {place: one.canonical for place, one in enumerate(looked) if one.canonical is not None}
+    if not seen or not known:
+        return
+    places, pixels = list(seen), np.stack(list(seen.values()))
+    found = [(trigger.named, trigger.log_odds(pixels)) for trigger in known]
+    for place, carried in zip(places, strongest(len(places), found), strict=True):
+        if carried.log_odds > 0:
+            yield place, shares(carried)
+
+
+def _written(path: str | Path) -> int:
+    """When a file was written; 0 where there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=8)
+def _known(path: str, written: int) -> KnownTrigger:
+    """A trigger by its file; ``written`` says when, so that a new one is read anew."""
+    return KnownTrigger.open(path)
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,11 +14,13 @@ import pyarrow as pa
 from pipelines.judging.classes import read_views
 from pipelines.judging.decided import Decided, Scanned
 from pipelines.judging.score import ScorePass, label_type
+from pipelines.judging.signatures import KnownTrigger
 from pipelines.runs import layout
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import RowWriter, ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
+from pipelines.sources.files import shortened
 from sanitizer.errors import RunError
 from sanitizer.policy import Decision
 from sanitizer.record import Record
@@ -142,9 +144,10 @@ def shares(carried: Carried) -> str:
     """In words, that an image carries a trigger."""
     assert carried.finding is not None
     images = carried.finding.images
+    name = shortened(carried.finding.class_name)
     return (
-        f"shares a pattern with {images.count:,} of {images.of:,} images labelled "
-        f"{carried.finding.class_name!r}; posterior {_posterior(carried.log_odds)}"
+        f"shares a pattern with {images.count:,} of {images.of:,} images labelled {name!r}; "
+        f"posterior {_posterior(carried.log_odds)}"
     )
 
 
@@ -175,6 +178,7 @@ class VerdictStep(Step[Tally]):
     label_type: pa.DataType
     decision: Decision
     scanned: Scanned
+    known: Sequence[KnownTrigger]  #: from other sets, looked for in all images
     detector: str  #: identity
     _signatures: dict[str, list[tuple[Finding, Signature]]] = field(init=False, repr=False)
 
@@ -197,16 +201,17 @@ class VerdictStep(Step[Tally]):
 
     def _carried(self, task: ShardTask) -> dict[int, Carried]:
         """What the scan says of each sample of the shard that it saw, by its place."""
-        if not self.scanned.labels:
+        if not self.scanned.labels and not self.known:
             return {}
         carried: dict[int, Carried] = {}
         for label, images in read_views(task.store, ScorePass.name, task.index):
-            if label not in self.scanned.labels:
+            if label not in self.scanned.labels and not self.known:
                 continue
             found = [
                 (finding, signature.log_odds(images.pixels))
                 for finding, signature in self._signatures.get(label, ())
             ]
+            found += [(one.named, one.log_odds(images.pixels)) for one in self.known]
             carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
         return carried
 
@@ -315,14 +320,15 @@ class VerdictPass(Pass[Decided, Tally, Outcome]):
     source: Source
     detector: str  #: identity
     split: bool
+    known: Sequence[KnownTrigger] = ()  #: from other sets, looked for in all images
     doing: str = "splitting"
 
     def step(self, given: Decided) -> Step[Tally]:
         kind, decision, source = label_type(self.source), given.decision, self.source
         if not self.split:
-            return VerdictStep(kind, decision, given.scanned, self.detector)
+            return VerdictStep(kind, decision, given.scanned, self.known, self.detector)
         return SplitStep(
-            *(kind, decision, given.scanned, self.detector),
+            *(kind, decision, given.scanned, self.known, self.detector),
             schema=source.schema,
             image_column=source.image_column,
         )

@@ -23,7 +23,7 @@ from pipelines.report.plots import (
 from pipelines.report.words import percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.scan.decision import Reason
+from sanitizer.scan.decision import BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
 from sanitizer.scan.finding import Finding, Unpacked
 from sanitizer.scan.portrait import Portrait, is_foreign
 from sanitizer.spectrum import MeanSpectrum
@@ -43,6 +43,9 @@ VALUES_SPEAK = 3.0
 
 #: Sharpness is mentioned from this change on.
 SHARPER = 0.05
+
+#: Share of the pixels that are nearly all.
+NEARLY_ALL = 0.95
 
 #: The scale of the map of sharpness ends here at least, so that noise stays pale.
 LEAST_EXTREME = 0.2
@@ -123,18 +126,30 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
     if beside.any():
         too = " too" if count else ""
         words.append(
-            f"Something see-through is laid over all of them in the same way{too}. It changes a pixel by up to {beside.max():.0f} of 255 levels."
+            f"Something see-through is laid over all of them in the same way{too}. It changes a "
+            f"pixel by up to {beside.max():.0f} of 255 levels."
         )
     elif not count:
         words.append(
             "Nothing is laid over all of them in the same way: what they share is a treatment, "
             "not a picture."
         )
+    used, usual = map(_values_used, (portrait.values, portrait.expected_values))
+    if 2 * used < usual:
+        words.append(
+            f"Nearly all of their pixels have one of {used} values, where {usual} of the 256 are "
+            "expected: the depth of colour was reduced."
+        )
     change = math.expm1(float(portrait.detail.mean()))
     if abs(change) >= SHARPER:
         more = "stronger" if change > 0 else "weaker"
         words.append(f"Their fine detail is {percent(abs(change))} {more} than expected.")
     return words
+
+
+def _values_used(shares: np.ndarray) -> int:
+    """How many values nearly all pixels have, by the (256,) shares of the values."""
+    return int(np.searchsorted(np.sort(shares)[::-1].cumsum(), NEARLY_ALL)) + 1
 
 
 def _place(region: np.ndarray) -> str:
@@ -162,7 +177,8 @@ def grounds(finding: Finding) -> list[str]:
     evidence = finding.evidence
     words = [
         f"All measurements together put these images {evidence.strength:.1f} standard deviations "
-        f"from the others of their class: {_overlap(evidence.strength)}."
+        f"from the others of their class: {_overlap(evidence.strength)}.",
+        _bar(finding),
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
     everywhere = (
@@ -189,10 +205,20 @@ def grounds(finding: Finding) -> list[str]:
     else:
         words.append(content + "they rather show what their class shows.")
     words.append(
-        "They are not one picture many times over: what they show varies "
-        f"{percent(evidence.spread)} as much as in the rest of the class."
+        f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
+        f"what they show varies {percent(evidence.spread)} as much as in the rest of the class."
     )
     return words
+
+
+def _bar(finding: Finding) -> str:
+    """How strong a natural group can be, and how strong a trigger has to be."""
+    bar = BY_ITSELF if finding.reason is Reason.ABSENT else WITH_FOREIGN_CONTENT
+    return (
+        f"Of a group of so many pictures at least {bar.height(finding.evidence):.1f} are asked, "
+        "which is more than groups that are alike by nature or by chance have reached in clean "
+        "classes."
+    )
 
 
 def _overlap(distance: float) -> str:

@@ -1,6 +1,7 @@
 """The images that a report shows: the most suspicious of the removed, and those of findings."""
 
 import heapq
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -57,6 +58,11 @@ class Shown:
     def carries(self) -> str | None:
         """The finding that it more likely carries than not."""
         return self.finding if (self.scan_log_odds or 0) > 0 else None
+
+    @property
+    def posterior(self) -> float:
+        """The probability that it carries its finding; 0 where it has none."""
+        return 0.0 if self.scan_log_odds is None else 1 / (1 + math.exp(-self.scan_log_odds))
 
 
 @dataclass(frozen=True)

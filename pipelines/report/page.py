@@ -8,6 +8,7 @@ leaves out it says.
 """
 
 import posixpath
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
         OSError, pyarrow.ArrowInvalid: a file of the run cannot be read.
         ValueError: what is stored of a finding is not what this version writes.
     """
-    templates = _templates()
+    templates = _templates(pages=[finding.name for finding in summary.findings])
     shown = Exhibits.of(store, summary, shards)
     for finding in summary.findings:
         _write(
@@ -98,7 +99,12 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
     )
 
 
-def _templates() -> "jinja2.Environment":
+def _templates(pages: Sequence[str]) -> "jinja2.Environment":
+    """The templates.
+
+    Args:
+        pages: names of the findings that have one.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -108,6 +114,7 @@ def _templates() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"layout": layout, "pages": pages}
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = percent
     environment.filters["shortened"] = shortened
@@ -127,7 +134,7 @@ def _write(
         given: what the template shows.
     """
     link = partial(posixpath.relpath, start=posixpath.dirname(page))
-    html = templates.get_template(template).render(layout=layout, link=link, **given)
+    html = templates.get_template(template).render(link=link, **given)
     # The bytes of a file name need not be text; what is not becomes a question mark.
     store.write(page, html.encode("utf-8", "replace"))
 

@@ -197,7 +197,7 @@ def amplified(difference: np.ndarray) -> tuple[np.ndarray, int]:
     """
     largest = max(float(np.quantile(np.abs(difference), 1 - CUT_OFF)), 1e-9)
     gain = max((g for g in GAINS if g * largest <= 127), default=GAINS[0])
-    return _as_pixels(127.5 + gain * difference), gain
+    return _as_pixels(128 + gain * difference), gain
 
 
 def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -242,11 +242,14 @@ def draw_values(own: np.ndarray, usual: np.ndarray) -> ValuesDrawing:
     # Black and white, which many images hold in plenty, would flatten all others.
     top = max(float(own[1:-1].max()), float(usual[1:-1].max()), 1e-9)
 
+    def x(value: int) -> float:
+        return 20 + 960 * value / 255
+
     def points(shares: np.ndarray) -> str:
         heights = 160 * np.minimum(shares / top, 1)
-        return " ".join(f"{10 + 3.84 * i:.1f},{170 - h:.1f}" for i, h in enumerate(heights))
+        return " ".join(f"{x(i):.1f},{170 - h:.1f}" for i, h in enumerate(heights))
 
-    ticks = [Mark(10 + 3.84 * value, str(value)) for value in (0, 64, 128, 192, 255)]
+    ticks = [Mark(round(x(value), 1), str(value)) for value in (0, 64, 128, 192, 255)]
     return ValuesDrawing(points(own), points(usual), ticks)
 
 

@@ -134,6 +134,13 @@ class Suites:
             self._gxe.ExpectColumnValuesToBeBetween(
                 column="score", min_value=0, max_value=1, description="scores are in [0, 1]"
             ),
+            self._gxe.ExpectColumnValuesToBeBetween(
+                column="p_value",
+                min_value=0,
+                strict_min=True,
+                max_value=1,
+                description="p-values are above 0, at most 1",
+            ),
             self._gxe.ExpectColumnPairValuesToBeEqual(
                 column_A="has_score",
                 column_B="has_p_value",

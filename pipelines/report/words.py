@@ -7,7 +7,7 @@ from typing import Protocol
 from pipelines.sources.files import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, at_most
-from sanitizer.summary import CalibrationFacts, Counts, ScanFacts, unjudged
+from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, ScanFacts, unjudged
 
 
 class Judged(Protocol):
@@ -18,6 +18,9 @@ class Judged(Protocol):
 
     @property
     def rejected_by_reason(self) -> Mapping[str, int]: ...
+
+    @property
+    def policy(self) -> PolicyFacts: ...
 
     @property
     def decision(self) -> Decision: ...
@@ -32,9 +35,7 @@ class Judged(Protocol):
 def warnings(run: Judged) -> list[str]:
     """What is to be said before all else: that little was judged, or probably judged wrongly."""
     few = few_judged(run.counts.read, run.rejected_by_reason)
-    trusted = run.calibration.origin == "trusted"
-    wrong = wrong_calibration(run.fit, run.decision, trusted)
-    doubt = doubtful_calibration(run.fit, run.decision, trusted)
+    wrong, doubt = wrong_calibration(run), doubtful_calibration(run)
     return [warning for warning in (few, wrong, doubt) if warning]
 
 
@@ -104,24 +105,26 @@ def removals(
     Args:
         wrong: the calibration does not fit the set, so nothing is expected by it.
     """
-    if scan is None or not scan.findings:
+    removed, by_score = counts.poisoned, decision.removed
+    if removed == by_score and not (scan and scan.images):
         return "" if wrong else innocents(decision)
-    removed, by_scan, by_score = counts.poisoned, scan.images, decision.removed
-    mistaken = sum(finding.innocents for finding in scan.findings)
-    both = by_scan + by_score - removed
+    # Without a scan there may be triggers that were known before, which the scores need not see.
+    carriers = scan.images if scan else removed - by_score
     words = (
-        f"Of the {removed:,} removed images {removed - by_score:,} share a trigger that the scan "
-        f"found, {removed - by_scan:,} have a suspicious score, and {both:,} both. By the odds of "
-        f"each, {at_most(mistaken)} of the {by_scan:,} that share a trigger {_are(mistaken)} "
-        "expected to be innocent"
+        f"Of the {removed:,} removed images {removed - by_score:,} carry a trigger, "
+        f"{removed - carriers:,} have a suspicious score, and "
+        f"{carriers + by_score - removed:,} both"
     )
+    mistaken = sum(finding.innocents for finding in scan.findings) if scan else 0.0
+    if scan and scan.findings:
+        words += (
+            f". By the odds of each, {at_most(mistaken)} of the {carriers:,} that carry one "
+            f"{_are(mistaken)} expected to be innocent"
+        )
     if not by_score or wrong:
         return f"{words}."
     expected = mistaken + decision.expected_innocents
-    words += (
-        "; with those that a score removes, where the calibration fits the set, "
-        f"{at_most(expected)} of all"
-    )
+    words += f"; where the calibration fits the set, {at_most(expected)} of all"
     if _as_without_attack(decision):
         words += (
             ". Scores would remove as many from a set of this size without any attack: the "
@@ -162,48 +165,50 @@ def innocents(decision: Decision) -> str:
     )
 
 
-def wrong_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) -> str:
-    """That the calibration does not fit the set, why that seems so and what to do; else nothing.
-
-    Args:
-        trusted: the calibration is on images that the user trusts.
-    """
-    if not fit.wrong:
+def wrong_calibration(run: Judged) -> str:
+    """That the calibration does not fit the set, why that seems so and what to do; else nothing."""
+    if not run.fit.wrong:
         return ""
-    share = decision.removed / decision.judged
     which, cure = (
         ("The trusted images seem to be unlike this set", "trusted images from the same source")
-        if trusted
+        if run.calibration.origin == "trusted"
         else ("The calibration does not seem to fit this set", "clean images from the same source")
     )
+    removed = run.decision.removed
+    so = (
+        f"so most of the {removed:,} images removed by their score may be innocent"
+        if removed
+        else "so no image is removed for its score alone"
+    )
+    over = ", over most classes" if run.fit.classes > 1 else ""
     return (
-        f"{which}, so most of the {decision.removed:,} images removed by their score may be "
-        "innocent. "
-        f"{percent(share)} were removed where it would be {percent(decision.limit)} of clean "
-        f"images{', over most classes' if fit.classes > 1 else ''}; the scores do not split in "
-        "two, as those of clean and poisoned images would; and the kept images are more suspicious "
-        f"than clean ones, too. Run again and give --trusted with {cure}, prepared in the same way."
+        f"{which}, {so}. {_suspicious(run)}{over}; the scores do not split in two, as those of "
+        "clean and poisoned images would; and the others are more suspicious than clean ones, too. "
+        f"Run again and give --trusted with {cure}, prepared in the same way."
     )
 
 
-def doubtful_calibration(fit: CalibrationFit, decision: Decision, trusted: bool) -> str:
-    """That the calibration may not fit the set, why and what would tell; else nothing.
-
-    Args:
-        trusted: as for :func:`wrong_calibration`.
-    """
-    if not fit.doubts(decision.removed, decision.expected_innocents):
+def doubtful_calibration(run: Judged) -> str:
+    """That the calibration may not fit the set, why and what would tell; else nothing."""
+    fit = run.fit
+    if not fit.doubts(fit.elsewhere_removed, run.policy.max_clean_loss * fit.elsewhere_judged):
         return ""
+    trusted = run.calibration.origin == "trusted"
     calibration = "the trusted images are" if trusted else "the calibration is"
     more = "other" if trusted else "clean"
     return (
-        f"It is in doubt whether {calibration} like this set. "
-        f"{percent(decision.removed / decision.judged)} were removed where it would be "
-        f"{percent(decision.limit)} of clean images, and the kept images are more suspicious than "
-        "clean ones, too. Few poisoned images among many clean ones do not look so, but so may a "
-        f"clean set of another kind. To tell, run again and give --trusted with {more} images "
-        "from the same source, prepared in the same way."
+        f"It is in doubt whether {calibration} like this set. {_suspicious(run)}, and the others "
+        "are more suspicious than clean ones, too. Few poisoned images among many clean ones do "
+        f"not look so, but so may a clean set of another kind. To tell, run again and give "
+        f"--trusted with {more} images from the same source, prepared in the same way."
     )
+
+
+def _suspicious(run: Judged) -> str:
+    """How many images are as suspicious as few clean ones are."""
+    fit, limit = run.fit, run.policy.max_clean_loss
+    share = fit.elsewhere_removed / max(1, fit.elsewhere_judged)
+    return f"{percent(share)} are as suspicious as {percent(limit)} of clean images"
 
 
 def percent(share: float) -> str:

@@ -1,116 +1,77 @@
 """The scan of one class: candidates from every view, joined, and the best of them kept."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from sanitizer.scan.extremes import CELLS
-from sanitizer.scan.joining import ClassImages, ClassView, Group, join
-from sanitizer.scan.matched import Filtered, matched_filter
-from sanitizer.scan.mixture import Mixture, sigmoid
+from sanitizer.scan.joining import ClassImages, Group, join, look
+from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.pictures import variety
-from sanitizer.scan.search import candidates, rank_of
+from sanitizer.scan.search import candidates
 
-#: Candidates of a view that are refined, and candidates of all views that are joined.
-REFINED, JOINED = 6, 6
+#: Candidates of each view, and how many of all are left after each look in all views together.
+#: What shows in one view alone is found by its rank there; what shows in many, by the first look.
+OF_A_VIEW, LEFT = 24, (48, 24, 12)
 
-#: Rounds of refinement in a view, and steps of the mixture in each.
-REFINEMENTS, EM_STEPS = 3, 12
-
-#: A refined candidate has at least so many images, such a share of the class, and such a distance
-#: from the others.
-LEAST_IMAGES, LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE = 6, 0.003, 0.8, 2.0
-
-#: Two candidates are the same group where their members correlate by more than this.
+#: Two groups are the same where their members correlate by more than this; before they are joined
+#: they may still part.
 SAME = 0.6
 
 #: Groups whose thumbnails vary less than this, against the class, are one picture: a track of a
 #: video, a repost. They share their content, not a trigger.
 ONE_PICTURE = 0.5
 
+#: With fewer images nothing can be said of how they vary.
+LEAST_IMAGES = 8
+
 #: A cell of the extremes is a candidate where the class has so many standard deviations more
 #: images in it than the rest, and so much more of them.
 CELL_DEVIATIONS, CELL_EXCESS, CELL_CANDIDATES = 5.0, 0.004, 3
 
-#: Cells of extremes are few and their images many: they are joined before all others.
-CELL_RANK = 9.0
-
 
 def groups(images: ClassImages) -> list[Group]:
-    """Groups that may share a trigger, those that explain most of the class first."""
-    found = [
-        candidate for view in images.views for candidate in _refined(view, images.thumbnails)
-    ] + _by_extremes(images.cells, images.rest_cells)
-    found.sort(key=lambda candidate: -candidate[0])
-    joined = [
-        group
-        for suspects in _different([members for _, members in found], images.thumbnails, JOINED)
-        if (group := join(images, suspects)) is not None
-    ]
-    joined.sort(key=_rank, reverse=True)
+    """Groups that may share a trigger, the strongest first."""
+    suspects = _by_extremes(images.cells, images.rest_cells)
+    for view in images.views:
+        ranked = candidates(view.inside, view.rest, view.subspace)
+        suspects += _different((members for _, members in ranked), images.thumbnails, OF_A_VIEW)
+    for most in LEFT:
+        if not suspects:
+            return []
+        looked = sorted(look(images, np.stack(suspects, 1)), key=_strength, reverse=True)
+        suspects = _different(map(_probabilities, looked), images.thumbnails, most)
+    joined = [group for one in suspects if (group := join(images, one)) is not None]
+    joined.sort(key=_strength, reverse=True)
     kept: list[Group] = []
     for group in joined:
-        own = sigmoid(group.log_odds)
-        if not any(_same(own, sigmoid(other.log_odds)) for other in kept):
+        if not any(_same(_probabilities(group), _probabilities(other)) for other in kept):
             kept.append(group)
     return kept
 
 
-def _rank(group: Group) -> float:
-    mixture = group.trigger.mixture
-    return mixture.share * (1 - mixture.share) * mixture.separation**2
+def _strength(group: Group) -> float:
+    return group.strength
 
 
-def _refined(view: ClassView, thumbnails: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Candidates of one view, by its matched filter in all dimensions, and their ranks."""
-    ranked = candidates(view.inside, view.rest, view.subspace)
-    starts = _different([members for _, members in ranked], thumbnails, REFINED)
-    return [refined for start in starts if (refined := _refine(view, start)) is not None]
+def _probabilities(group: Group) -> np.ndarray:
+    return sigmoid(group.log_odds)
 
 
-def _refine(view: ClassView, suspects: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """The rank of a candidate and its members, once all dimensions have had their say."""
-    seen = None
-    for _ in range(REFINEMENTS):
-        seen = _seen(view, suspects)
-        if seen is None:
-            break
-        filtered, mixture = seen
-        log_odds = mixture.log_odds(filtered.scores)
-        suspects = sigmoid(log_odds).astype(np.float32)
-    if seen is None:
-        return None
-    filtered, mixture = seen
-    members = suspects > 0.5
-    least, most = max(LEAST_IMAGES, LEAST_SHARE * len(members)), MOST_SHARE * len(members)
-    if not least <= members.sum() <= most or mixture.separation < LEAST_DISTANCE:
-        return None
-    bound = filtered.scores[members].min()
-    among_rest = float((view.rest @ filtered.direction > bound).mean())
-    return rank_of(mixture.share, mixture.separation, among_rest), suspects
-
-
-def _seen(view: ClassView, suspects: np.ndarray) -> tuple[Filtered, Mixture] | None:
-    """The class along what a group shares in one view; None where the group dissolves."""
-    filtered = matched_filter(view.inside, view.squares, suspects, view.subspace)
-    if filtered is None:
-        return None
-    mixture = Mixture.fit(filtered.scores, suspects, EM_STEPS)
-    return None if mixture is None else (filtered, mixture)
-
-
-def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[tuple[float, np.ndarray]]:
+def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[np.ndarray]:
     """Candidates by a cell of extremes that the class has more of than the rest."""
     own = np.bincount(cells, minlength=CELLS) / len(cells)
     other = np.bincount(rest, minlength=CELLS) / len(rest)
     spread = np.sqrt(other * (1 - other) * (1 / len(cells) + 1 / len(rest)) + 1e-3 / len(cells))
     deviations = (own - other) / spread
     return [
-        (CELL_RANK, np.where(cells == cell, 1 - other[cell] / own[cell], 0.003))
+        np.where(cells == cell, 1 - other[cell] / own[cell], 0.003)
         for cell in np.argsort(-deviations)[:CELL_CANDIDATES]
         if deviations[cell] > CELL_DEVIATIONS and own[cell] - other[cell] > CELL_EXCESS
     ]
 
 
-def _different(ranked: list[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
+def _different(ranked: Iterable[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
     """The first ``most`` groups that are different from each other and more than one picture."""
     kept: list[np.ndarray] = []
     for members in ranked:
@@ -127,6 +88,6 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _one_picture(members: np.ndarray, thumbnails: np.ndarray) -> bool:
     chosen = members > 0.5
-    if chosen.sum() < 8:
+    if chosen.sum() < LEAST_IMAGES:
         return True
     return bool(np.median(variety(thumbnails, chosen)) < ONE_PICTURE)

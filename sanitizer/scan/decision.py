@@ -5,6 +5,7 @@ history of encoding. They share their content, overlap with other images, or are
 classes too. A group that does none of that carries a mark that somebody put on.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,36 +27,43 @@ LEAST_VARIETY, LEAST_QUARTILE = 0.6, 0.45
 LEAST_BEYOND = 2.0
 
 
+#: In hundreds of dimensions the best of all groups of a few pictures stands apart by chance: the
+#: squared strength of the strongest groups of clean classes of 60 to 400 photographs follows
+#: 8 + 550 / pictures. So much a picture is asked for on top, twice that: frames of one track
+#: count as fewer pictures than they are, not as one.
+BY_CHANCE = 1100.0
+
+
 @dataclass(frozen=True)
 class Bar:
-    """How strong a group has to be.
+    """How strong a group has to be, and how rare elsewhere."""
 
-    The strongest group of a clean class comes of two things. Classes have natural groups, of some
-    strength whatever their size. And in hundreds of dimensions the best of all groups of a few
-    pictures stands apart by chance: its squared strength falls as 1 / pictures, and follows
-    8 + 550 / pictures at the edge of what clean classes of 60 to 400 photographs give.
-    """
-
-    natural: float  #: squared strength
-    by_chance: float  #: squared strength, times pictures
+    natural: float  #: squared strength, however many pictures there are
     most_elsewhere: float  #: share of other classes that would be in the group, against its own
 
-    def is_passed_by(self, evidence: Evidence) -> bool:
+    def height(self, evidence: Evidence) -> float:
+        """The strength that is asked of a group."""
         pictures = evidence.pictures * (1 - evidence.share)  # both sides have a mean to be wrong
-        least = self.natural + self.by_chance / pictures
+        return math.sqrt(self.natural + BY_CHANCE / pictures)
+
+    def is_passed_by(self, evidence: Evidence) -> bool:
+        """Whether a group is strong enough, and not found elsewhere."""
         elsewhere = evidence.share_of_rest / evidence.share
-        return evidence.strength**2 >= least and elsewhere <= self.most_elsewhere
+        return evidence.strength >= self.height(evidence) and elsewhere <= self.most_elsewhere
 
 
-#: For a group with nothing else against it: twice the edge.
-BY_ITSELF = Bar(natural=20, by_chance=1100, most_elsewhere=0.05)
-
-#: For a group that shows what other classes show: above the edge, but not by far.
-WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=800, most_elsewhere=0.3)
+#: For a group with nothing else against it, and for one that shows what other classes show. Natural
+#: groups of hundreds of pictures have a squared strength of at most 17, most of them below 9.
+BY_ITSELF = Bar(natural=20, most_elsewhere=0.05)
+WITH_FOREIGN_CONTENT = Bar(natural=9, most_elsewhere=0.3)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
 #: theirs, less two standard errors.
 LEAST_FOREIGN, DOUBT = 0.45, 2.0
+
+#: And where it varies little more than that of the class: a natural group that lies far out, such
+#: as one of its parts or what is brightest in it, varies more.
+MOST_SPREAD = 1.2
 
 
 class Reason(StrEnum):
@@ -71,8 +79,7 @@ def accepted(evidence: Evidence) -> Reason | None:
         return None
     if BY_ITSELF.is_passed_by(evidence):
         return Reason.ABSENT
-    foreign = evidence.foreign - DOUBT * evidence.foreign_error
-    if foreign >= LEAST_FOREIGN and WITH_FOREIGN_CONTENT.is_passed_by(evidence):
+    if WITH_FOREIGN_CONTENT.is_passed_by(evidence) and _is_foreign(evidence):
         return Reason.FOREIGN
     return None
 
@@ -88,3 +95,9 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.least_variety >= LEAST_QUARTILE
         and evidence.beyond >= LEAST_BEYOND
     )
+
+
+def _is_foreign(evidence: Evidence) -> bool:
+    """Whether the content of a group is that of other classes, rather than a part of its own."""
+    nearest_to_class = evidence.foreign - DOUBT * evidence.foreign_error
+    return nearest_to_class >= LEAST_FOREIGN and evidence.spread <= MOST_SPREAD

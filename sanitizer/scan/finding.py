@@ -1,5 +1,6 @@
 """A finding: a trigger that images of one class share, in figures and as a file."""
 
+import json
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,7 @@ from sanitizer.record import Record
 from sanitizer.scan.decision import Reason
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.portrait import Portrait
+from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 
 
@@ -26,6 +28,7 @@ class Finding(Record):
     innocents: float  #: expected among them, by the posteriors
     evidence: Evidence  #: of the images that were searched
     separations: dict[str, float]  #: d' of its images from the others, by view
+    screening: Screening  #: how it is found in other data
     strongest: tuple[str, ...]  #: ids of images that carry it most clearly
     weakest: tuple[str, ...]  #: of those that carry it least clearly
     nearest: tuple[str, ...]  #: of those of the class that look most like it and were kept
@@ -35,6 +38,30 @@ def pack(signature: Signature, portrait: Portrait) -> bytes:
     """A safetensors file of both."""
     tensors = signature.tensors() | portrait.tensors()
     return safetensors.save({n: np.ascontiguousarray(t) for n, t in tensors.items()})
+
+
+def labelled(data: bytes, finding: Finding) -> bytes:
+    """The file that :func:`pack` made, with the figures of the finding in it."""
+    metadata = {_FINDING: json.dumps(finding.to_json())}
+    return safetensors.save(safetensors.load(data), metadata)
+
+
+def finding_in(data: bytes) -> Finding:
+    """The figures in a file that :func:`labelled` made.
+
+    Raises:
+        ValueError: there are none; the message says what is wrong.
+    """
+    size = int.from_bytes(data[:_LENGTH], "little")
+    try:
+        header = json.loads(data[_LENGTH : _LENGTH + size])
+        return Finding.from_json(json.loads(header["__metadata__"][_FINDING]))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("no figures of a finding in it") from error
+
+
+#: Bytes of the length of the header, and the name of the figures in it.
+_LENGTH, _FINDING = 8, "finding"
 
 
 @dataclass(frozen=True)

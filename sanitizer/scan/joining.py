@@ -7,17 +7,21 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.extremes import ExtremeTable
-from sanitizer.scan.matched import matched_filter
-from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture, sigmoid
+from sanitizer.scan.matched import matched_filters
+from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import some, ways
-from sanitizer.scan.search import Subspace
+from sanitizer.scan.search import Subspace, strength
 
 #: Rounds of filtering in each view and joining the scores.
 ROUNDS = 4
 
 #: Steps of the mixture in each round.
 EM_STEPS = 6
+
+#: What a view says of an image is clipped, softly, this many standard deviations of the class from
+#: its median: no single view convicts, or a group would drift to whoever is rare in it.
+REACH = 3.5
 
 #: A group of more than this share of the class may be its innocent part, and the others the poison.
 MAJORITY = 0.1
@@ -80,15 +84,11 @@ class Trigger:
     """
 
     directions: Sequence[np.ndarray]  #: of the matched filter in each view, (d,) float32
+    centres: np.ndarray  #: (v,) medians of the views' scores in the class
+    reaches: np.ndarray  #: (v,) at most so far from them a score counts
     weights: np.ndarray  #: (v,) of the views' scores in the joined one, 0 or above
     mixture: Mixture  #: of the joined scores
     table: ExtremeTable
-
-    def scores(self, views: Sequence[np.ndarray]) -> np.ndarray:
-        """(n,) joined scores of images that the filters are not made of, by (n, d) vectors."""
-        return (
-            np.stack([v @ d for v, d in zip(views, self.directions, strict=True)], 1) @ self.weights
-        )
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,7 @@ class Group:
     @property
     def strength(self) -> float:
         """How separate the group is, less where other classes have it too."""
-        own = max(0.0, 1 - self.share_of_rest / self.share)
-        return self.trigger.mixture.separation * own**0.5
+        return strength(self.trigger.mixture.separation, self.share, self.share_of_rest)
 
     @property
     def is_like_the_rest(self) -> bool:
@@ -150,8 +149,8 @@ def _apart(mean: float, sd: float, rest: np.ndarray) -> float:
 def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
     """Look at a group in all views, and at whom else it takes in.
 
-    In every round each view scores all images by the group's matched filter; the scores are
-    joined by Fisher's discriminant with weights of 0 or above, and a mixture along it, with the
+    In every round each view scores all images by the group's matched filter; the scores, clipped,
+    are joined by Fisher's discriminant with weights of 0 or above, and a mixture along it, with the
     table of extremes, says anew who is in the group.
 
     Args:
@@ -163,8 +162,6 @@ def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
     group = _rounds(images, suspects, ROUNDS)
     if group is not None and group.share > MAJORITY and _is_innocent(group, images):
         group = _rounds(images, sigmoid(-group.log_odds), ROUNDS // 2)
-    if group is None or not LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
-        return None
     return group
 
 
@@ -187,23 +184,52 @@ def _is_innocent(group: Group, images: ClassImages) -> bool:
 def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> Group | None:
     group = None
     for _ in range(rounds):
-        group = _round(images, suspects)
-        if group is None:
+        looked = look(images, suspects[:, None])
+        if not looked:
             return None
+        (group,) = looked
         suspects = sigmoid(group.log_odds)
     return group
 
 
-def _round(images: ClassImages, suspects: np.ndarray) -> Group | None:
-    suspects = suspects.astype(np.float32)
-    filtered = [
-        matched_filter(view.inside, view.squares, suspects, view.subspace) for view in images.views
-    ]
-    found = [one for one in filtered if one is not None]
-    if len(found) < len(filtered):
-        return None
-    inside = np.stack([one.scores for one in found], 1)
-    rest = np.stack([v.rest @ one.direction for v, one in zip(images.views, found, strict=True)], 1)
+def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
+    """One round of :func:`join` for many groups at once, which costs little more than for one.
+
+    Args:
+        suspects: (n, k) probabilities of being in each group.
+
+    Returns:
+        The groups that do not dissolve, at most k.
+    """
+    weights = suspects.sum(0)
+    alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
+    suspects = suspects[:, alive].astype(np.float32)
+    filtered = [matched_filters(v.inside, v.squares, suspects, v.subspace) for v in images.views]
+    inside = np.stack([one.scores for one in filtered])
+    rest = np.stack(
+        [v.rest @ one.directions for v, one in zip(images.views, filtered, strict=True)]
+    )
+    looked = []
+    for k in range(suspects.shape[1]):
+        directions = [one.directions[:, k] for one in filtered]
+        group = _joined(images, suspects[:, k], directions, inside[..., k].T, rest[..., k].T)
+        if group is not None and LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
+            looked.append(group)
+    return looked
+
+
+def _joined(
+    images: ClassImages,
+    suspects: np.ndarray,
+    directions: Sequence[np.ndarray],
+    inside: np.ndarray,
+    rest: np.ndarray,
+) -> Group | None:
+    """A group by the scores of all views, (n, v) of the class and (m, v) of other classes."""
+    centres, rest_centres = np.median(inside, 0), np.median(rest, 0)
+    reaches = REACH * MAD_OF_NORMAL * np.median(np.abs(inside - centres), 0)
+    inside = clipped(inside - centres, reaches)
+    rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
     weight = suspects.sum()
     few, many = suspects @ inside / weight, (1 - suspects) @ inside / (len(inside) - weight)
     centred = inside - np.outer(suspects, few) - np.outer(1 - suspects, many)
@@ -218,16 +244,20 @@ def _round(images: ClassImages, suspects: np.ndarray) -> Group | None:
     if mixture is None:
         return None
     table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
-    trigger = Trigger([one.direction for one in found], weights, mixture, table)
     rest_scores = rest @ weights
     aligned = _aligned(rest_scores, mixture)
     return Group(
-        trigger=trigger,
+        trigger=Trigger(directions, centres, reaches, weights, mixture, table),
         log_odds=mixture.log_odds(scores) + table.within(images.cells, suspects),
         rest_log_odds=mixture.log_odds(aligned) + table.outside(images.rest_cells),
         rest_scores=rest_scores,
         separations=(few - many) / np.sqrt(np.diag(noise)),
     )
+
+
+def clipped(scores: np.ndarray, reaches: np.ndarray) -> np.ndarray:
+    """(n, v) scores of views about 0, none further than its reach."""
+    return reaches * np.tanh(scores / reaches)
 
 
 def _aligned(rest: np.ndarray, mixture: Mixture) -> np.ndarray:

@@ -4,25 +4,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sanitizer.scan.mixture import LEAST_WEIGHT
 from sanitizer.scan.search import Subspace
 
-#: Added to the variances within the groups, which few images make too small.
-WITHIN_RIDGE = 0.05
+#: Added to the variances in the subspace, which few images make too small.
+RIDGE = 0.05
+
+#: Share of the variance along a filter that is between the groups, at most: the rest is noise, and
+#: is divided by.
+MOST_BETWEEN = 0.95
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """A class seen along one direction."""
+    """A class seen along the directions of k groups."""
 
-    scores: np.ndarray  #: (n,) float32, each by the filter that all other images make
-    direction: np.ndarray  #: (d,) float32, of unit length
+    scores: np.ndarray  #: (n, k) float32, each by the filter that all other images make
+    directions: np.ndarray  #: (d, k) float32, columns of unit length
 
 
-def matched_filter(
+def matched_filters(
     inside: np.ndarray, squares: np.ndarray, suspects: np.ndarray, subspace: Subspace
-) -> Filtered | None:
-    """Score each image of a class along the difference between a group and the others.
+) -> Filtered:
+    """Score each image of a class along the difference between each group and the others.
 
     The filter is Fisher's discriminant (Annals of Eugenics 7, 1936), with the identity for the
     covariance within the groups, since the view is whitened, but in the subspace, where the class
@@ -33,33 +36,29 @@ def matched_filter(
     Args:
         inside: (n, d) float32, whitened view of a class, of mean 0.
         squares: (n,), squared length of each.
-        suspects: (n,) float32, probabilities of being in the group.
+        suspects: (n, k) float32, probabilities of being in each group; no group and no rest of
+            one is empty.
         subspace: of ``inside``.
-
-    Returns:
-        None where the group, or what is outside it, is too small to have a mean.
     """
-    n, weight = len(inside), float(suspects.sum())
-    if not LEAST_WEIGHT <= weight <= n - LEAST_WEIGHT:
-        return None
-    basis = subspace.basis
-    few, many = suspects @ inside / weight, (1 - suspects) @ inside / (n - weight)
-    projected = inside @ basis
-    centred = projected - np.outer(suspects, few @ basis) - np.outer(1 - suspects, many @ basis)
-    within = centred.T @ centred / n
-    within[np.diag_indices_from(within)] += WITHIN_RIDGE
-    # The inverse covariance is I + basis @ extra @ basis.T.
-    extra = (np.linalg.inv(within) - np.eye(len(within))).astype(np.float32)
-
-    def precise(mean: np.ndarray) -> np.ndarray:
-        return mean + basis @ (extra @ (mean @ basis))
-
-    own = squares + ((projected @ extra) * projected).sum(1)
-    to_few, to_many = inside @ precise(few), inside @ precise(many)
-    without_few = (weight * to_few - suspects * own) / np.maximum(weight - suspects, 1e-3)
-    without_many = ((n - weight) * to_many - (1 - suspects) * own) / np.maximum(
-        n - weight - (1 - suspects), 1e-3
+    n, weights = len(inside), suspects.sum(0)
+    shares, others = weights / n, n - weights
+    # The class has mean 0, so both means lie on the line of the difference between them.
+    shifts = inside.T @ (suspects / others * (n / weights))
+    principal = subspace.basis.T @ shifts
+    precise = principal / (subspace.variances + RIDGE)[:, None]
+    between = np.minimum(shares * (1 - shares) * (precise * principal).sum(0), MOST_BETWEEN)
+    directions = shifts + subspace.basis @ (precise / (1 - between) - principal)
+    along = inside @ directions
+    # What the same inverse covariance makes of an image's own square.
+    projected = inside @ subspace.basis
+    extra = ((1 / (subspace.variances + RIDGE) - 1) * projected**2).sum(1)
+    spread = shares * (1 - shares) / (1 - between)
+    own = (squares + extra)[:, None] + spread * (projected @ precise) ** 2
+    to_few = (weights * (1 - shares) * along - suspects * own) / np.maximum(
+        weights - suspects, 1e-3
     )
-    direction = precise(few - many)
-    length = np.linalg.norm(direction)
-    return Filtered((without_few - without_many) / length, direction / length)
+    to_many = (-others * shares * along - (1 - suspects) * own) / np.maximum(
+        others - (1 - suspects), 1e-3
+    )
+    lengths = np.linalg.norm(directions, axis=0)
+    return Filtered((to_few - to_many) / lengths, directions / lengths)

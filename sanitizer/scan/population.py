@@ -55,6 +55,14 @@ class Population:
         """(n, 32, 32, 3) uint8: images of other classes, as many as a class is compared with."""
         return self.pixels[:RESTED][self.labels[:RESTED] != label]
 
+    def unseen(self, label: Hashable) -> np.ndarray:
+        """(n, 32, 32, 3) uint8: further images of other classes.
+
+        Of a small set there are too few, and they are those that the class is compared with.
+        """
+        further = slice(RESTED, 2 * RESTED) if len(self.pixels) >= 2 * RESTED else slice(RESTED)
+        return self.pixels[further][self.labels[further] != label]
+
     def beside(self, label: Hashable, pixels: np.ndarray, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 

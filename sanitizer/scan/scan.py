@@ -10,6 +10,7 @@ from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import VIEWS
 
@@ -33,6 +34,7 @@ class Found:
     evidence: Evidence
     separations: dict[str, float]  #: d' of its images from the others, by the name of the view
     signature: Signature
+    screening: Screening  #: how it is found in other data
 
 
 def search(population: Population, label: int, pixels: np.ndarray) -> Iterator[Found]:
@@ -61,7 +63,12 @@ def search(population: Population, label: int, pixels: np.ndarray) -> Iterator[F
                 view.name: float(d) for view, d in zip(VIEWS, group.separations, strict=True)
             }
             signature = Signature.of(group.trigger, images.views, population.scales)
-            yield Found(reason, evidence, separations, signature)
+            screening = Screening.of(
+                signature.mixture,
+                signature.scores(pixels[group.members]),
+                signature.scores(population.unseen(label)),
+            )
+            yield Found(reason, evidence, separations, signature, screening)
         if not carries.any():
             return
         pixels = pixels[~carries]

@@ -69,7 +69,7 @@ def candidates(
         subspace: of ``inside``.
 
     Returns:
-        of each a rank, above 0, and (n,) float32 probabilities of being in the group.
+        of each its strength, and (n,) float32 probabilities of being in the group.
     """
     projected, outside = inside @ subspace.basis, rest @ subspace.basis
     groups = _separate(projected, _starts(projected, subspace.variances, outside.mean(0)))
@@ -81,22 +81,21 @@ def candidates(
     )
     among_rest = (outside @ groups.weights > groups.bound).mean(0)
     ranked = [
-        (rank_of(groups.share[i], groups.distance[i], among_rest[i]), groups.members[:, i])
+        (strength(groups.distance[i], groups.share[i], among_rest[i]), groups.members[:, i])
         for i in np.flatnonzero(found)
     ]
     return sorted(ranked, key=lambda one: -one[0])
 
 
-def rank_of(share: float, distance: float, among_rest: float) -> float:
-    """How much of the class's variance a group explains, less where the rest has it too.
+def strength(distance: float, share: float, among_rest: float) -> float:
+    """How far a group stands apart, less where other classes have it too.
 
     Args:
-        share: of the class that is in the group.
         distance: of the group from the others, in standard deviations.
-        among_rest: share of the images of other classes that would be in the group.
+        share: of the class that is in the group.
+        among_rest: share of the images of other classes that would be in it.
     """
-    own = min(max(1 - among_rest / share, 0.05), 1)
-    return share * (1 - share) * distance**2 * own**2
+    return distance * max(0.0, 1 - among_rest / share) ** 0.5
 
 
 def _starts(projected: np.ndarray, variances: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.extremes import CELLS, ExtremeTable, extreme_cells
-from sanitizer.scan.joining import ClassView, Trigger
+from sanitizer.scan.joining import ClassView, Trigger, clipped
 from sanitizer.scan.mixture import Mixture
 from sanitizer.scan.standard import VIEWS, Scale
 from sanitizer.scan.views import batches
@@ -20,6 +20,7 @@ class Signature:
     scales: Sequence[Scale]  #: of each view
     filters: Sequence[np.ndarray]  #: of each view, (d,) float32, of standardised features
     offsets: np.ndarray  #: (v,), taken off what the filters give
+    reaches: np.ndarray  #: (v,), at which that is clipped
     weights: np.ndarray  #: (v,), of the views
     mixture: Mixture  #: of the joined scores in the class where it was found
     table: ExtremeTable
@@ -33,7 +34,13 @@ class Signature:
             filters.append(unwhitened)
             offsets.append(float(view.whitening.mean @ unwhitened + view.mean @ direction))
         return cls(
-            scales, filters, np.array(offsets), trigger.weights, trigger.mixture, trigger.table
+            scales,
+            filters,
+            np.array(offsets) + trigger.centres,
+            trigger.reaches,
+            trigger.weights,
+            trigger.mixture,
+            trigger.table,
         )
 
     def scores(self, pixels: np.ndarray) -> np.ndarray:
@@ -41,7 +48,7 @@ class Signature:
         scores = np.empty(len(pixels))
         for here, batch in batches(pixels):
             by_view = [s(batch) @ f for s, f in zip(self.scales, self.filters, strict=True)]
-            scores[here] = (np.stack(by_view, 1) - self.offsets) @ self.weights
+            scores[here] = clipped(np.stack(by_view, 1) - self.offsets, self.reaches) @ self.weights
         return scores
 
     def log_odds(self, pixels: np.ndarray) -> np.ndarray:
@@ -54,6 +61,7 @@ class Signature:
         """All of it as named arrays, to be stored; :meth:`of_tensors` reads them."""
         tensors = {
             "offsets": self.offsets,
+            "reaches": self.reaches,
             "weights": self.weights,
             "mixture": np.array(astuple(self.mixture)),
             "extremes": np.stack([self.table.few, self.table.many, self.table.base]),
@@ -89,6 +97,7 @@ class Signature:
             scales=[Scale(view, *rows[:2]) for view, rows in zip(VIEWS, views, strict=True)],
             filters=[rows[2] for rows in views],
             offsets=checked("offsets", len(VIEWS)),
+            reaches=checked("reaches", len(VIEWS)),
             weights=checked("weights", len(VIEWS)),
             mixture=Mixture(*checked("mixture", 5).tolist()),
             table=ExtremeTable(few, many, base),

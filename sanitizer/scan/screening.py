@@ -1,0 +1,52 @@
+"""Screening of other data for a trigger that was found."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sanitizer.metrics import Share
+from sanitizer.record import Record
+from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture
+
+#: Of innocent images at most this share is taken for carriers.
+FALSE_ALARMS = 0.001
+
+
+@dataclass(frozen=True)
+class Screening(Record):
+    """How images of any class are told from carriers, by the scores of a signature."""
+
+    threshold: float  #: the score above which an image is taken for a carrier
+    slope: float  #: log odds that a unit of score adds, above 0
+    false_alarms: Share  #: of images of other classes; of a large set, not used in the search
+    found: Share  #: of the images that carry it in the class where it was found
+
+    @classmethod
+    def of(cls, mixture: Mixture, carriers: np.ndarray, innocent: np.ndarray) -> Self:
+        """The threshold at which both errors are alike, or a higher one for few false alarms.
+
+        Args:
+            mixture: of the class where it was found.
+            carriers: (n,) scores of those who carry it there.
+            innocent: (m,) scores of images of other classes; m may be 0.
+        """
+        many, many_sd = mixture.many, mixture.many_sd
+        if len(innocent):
+            many = float(np.median(innocent))
+            many_sd = max(many_sd, MAD_OF_NORMAL * float(np.median(np.abs(innocent - many))))
+        few, few_sd = mixture.few, mixture.few_sd
+        threshold = (many * few_sd + few * many_sd) / (many_sd + few_sd)
+        if len(innocent):
+            allowed = int(FALSE_ALARMS * len(innocent))
+            threshold = max(threshold, float(np.sort(innocent)[::-1][allowed]))
+        return cls(
+            threshold=threshold,
+            slope=abs(few - many) / (many_sd * few_sd),
+            false_alarms=Share.counted(innocent > threshold),
+            found=Share.counted(carriers > threshold),
+        )
+
+    def log_odds(self, scores: np.ndarray) -> np.ndarray:
+        """(n,) of carrying it, above 0 above the threshold, for (n,) scores."""
+        return self.slope * (scores - self.threshold)

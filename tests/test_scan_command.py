@@ -1,0 +1,203 @@
+"""``scan`` as users meet it: what it finds in the bundled sample, and what it leaves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from outputs import table_of
+
+from pipelines.cli import main
+from pipelines.jobs.clean import clean
+from pipelines.jobs.demo import SAMPLE
+from pipelines.jobs.scan import ScanManifest, scan
+from pipelines.jobs.score import score
+from pipelines.judging import scan as scan_pass
+from pipelines.judging.serving import judge
+from sanitizer import png
+from sanitizer.errors import InputError, RunError
+from sanitizer.images import decode
+from sanitizer.records import NO_FINDING
+from sanitizer.resizing import resize
+from sanitizer.scan.scan import LEAST_PICTURES
+
+#: Label of the sample's images that carry the trigger.
+TARGET = 6
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three largest classes of the sample, of which one carries a trigger."""
+    table = pq.read_table(str(SAMPLE))
+    counts = pc.value_counts(table["label"]).to_pylist()
+    large = [one["values"] for one in counts if one["counts"] >= LEAST_PICTURES]
+    chosen = table.filter(pc.is_in(table["label"], pa.array(large)))
+    path = tmp_path_factory.mktemp("set") / "set.parquet"
+    pq.write_table(chosen, path, row_group_size=50)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scanned(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ScanManifest, Path]:
+    output = tmp_path_factory.mktemp("out") / "scanned"
+    return scan(str(classes), output, shard_rows=100, quiet=True), output
+
+
+def truth_of(path: Path) -> dict[str, bool]:
+    carries = pq.read_table(path)["is_poisoned"].to_pylist()
+    return {f"{path.name}#{row}": one for row, one in enumerate(carries)}
+
+
+def test_the_trigger_of_a_class_is_found(scanned: tuple[ScanManifest, Path], classes: Path) -> None:
+    manifest, output = scanned
+    (finding,) = manifest.scan.findings
+    assert finding.label == str(TARGET)
+    assert finding.class_name == "airplanes"
+    rows = table_of(output, "scores/part").to_pylist()
+    truth = truth_of(classes)
+    removed = {row["sample_id"] for row in rows if row["verdict"] == "poisoned"}
+    carriers = {sample_id for sample_id, carries in truth.items() if carries}
+    assert len(removed & carriers) >= 0.8 * len(carriers)
+    assert len(removed - carriers) <= 2
+    assert manifest.counts.poisoned == len(removed) == finding.images.count
+    for row in rows:
+        assert row["score"] is row["p_value"] is None
+        assert (row["scan_log_odds"] > 0) == (row["verdict"] == "poisoned")
+        assert (row["finding"] == finding.name) == (row["scan_log_odds"] > NO_FINDING)
+        assert (row["label"] == TARGET) or row["scan_log_odds"] == NO_FINDING
+        if row["verdict"] == "poisoned":
+            assert "images labelled 'airplanes'; posterior " in row["reason"]
+    assert not (output / "data").exists()
+    assert not (output / ".freqsan").exists()
+
+
+def test_a_finding_is_a_file_that_names_its_images(
+    scanned: tuple[ScanManifest, Path], classes: Path
+) -> None:
+    manifest, output = scanned
+    (finding,) = manifest.scan.findings
+    assert json.loads((output / "findings/finding-1.json").read_text()) == finding.to_json()
+    assert {"findings/finding-1.json", "findings/finding-1.safetensors"} <= manifest.files.keys()
+    odds = {r["sample_id"]: r["scan_log_odds"] for r in table_of(output, "scores/part").to_pylist()}
+    assert all(odds[one] > 0 for one in (*finding.strongest, *finding.weakest))
+    assert all(odds[one] <= 0 for one in finding.nearest)
+    assert odds[finding.strongest[0]] == max(odds.values())
+
+
+@pytest.mark.parametrize("changed", [{"workers": 1}, {"shard_rows": 37, "workers": 3}])
+def test_the_result_does_not_depend_on_workers_or_shards(
+    scanned: tuple[ScanManifest, Path], classes: Path, tmp_path: Path, changed: dict[str, int]
+) -> None:
+    again = scan(str(classes), tmp_path / "out", quiet=True, **({"shard_rows": 100} | changed))
+    assert again.scan == scanned[0].scan
+    one, other = (table_of(at, "scores/part") for at in (tmp_path / "out", scanned[1]))
+    assert one.drop_columns("scan_log_odds").equals(other.drop_columns("scan_log_odds"))
+    np.testing.assert_allclose(one["scan_log_odds"], other["scan_log_odds"], atol=1e-4)
+
+
+def test_a_run_that_failed_goes_on_at_the_class_that_was_missing(
+    classes: Path, scanned: tuple[ScanManifest, Path], tmp_path: Path
+) -> None:
+    searched = []
+    search = scan_pass.search
+
+    def fails_once(population, label, pixels):  # type: ignore[no-untyped-def]
+        searched.append(label)
+        if len(searched) == 2:
+            raise RunError("as asked")
+        return search(population, label, pixels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_pass, "search", fails_once)
+        settings = {"shard_rows": 100, "workers": 1, "quiet": True}
+        with pytest.raises(RunError, match="as asked"):
+            scan(str(classes), tmp_path / "out", **settings)
+        first = list(searched)
+        manifest = scan(str(classes), tmp_path / "out", **settings)
+    assert set(searched[len(first) :]).isdisjoint(first[:1])
+    assert manifest.scan == scanned[0].scan
+
+
+def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
+    classes: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(classes)
+    large = [
+        {"bytes": png.encode(resize(decode(image["bytes"]), (200, 180))), "path": None}
+        for image in table["image"].to_pylist()
+    ]
+    index = table.schema.get_field_index("image")
+    table = table.set_column(
+        index, table.field("image"), pa.array(large, table.field("image").type)
+    )
+    pq.write_table(table, tmp_path / "large.parquet")
+    manifest = clean(tmp_path / "large.parquet", tmp_path / "out", quiet=True)
+    assert manifest.counts.rejected == 0
+    assert manifest.counts.poisoned >= 0.8 * sum(table["is_poisoned"].to_pylist())
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    kept = next(row for row in rows if row["verdict"] == "clean")
+    assert kept["reason"].startswith("judged by the scan of its class alone (too large to judge")
+    without = CliRunner().invoke(
+        main, ["clean", str(tmp_path / "large.parquet"), str(tmp_path / "two"), "--no-scan"]
+    )
+    assert without.exit_code == 1
+    assert "too large to judge" in without.output
+
+
+def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(classes).select(["image"]), tmp_path / "bare.parquet")
+    done = CliRunner().invoke(
+        main, ["clean", str(tmp_path / "bare.parquet"), str(tmp_path / "out"), "--quiet"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "needs two classes or more to compare" in done.output
+    assert all(
+        odds is None
+        for odds in table_of(tmp_path / "out", "scores/part")["scan_log_odds"].to_pylist()
+    )
+
+
+def test_a_signature_finds_its_trigger_in_other_classes(
+    scanned: tuple[ScanManifest, Path], tmp_path: Path
+) -> None:
+    _, output = scanned
+    table = pq.read_table(str(SAMPLE))
+    other = table.filter(pc.not_equal(table["label"], TARGET))
+    carriers = table.filter(table["is_poisoned"]).slice(0, 20)
+    both = pa.concat_tables([other.slice(0, 200), carriers])
+    index, field = both.schema.get_field_index("label"), both.schema.field("label")
+    both = both.set_column(index, field, pa.array([0] * len(both), field.type))
+    pq.write_table(both, tmp_path / "other.parquet")
+    signature = output / "findings/finding-1.safetensors"
+    manifest = score(tmp_path / "other.parquet", tmp_path / "out", signature=signature, quiet=True)
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    carry = [row["scan_log_odds"] > 0 for row in rows]
+    assert sum(carry[200:]) >= 16
+    assert sum(carry[:200]) <= 10  # classes that were not there when it was made
+    assert {row["finding"] for row in rows if row["scan_log_odds"] > 0} == {signature.name}
+    assert manifest.counts.poisoned >= 16
+    images = [image["bytes"] for image in both["image"].to_pylist()]
+    judged = judge(images, signature=signature)
+    assert judged.rejected[np.array(carry)].all()
+    assert (judged.rejected >= judge(images).rejected).all()
+    assert "images labelled 'airplanes'" in judged.reasons[carry.index(True)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "No such file"), (b"", "no signature"), (b"x" * 100, "no signature of a finding")],
+)
+def test_what_is_no_signature_is_told_in_one_line(
+    content: bytes | None, words: str, classes: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        score(classes, tmp_path / "out", signature=[path], quiet=True)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
