@@ -29,7 +29,7 @@ from scipy.stats import beta
 from benchmarks.detection_data import decoded, table, tracks
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
-from sanitizer.scan.canonical import canonical
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.decision import BY_ITSELF, Reason, accepted
 from sanitizer.scan.evidence import Evidence
@@ -122,7 +122,7 @@ def halves(path: Path) -> Iterator[tuple[str, Images]]:
     else:
         first = np.arange(len(images)) < len(images) // 2
     for half, rows in ((DESIGN, np.flatnonzero(first)), (UNTOUCHED, np.flatnonzero(~first))):
-        pixels = np.stack([canonical(one) for one in decoded(images, rows)])
+        pixels = np.stack([Compact.of(one).pixels[0] for one in decoded(images, rows)])
         yield half, Images(pixels, labels[rows])
 
 
@@ -264,11 +264,11 @@ SOURCES: dict[str, dict[str, Kind]] = {
 def scanned(images: Images) -> Iterator[tuple[int, int, int, float, list[Called]]]:
     """Each class of a set: label, images, different pictures, seconds, groups."""
     rng = np.random.default_rng(0)
-    population = Population.of(images.pixels, images.labels, rng)
+    population = Population.of(Compact(images.pixels), images.labels, rng)
     for label in np.unique(images.labels).tolist():
         start = time.perf_counter()
-        of_class = images.pixels[images.labels == label]
-        pictures = of_class[different_pictures(thumbnails(of_class))]
+        of_class = Compact(images.pixels[images.labels == label])
+        pictures = of_class[different_pictures(thumbnails(of_class.pixels))]
         if len(pictures) < LEAST_PICTURES:
             continue
         beside = population.beside(label, pictures, rng)

@@ -43,6 +43,7 @@ from sanitizer.records import (
     score_schema,
     to_batch,
 )
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.decision import Reason
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import CELLS
@@ -542,7 +543,9 @@ def packed() -> bytes:
     """The file of a finding: a signature that nothing is judged by, and a true portrait."""
     images = np.stack(pictures(60))
     carriers = np.stack([with_trigger(images[i]) for i in PATCHED])
-    portrait = Portrait.of(*map(Likeness.of, (carriers, images, images)), foreign=0.9)
+    portrait = Portrait.of(
+        *(Likeness.of(Compact(some)) for some in (carriers, images, images)), foreign=0.9
+    )
     views = {view.name: np.zeros((3, 2), np.float32) for view in VIEWS}
     signature = Signature.of_tensors(
         views

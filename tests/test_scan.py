@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
@@ -20,8 +21,7 @@ from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.signature import Signature
-from sanitizer.scan.standard import VIEWS, Scale
-from sanitizer.scan.views import Batch
+from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, View
 
 
 def vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -69,12 +69,12 @@ def test_whitened_vectors_are_white_but_for_the_ridge() -> None:
     np.testing.assert_allclose(white, np.eye(20), atol=1e-3)
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-def test_what_a_view_says_of_an_image_does_not_depend_on_the_others(view: object) -> None:
-    images = noise_images(9)
-    assert isinstance(view, type(VIEWS[0]))
-    scale = Scale.of(view, view.raw(Batch.of(images)))
-    together, alone = scale(Batch.of(images)), scale(Batch.of(images[4:5]))
+@pytest.mark.parametrize("view", VIEWS + NATIVE_VIEWS, ids=lambda view: view.name)
+def test_what_a_view_says_of_an_image_does_not_depend_on_the_others(view: View) -> None:
+    images = Compact(noise_images(9)).summed()
+    (_, batch), (_, one) = *images.batches(), *images[4:5].batches()
+    scale = Scale.of(view, view.raw(batch))
+    together, alone = scale(batch), scale(one)
     assert together.dtype == np.float32
     assert np.isfinite(together).all()
     np.testing.assert_allclose(together[4], alone[0], atol=1e-4)
@@ -164,7 +164,7 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
         for one, other in zip(inside, rest, strict=True)
     ]
     cells = np.zeros(1000, int), np.zeros(1500, int)
-    images = ClassImages(views, *cells, rng.random((1000, 64)))
+    images = ClassImages(VIEWS[:2], views, *cells, rng.random((1000, 64)))
     group = join(images, rare.astype(float))
     assert group is not None
     assert group.members[carries & rare].all()
@@ -178,49 +178,51 @@ def test_one_of_each_picture_is_kept() -> None:
 
 
 @pytest.fixture(scope="module")
-def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The bundled sample: pixels, labels, and which images carry the trigger."""
+def sample() -> tuple[Compact, np.ndarray, np.ndarray]:
+    """The bundled sample: images, labels, and which images carry the trigger."""
     table = pq.read_table(str(SAMPLE))
     pixels = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
-    return pixels, table["label"].to_numpy(), table["is_poisoned"].to_numpy()
+    return Compact(pixels), table["label"].to_numpy(), table["is_poisoned"].to_numpy()
 
 
 def test_the_shared_trigger_of_a_class_is_found(
-    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+    sample: tuple[Compact, np.ndarray, np.ndarray],
 ) -> None:
-    pixels, labels, poisoned = sample
+    images, labels, poisoned = sample
     rng = np.random.default_rng(0)
-    population = Population.of(pixels, labels, rng)
+    population = Population.of(images, labels, rng)
     target = labels[poisoned][0]
-    of_class = pixels[labels == target]
+    of_class = images[labels == target]
     truth = poisoned[labels == target]
-    kept = different_pictures(thumbnails(of_class))
-    images = population.beside(target, of_class[kept], rng)
-    found = max(groups(images), key=lambda group: group.strength)
-    evidence = Evidence.of(found, images)
+    kept = different_pictures(thumbnails(of_class.pixels))
+    beside = population.beside(target, of_class[kept], rng)
+    found = max(groups(beside), key=lambda group: group.strength)
+    evidence = Evidence.of(found, beside)
     assert found.members.tolist() == truth[kept].tolist()
     assert evidence.strength > 6
     assert evidence.share_of_rest == 0
     assert evidence.foreign > 0.5
-    signature = Signature.of(found.trigger, images.views, population.scales)
+    signature = Signature.of(found.trigger, beside.views, population.scales)
     np.testing.assert_array_equal(signature.log_odds(of_class) > 0, truth)
-    others = pixels[labels != target]
+    others = images[labels != target]
     assert (signature.log_odds(others) < 0).all()
 
 
 def test_a_class_without_a_trigger_has_no_such_group(
-    sample: tuple[np.ndarray, np.ndarray, np.ndarray],
+    sample: tuple[Compact, np.ndarray, np.ndarray],
 ) -> None:
-    pixels, labels, poisoned = sample
-    pixels, labels = pixels[~poisoned], labels[~poisoned]
+    images, labels, poisoned = sample
+    images, labels = images[~poisoned], labels[~poisoned]
     rng = np.random.default_rng(0)
-    population = Population.of(pixels, labels, rng)
+    population = Population.of(images, labels, rng)
     names, counts = np.unique(labels, return_counts=True)
     label = names[np.argmax(counts)]
-    of_class = pixels[labels == label]
-    images = population.beside(label, of_class[different_pictures(thumbnails(of_class))], rng)
-    for group in groups(images):
-        evidence = Evidence.of(group, images)
+    of_class = images[labels == label]
+    beside = population.beside(
+        label, of_class[different_pictures(thumbnails(of_class.pixels))], rng
+    )
+    for group in groups(beside):
+        evidence = Evidence.of(group, beside)
         assert evidence.strength < 6 or evidence.foreign < 0.5
 
 
@@ -236,13 +238,16 @@ def smooth_images(n: int, seed: int) -> np.ndarray:
 
 def portrait(carriers: np.ndarray, foreign: float = 0.0) -> Portrait:
     others, elsewhere = smooth_images(300, 1), smooth_images(300, 2) // 2
-    return Portrait.of(*map(Likeness.of, (carriers, others, elsewhere)), foreign)
+    sums = (Likeness.of(Compact(some)) for some in (carriers, others, elsewhere))
+    return Portrait.of(*sums, foreign)
 
 
 def test_likenesses_of_parts_are_those_of_the_whole() -> None:
     images = smooth_images(250, 0)
-    whole = Likeness.of(images)
-    parts = Likeness.of(images[200:]) + Likeness.of(images[:7]) + Likeness.of(images[7:200])
+    whole = Likeness.of(Compact(images))
+    parts = Likeness.none()
+    for some in (images[200:], images[:7], images[7:200]):
+        parts += Likeness.of(Compact(some))
     for name, value in vars(whole).items():
         np.testing.assert_allclose(vars(parts)[name], value, rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(whole.mean.pixels, images.mean(0), atol=1e-3)

@@ -98,7 +98,7 @@ def synthetic(clean: int, poisoned: int, trigger: float, false_labels: bool) -> 
         views.append(ClassView.of(inside, rest, white, rng))
     thumbs = rng.standard_normal((clean + poisoned, 64), np.float32)
     cells = np.zeros(clean + poisoned, int)
-    return ClassImages(views, cells, np.zeros(800, int), thumbs)
+    return ClassImages(VIEWS, views, cells, np.zeros(800, int), thumbs)
 
 
 @pytest.mark.parametrize("false_labels", [True, False])

@@ -15,6 +15,7 @@ from pipelines.sources.base import Samples
 from pipelines.sources.columns import encoded_images
 from sanitizer.images import Header, ImageError, decode
 from sanitizer.records import ScoredSample
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.views import SIDE
 
 
@@ -23,31 +24,31 @@ class Looked:
     """Images, each looked at once."""
 
     samples: list[ScoredSample]
-    pixels: np.ndarray  #: (n, 32, 32, 3) uint8, as the scan sees them; 0 where it cannot
+    images: Compact  #: as the scan sees them; black where it cannot
     seen: np.ndarray  #: (n,) bool, whether it can
 
     @classmethod
     def at(cls, step: ScoreStep, pieces: Sequence[Samples]) -> Self:
         """Look at all images of some pieces of a set."""
         samples: list[ScoredSample] = []
-        images: list[np.ndarray | None] = []
+        images: list[Compact | None] = []
         for piece in pieces:
-            rows, canonical = step.score(piece)
+            rows, compact = step.score(piece)
             samples += rows
-            images += canonical
-        nothing = np.zeros((SIDE, SIDE, 3), np.uint8)
-        pixels = [nothing if image is None else image for image in images]
+            images += compact
+        nothing = Compact(np.zeros((1, SIDE, SIDE, 3), np.uint8))
         seen = np.array([image is not None for image in images], bool)
-        return cls(samples, np.stack(pixels) if pixels else np.empty((0, *nothing.shape)), seen)
+        return cls(samples, Compact.joined([nothing[:0], *(i or nothing for i in images)]), seen)
 
     def replaced(self, rows: np.ndarray, others: "Looked") -> "Looked":
         """A copy with others in place of (k,) rows."""
         samples = list(self.samples)
         for row, sample in zip(rows.tolist(), others.samples, strict=True):
             samples[row] = sample
-        pixels, seen = self.pixels.copy(), self.seen.copy()
-        pixels[rows], seen[rows] = others.pixels, others.seen
-        return replace(self, samples=samples, pixels=pixels, seen=seen)
+        seen, places = self.seen.copy(), np.arange(len(samples))
+        seen[rows], places[rows] = others.seen, len(samples) + np.arange(len(rows))
+        images = Compact.joined([self.images, others.images])[places]
+        return replace(self, samples=samples, images=images, seen=seen)
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,15 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
     if to_search:
         sample = sorted(rows.tolist(), key=lambda row: sampling_key(ids[row]))[:SAMPLED]
         of_sample = np.array([numbers[keys[row]] for row in sample])
-        population = Population.of(looked.pixels[sample], of_sample, np.random.default_rng(0))
+        population = Population.of(
+            looked.images[np.array(sample)], of_sample, np.random.default_rng(0)
+        )
     for number in to_search:
         own = classes[number]
-        pixels = looked.pixels[own]
+        images = looked.images[own]
         found = []
-        for one in search(population, number, pixels[looked_at(len(own))]):
-            log_odds = one.signature.log_odds(pixels)
+        for one in search(population, number, images[looked_at(len(own))]):
+            log_odds = one.signature.log_odds(images)
             of_class = [ids[row] for row in own]
             finding = replace(
                 finding_of(one, labels[number], class_names, log_odds, of_class),

@@ -20,12 +20,17 @@ from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from sanitizer.record import Record
 from sanitizer.records import ScoredSample
-from sanitizer.scan.canonical import NBYTES, from_bytes
+from sanitizer.scan.canonical import NBYTES, Compact
 from sanitizer.scan.population import SAMPLED
 from sanitizer.summary import in_order, label_key
 
 #: Of the images of a shard; its metadata say which classes its batches are.
-VIEWS = pa.schema([("row", pa.int32()), ("sample_id", pa.string()), ("pixels", pa.binary(NBYTES))])
+VIEWS = pa.schema(
+    [
+        *(("row", pa.int32()), ("sample_id", pa.string())),
+        *(("pixels", pa.binary(NBYTES)), ("native", pa.binary())),
+    ]
+)
 
 _METADATA = b"classes"
 
@@ -33,7 +38,7 @@ _METADATA = b"classes"
 PLACES = pa.schema([("shard", pa.int32()), ("batch", pa.int32()), ("rows", pa.int32())])
 
 #: The sample of the set.
-SAMPLE = pa.schema([("label", pa.int32()), ("pixels", pa.binary(NBYTES))])
+SAMPLE = pa.schema([("label", pa.int32()), ("pixels", pa.binary(NBYTES)), ("native", pa.binary())])
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Images(NamedTuple):
     shard: int
     rows: np.ndarray  #: (n,) int64, in the shard
     ids: list[str]
-    pixels: np.ndarray  #: (n, 32, 32, 3) uint8
+    seen: Compact  #: as the scan sees them
 
 
 class Views:
@@ -59,19 +64,19 @@ class Views:
     def __init__(self, task: ShardTask):
         self._task = task
         self._rows = 0
-        self._by_class: dict[str, list[tuple[int, str, bytes]]] = {}
+        self._by_class: dict[str, list[tuple[int, str, bytes, bytes | None]]] = {}
 
-    def add(self, samples: Sequence[ScoredSample], images: Sequence[np.ndarray | None]) -> None:
+    def add(self, samples: Sequence[ScoredSample], images: Sequence[Compact | None]) -> None:
         """Add the next samples.
 
         Args:
             samples: in the order of the shard.
-            images: of each (32, 32, 3) uint8; None where there is none.
+            images: of each the one; None where there is none.
         """
         for row, (sample, image) in enumerate(zip(samples, images, strict=True), self._rows):
             if image is not None:
                 own = self._by_class.setdefault(label_key(sample.label), [])
-                own.append((row, sample.sample_id, image.tobytes()))
+                own.append((row, sample.sample_id, *image.to_bytes()))
         self._rows += len(samples)
 
     def write(self) -> None:
@@ -97,14 +102,15 @@ def _classes_of(views: pa.ipc.RecordBatchFileReader) -> list[ClassRows]:
 
 
 def _images(shard: int, batch: pa.RecordBatch) -> Images:
-    return Images(shard, batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _pixels(batch))
+    return Images(shard, batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _compact(batch))
 
 
-def _pixels(batch: pa.RecordBatch) -> np.ndarray:
-    """(n, 32, 32, 3) uint8, without a copy."""
+def _compact(batch: pa.RecordBatch) -> Compact:
+    """The images of a batch, their pixels without a copy."""
     column = batch["pixels"]
     start = column.offset * NBYTES
-    return from_bytes(memoryview(column.buffers()[1])[start : start + len(column) * NBYTES])
+    pixels = memoryview(column.buffers()[1])[start : start + len(column) * NBYTES]
+    return Compact.of_bytes(pixels, batch["native"].to_pylist())
 
 
 @dataclass(frozen=True)
@@ -147,13 +153,13 @@ class _Smallest:
     def __init__(self, count: int):
         self._count = count
         self._bound = 1 << 64  # above which no hash can be among the least
-        self._held: list[tuple[int, str, bytes]] = []
+        self._held: list[tuple[int, str, bytes, bytes | None]] = []
 
     def add(self, label: str, batch: pa.RecordBatch) -> None:
-        pixels = _pixels(batch)
         for row, sample_id in enumerate(batch["sample_id"].to_pylist()):
             if (key := sampling_key(sample_id)) < self._bound:
-                self._held.append((key, label, pixels[row].tobytes()))
+                kept = (batch[column][row].as_py() for column in SAMPLE.names[1:])
+                self._held.append((key, label, *kept))
         if len(self._held) > 2 * self._count:
             self._thin_out()
 
@@ -167,10 +173,8 @@ class _Smallest:
         """As an Arrow file, each label by its number among ``labels``."""
         self._thin_out()
         numbers = {label: number for number, label in enumerate(labels)}
-        arrays = [
-            pa.array([numbers[label] for _, label, _ in self._held], SAMPLE.field(0).type),
-            pa.array([pixels for _, _, pixels in self._held], SAMPLE.field(1).type),
-        ]
+        rows = [(numbers[label], *kept) for _, label, *kept in self._held]
+        arrays = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(SAMPLE)]
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, SAMPLE) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=SAMPLE))
@@ -183,11 +187,11 @@ def sampling_key(sample_id: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def read_sample(store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """The sample of the set, in random order: pixels (n, 32, 32, 3) uint8, numbers of classes."""
+def read_sample(store: Store) -> tuple[Compact, np.ndarray]:
+    """The sample of the set, in random order: images, and (n,) numbers of their classes."""
     with store.open(layout.POPULATION) as file, pa.ipc.open_file(file) as stored:
         batch = stored.get_batch(0)
-        return _pixels(batch), batch["label"].to_numpy()
+        return _compact(batch), batch["label"].to_numpy()
 
 
 def read_class(store: Store, pass_name: str, number: int) -> Iterator[Images]:

@@ -26,6 +26,7 @@ from pipelines.sources.base import Shard, Source
 from sanitizer.metrics import Share
 from sanitizer.policy import Policy
 from sanitizer.record import Record
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.finding import Finding, labelled, pack
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.population import Population
@@ -70,9 +71,9 @@ class ScanStep(Step[NoCounts]):
         log_odds, ids = [], []
         carriers = others = Likeness.none()
         for images in self._class(store, number):
-            own = found.signature.log_odds(images.pixels)
-            carriers += Likeness.of(images.pixels[own > 0])
-            others += Likeness.of(images.pixels[own <= 0])
+            own = found.signature.log_odds(images.seen)
+            carriers += Likeness.of(images.seen[own > 0])
+            others += Likeness.of(images.seen[own <= 0])
             log_odds.append(own)
             ids += images.ids
         finding = finding_of(
@@ -140,13 +141,13 @@ def write_findings(output: Output, scanned: Scanned) -> None:
         output.write_json(layout.finding(finding.name), finding.to_json())
 
 
-def _sample(images: Iterator[Images], rows: int) -> np.ndarray:
-    """(n, 32, 32, 3) uint8, n at most ``SEARCHED``: all images of a class, or as many at random."""
+def _sample(images: Iterator[Images], rows: int) -> Compact:
+    """All images of a class, or ``SEARCHED`` at random."""
     chosen, kept, start = looked_at(rows), [], 0
     for some in images:
-        kept.append(some.pixels[chosen[start : start + len(some.ids)]])
+        kept.append(some.seen[chosen[start : start + len(some.ids)]])
         start += len(some.ids)
-    return np.concatenate(kept)
+    return Compact.joined(kept)
 
 
 def looked_at(rows: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from sanitizer.images import Header, ImageError, decode
 from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
-from sanitizer.scan.canonical import canonical
+from sanitizer.scan.canonical import Compact
 from sanitizer.summary import label_counts
 
 
@@ -120,7 +120,7 @@ class ScoreStep(Step[NoCounts]):
         task.finish()
         return artefact.rows, NoCounts()
 
-    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[np.ndarray | None]]:
+    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[Compact | None]]:
         """Score a batch; also its images as the scan sees them, None where there is none."""
         batch = samples.batch
         encoded = encoded_images(batch, self.image_column)
@@ -166,14 +166,14 @@ class ScoreStep(Step[NoCounts]):
                 strict=True,
             )
         ]
-        return rows, [one.canonical for one in looked_at]
+        return rows, [one.compact for one in looked_at]
 
 
 class LookedAt(NamedTuple):
     """An image, ready for the detector and for the scan."""
 
     prepared: Prepared
-    canonical: np.ndarray | None  #: (32, 32, 3) uint8; None where nothing scans it
+    compact: Compact | None  #: None where nothing scans it
 
 
 def look_at(
@@ -203,7 +203,7 @@ def look_at(
         error.__cause__ = error.__context__ = None
         return LookedAt(Prepared(header, None, error.with_traceback(None)), None)
     ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
-    return LookedAt(replace(ready, header=header), canonical(pixels))
+    return LookedAt(replace(ready, header=header), Compact.of(pixels))
 
 
 @dataclass

@@ -27,6 +27,7 @@ from pipelines.runs.public import checked
 from pipelines.sources import open_source
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, Policy
+from sanitizer.scan.canonical import Compact
 
 if TYPE_CHECKING:
     from detector.model import Detector
@@ -126,11 +127,11 @@ def _carriers(
     looked: Sequence[LookedAt], known: Sequence[KnownTrigger]
 ) -> Iterator[tuple[int, str]]:
     """The places of the images that carry a known trigger, and which one, in words."""
-    seen = {place: one.canonical for place, one in enumerate(looked) if one.canonical is not None}
+    seen = {place: one.compact for place, one in enumerate(looked) if one.compact is not None}
     if not seen or not known:
         return
-    places, pixels = list(seen), np.stack(list(seen.values()))
-    found = [(trigger.named, trigger.log_odds(pixels)) for trigger in known]
+    places, images = list(seen), Compact.joined(list(seen.values()))
+    found = [(trigger.named, trigger.log_odds(images)) for trigger in known]
     for place, carried in zip(places, strongest(len(places), found), strict=True):
         if carried.log_odds > 0:
             yield place, shares(carried)

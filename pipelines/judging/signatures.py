@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.errors import InputError
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.finding import Finding, Unpacked, finding_in
 from sanitizer.scan.signature import Signature
 
@@ -59,9 +60,9 @@ class KnownTrigger:
         """
         return tuple(map(cls.open, paths))
 
-    def log_odds(self, pixels: np.ndarray) -> np.ndarray:
-        """(n,) of carrying it, for (n, 32, 32, 3) uint8 canonical images of any class."""
-        return self.finding.screening.log_odds(self.signature.scores(pixels))
+    def log_odds(self, images: Compact) -> np.ndarray:
+        """(n,) of carrying it, for n images of any class."""
+        return self.finding.screening.log_odds(self.signature.scores(images))
 
     @property
     def named(self) -> Finding:

@@ -208,10 +208,10 @@ class VerdictStep(Step[Tally]):
             if label not in self.scanned.labels and not self.known:
                 continue
             found = [
-                (finding, signature.log_odds(images.pixels))
+                (finding, signature.log_odds(images.seen))
                 for finding, signature in self._signatures.get(label, ())
             ]
-            found += [(one.named, one.log_odds(images.pixels)) for one in self.known]
+            found += [(one.named, one.log_odds(images.seen)) for one in self.known]
             carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
         return carried
 

@@ -36,6 +36,10 @@ VIEWS_IN_WORDS = {
     "histogram": "which values pixels have, and how often",
     "spectrum": "how much there is of coarse and fine pattern, wherever it is",
     "energies": "how sharp or smooth each part of the image is",
+    "native energies": "how sharp or smooth each part of the image is, in its own pixels",
+    "native values": "which values its own pixels have, and how often",
+    "native spectrum": "how much there is of coarse and fine pattern from pixel to pixel",
+    "native pattern": "patterns that repeat every eight pixels",
 }
 
 #: Standard deviations by which the values of pixels tell carriers apart, to be drawn.

@@ -8,7 +8,6 @@ import numpy as np
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import effective_count, some, variety, ways
-from sanitizer.scan.standard import VIEWS
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -73,7 +72,9 @@ def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float,
     """
     seen = [
         (_way_along(view.inside, view.rest.mean(0), group.members, pictures), separation)
-        for view, separation, kind in zip(images.views, group.separations, VIEWS, strict=True)
+        for view, separation, kind in zip(
+            images.views, group.separations, images.kinds, strict=True
+        )
         if kind.shows_content
     ]
     places = np.array([place for place, _ in seen])

@@ -12,6 +12,7 @@ from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import some, ways
 from sanitizer.scan.search import Subspace, strength
+from sanitizer.scan.standard import View
 
 #: Rounds of filtering in each view and joining the scores.
 ROUNDS = 4
@@ -67,7 +68,8 @@ class ClassView:
 class ClassImages:
     """A class in all views, beside images of other classes."""
 
-    views: Sequence[ClassView]
+    kinds: Sequence[View]
+    views: Sequence[ClassView]  #: of each kind
     cells: np.ndarray  #: (n,) of :func:`~sanitizer.scan.extremes.extreme_cells`
     rest_cells: np.ndarray  #: (m,)
     thumbnails: np.ndarray  #: (n, 64) float32, mean grey of 8 x 8 cells

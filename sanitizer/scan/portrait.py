@@ -14,7 +14,8 @@ from typing import Self
 import numpy as np
 
 from sanitizer.dct import dct2, dct_matrix
-from sanitizer.scan.views import OPPONENT, SIDE, batches, fine_detail
+from sanitizer.scan.canonical import Compact
+from sanitizer.scan.views import OPPONENT, SIDE, fine_detail
 
 #: A frequency is held to be the trigger's where the difference is this many standard errors:
 #: of the 3,072 of an image chance lets 0.2 pass.
@@ -40,10 +41,10 @@ class Likeness:
     values: np.ndarray  #: (256,) float64, how often each value occurs
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> Self:
-        """Args: pixels: (n, 32, 32, 3) uint8 canonical images."""
+    def of(cls, images: Compact) -> Self:
+        """The sums over some images."""
         total = cls.none()
-        for _, batch in batches(pixels):
+        for _, batch in images.batches():
             coefficients = batch.coefficients.astype(np.float64)
             total += cls(
                 images=len(batch.pixels),

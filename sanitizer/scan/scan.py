@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.decision import Reason, accepted
 from sanitizer.scan.evidence import Evidence
@@ -12,7 +13,6 @@ from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
-from sanitizer.scan.standard import VIEWS
 
 #: Images of a class among which triggers are sought; all of its images are judged by what is
 #: found.
@@ -37,38 +37,37 @@ class Found:
     screening: Screening  #: how it is found in other data
 
 
-def search(population: Population, label: int, pixels: np.ndarray) -> Iterator[Found]:
+def search(population: Population, label: int, images: Compact) -> Iterator[Found]:
     """Triggers that images of a class share.
 
     Args:
         population: of the set.
         label: of the class in it.
-        pixels: (n, 32, 32, 3) uint8 canonical images of the class, at most ``SEARCHED`` are
-            looked at.
+        images: of the class, at most ``SEARCHED`` are looked at.
     """
     rng = np.random.default_rng(0)
-    pixels = pixels[different_pictures(thumbnails(pixels[:SEARCHED]))]
+    images = images[different_pictures(thumbnails(images.pixels[:SEARCHED]))]
     for _ in range(ROUNDS):
-        if len(pixels) < LEAST_PICTURES:
+        if len(images) < LEAST_PICTURES:
             return
-        images = population.beside(label, pixels, rng)
-        carries = np.zeros(len(pixels), bool)
-        for group in groups(images):
-            evidence = Evidence.of(group, images)
+        seen = population.beside(label, images, rng)
+        carries = np.zeros(len(images), bool)
+        for group in groups(seen):
+            evidence = Evidence.of(group, seen)
             reason = accepted(evidence)
             if reason is None:
                 continue
             carries |= group.members
             separations = {
-                view.name: float(d) for view, d in zip(VIEWS, group.separations, strict=True)
+                kind.name: float(d) for kind, d in zip(seen.kinds, group.separations, strict=True)
             }
-            signature = Signature.of(group.trigger, images.views, population.scales)
+            signature = Signature.of(group.trigger, seen.views, population.scales)
             screening = Screening.of(
                 signature.mixture,
-                signature.scores(pixels[group.members]),
+                signature.scores(images[group.members]),
                 signature.scores(population.unseen(label)),
             )
             yield Found(reason, evidence, separations, signature, screening)
         if not carries.any():
             return
-        pixels = pixels[~carries]
+        images = images[~carries]

@@ -6,16 +6,16 @@ from typing import Self
 
 import numpy as np
 
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.extremes import CELLS, ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassView, Trigger, clipped
 from sanitizer.scan.mixture import Mixture
-from sanitizer.scan.standard import VIEWS, Scale
-from sanitizer.scan.views import batches
+from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, needs_sums
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A few thousand numbers that take canonical images to log odds of carrying a trigger."""
+    """A few thousand numbers that take images to log odds of carrying a trigger."""
 
     scales: Sequence[Scale]  #: of each view
     filters: Sequence[np.ndarray]  #: of each view, (d,) float32, of standardised features
@@ -43,18 +43,18 @@ class Signature:
             trigger.table,
         )
 
-    def scores(self, pixels: np.ndarray) -> np.ndarray:
-        """(n,) float64, how far each of (n, 32, 32, 3) uint8 images lies along the trigger."""
-        scores = np.empty(len(pixels))
-        for here, batch in batches(pixels):
+    def scores(self, images: Compact) -> np.ndarray:
+        """(n,) float64, how far each of n images lies along the trigger."""
+        scores = np.empty(len(images))
+        for here, batch in images.batches(needs_sums(self.scales)):
             by_view = [s(batch) @ f for s, f in zip(self.scales, self.filters, strict=True)]
             scores[here] = clipped(np.stack(by_view, 1) - self.offsets, self.reaches) @ self.weights
         return scores
 
-    def log_odds(self, pixels: np.ndarray) -> np.ndarray:
+    def log_odds(self, images: Compact) -> np.ndarray:
         """(n,) of carrying the trigger, for images of the class where it was found."""
-        return self.mixture.log_odds(self.scores(pixels)) + self.table.outside(
-            extreme_cells(pixels)
+        return self.mixture.log_odds(self.scores(images)) + self.table.outside(
+            extreme_cells(images.pixels)
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -91,14 +91,16 @@ class Signature:
                 raise ValueError(f"{name!r} holds numbers that are not finite")
             return found
 
-        views = [checked(view.name, 3, None).astype(np.float32) for view in VIEWS]
+        native = any(view.name in tensors for view in NATIVE_VIEWS)
+        views = VIEWS + NATIVE_VIEWS if native else VIEWS
+        rows = [checked(view.name, 3, None).astype(np.float32) for view in views]
         few, many, base = checked("extremes", 3, CELLS)
         return cls(
-            scales=[Scale(view, *rows[:2]) for view, rows in zip(VIEWS, views, strict=True)],
-            filters=[rows[2] for rows in views],
-            offsets=checked("offsets", len(VIEWS)),
-            reaches=checked("reaches", len(VIEWS)),
-            weights=checked("weights", len(VIEWS)),
+            scales=[Scale(view, *own[:2]) for view, own in zip(views, rows, strict=True)],
+            filters=[own[2] for own in rows],
+            offsets=checked("offsets", len(views)),
+            reaches=checked("reaches", len(views)),
+            weights=checked("weights", len(views)),
             mixture=Mixture(*checked("mixture", 5).tolist()),
             table=ExtremeTable(few, many, base),
         )

@@ -5,13 +5,13 @@ per cent of poison cannot move; extremes are clipped softly, so that no single i
 covariance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from sanitizer.scan import views
+from sanitizer.scan import native, views
 from sanitizer.scan.mixture import MAD_OF_NORMAL
 from sanitizer.scan.views import Batch
 
@@ -34,6 +34,7 @@ class View:
     floor: float  #: the least scale, in units of the raw feature
     banded: bool = False  #: whether each frequency band is divided by its own energy
     shows_content: bool = True  #: whether classes differ in it by what they show
+    native: bool = False  #: whether it is made of sums over native pixels
 
 
 #: In the order in which findings name them.
@@ -44,6 +45,14 @@ VIEWS = (
     View("histogram", views.histogram, clip=4, floor=0.01, shows_content=False),
     View("spectrum", views.spectrum, clip=4, floor=0.01),
     View("energies", views.energies, clip=4, floor=0.01),
+)
+
+#: The same, of images larger than their canonical form.
+NATIVE_VIEWS = (
+    View("native energies", native.energies, clip=4, floor=0.01, native=True),
+    View("native values", native.values, clip=4, floor=0.01, shows_content=False, native=True),
+    View("native spectrum", native.spectrum, clip=4, floor=0.003, shows_content=False, native=True),
+    View("native pattern", native.pattern, clip=4, floor=0.003, shows_content=False, native=True),
 )
 
 
@@ -69,6 +78,11 @@ class Scale:
         values = (self.view.raw(batch) - self.centre) / self.scale
         values = clip * np.tanh(values / clip)
         return _equalised(values) if self.view.banded else values
+
+
+def needs_sums(scales: Iterable[Scale]) -> bool:
+    """Whether one of the views is made of sums over native pixels."""
+    return any(scale.view.native for scale in scales)
 
 
 def _equalised(values: np.ndarray) -> np.ndarray:

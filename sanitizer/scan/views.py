@@ -6,7 +6,6 @@ a sticker in the second differences, a blended picture in the signed DCT, a warp
 energies, a change of colour depth in the histogram.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,6 @@ from sanitizer.dct import dct2
 
 #: Side of a canonical image, in pixels.
 SIDE = 32
-
-#: Images whose views are made together: what several views need of them stays in the cache.
-BATCH = 100
 
 #: Luma and two colour differences, rows of unit length: opponent colours, in which natural
 #: images are nearly uncorrelated (Ruderman, Cronin, Chiao, JOSA A 15, 1998).
@@ -42,20 +38,14 @@ class Batch:
     pixels: np.ndarray  #: (n, 32, 32, 3) uint8
     planes: np.ndarray  #: (n, 3, 32, 32) float32, red, green, blue
     coefficients: np.ndarray  #: (n, 3, 32, 32) float32, the DCT of the opponent colours
+    native: np.ndarray | None  #: (n, b) uint8, each a :func:`~sanitizer.scan.native.summary`
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> "Batch":
-        """Args: pixels: (n, 32, 32, 3) uint8."""
+    def of(cls, pixels: np.ndarray, native: np.ndarray | None = None) -> "Batch":
+        """Args: pixels: (n, 32, 32, 3) uint8; native: (n, b) uint8, where a view needs it."""
         planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)
         opponent = np.tensordot(OPPONENT.astype(np.float32), planes, (1, 1))
-        return cls(pixels, planes, dct2(np.moveaxis(opponent, 0, -1)))
-
-
-def batches(pixels: np.ndarray) -> Iterator[tuple[slice, Batch]]:
-    """(n, 32, 32, 3) uint8 images, ``BATCH`` at a time, and where they stand."""
-    for start in range(0, len(pixels), BATCH):
-        here = slice(start, start + BATCH)
-        yield here, Batch.of(pixels[here])
+        return cls(pixels, planes, dct2(np.moveaxis(opponent, 0, -1)), native)
 
 
 def low_frequencies(batch: Batch) -> np.ndarray:
