@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from commands import run
+from commands import run, signal_when, start
 
 from freqsan import InputError, clean, evaluate, ingest, poison
 from pipelines.evaluation.figures import Evaluation
@@ -118,6 +120,25 @@ def test_processes_side_by_side_measure_the_same(image_set: Path, tmp_path: Path
     ]
     one, other = ([row.verdicts for row in each.sections[0].attacks] for each in several)
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_all_processes_at_once_and_keeps_what_is_finished(
+    number: signal.Signals, code: int, word: str, image_set: Path, tmp_path: Path
+) -> None:
+    process = start(
+        *("evaluate", image_set, "--output", tmp_path, "--attack", "badnets", "--rate", 0.1),
+        *("--draws", 1000, "--no-scan", "--rows", "0:40", "--workers", 2),
+        stderr=subprocess.PIPE,
+    )
+    ended, said = signal_when(process, number, lambda: any(tmp_path.glob("cells/*.json")))
+    assert ended == code
+    (line,) = [line for line in said.splitlines() if not line.startswith("evaluating")]
+    assert word in line
+    assert 0 < len(cells_in(tmp_path)) < 1000
 
 
 def test_a_draw_decides_all_that_is_random_and_rates_share_it(
