@@ -71,6 +71,7 @@ class Reason(StrEnum):
 
     ABSENT = "what it shares is nearly absent from other classes"
     FOREIGN = "what it shows is the content of other classes"
+    ONE_WAY_ROUND = "what it shares is nearly absent from mirror images of the set"
 
 
 def accepted(evidence: Evidence) -> Reason | None:
