@@ -130,11 +130,7 @@ def removals(
         return "" if wrong else innocents(decision)
     # Without a scan there may be triggers that were known before, which the scores need not see.
     carriers = scan.images if scan else removed - by_score
-    words = (
-        f"Of the {removed:,} removed images {removed - by_score:,} carry a trigger, "
-        f"{removed - carriers:,} have a suspicious score, and "
-        f"{carriers + by_score - removed:,} both"
-    )
+    words = _by_what(removed - by_score, removed - carriers, carriers + by_score - removed)
     mistaken = sum(finding.innocents for finding in scan.findings) if scan else 0.0
     if scan and scan.findings:
         words += (
@@ -151,6 +147,24 @@ def removals(
             "number of those is no sign of one"
         )
     return f"{words}."
+
+
+def _by_what(trigger: int, score: int, both: int) -> str:
+    """By what images were removed.
+
+    >>> _by_what(6, 2, 0)
+    'Of the 8 removed images 6 carry a trigger, 2 have a suspicious score'
+    """
+    removed = trigger + score + both
+    if trigger == removed:
+        return f"All {removed:,} removed images carry a trigger"
+    parts = [
+        (trigger, "carry a trigger"),
+        (score, "have a suspicious score"),
+        (both, "carry a trigger and have a suspicious score"),
+    ]
+    told = ", ".join(f"{count:,} {words}" for count, words in parts if count)
+    return f"Of the {removed:,} removed images {told}"
 
 
 def _as_without_attack(decision: Decision) -> bool:
