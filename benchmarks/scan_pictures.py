@@ -20,12 +20,12 @@ from attacks import Role
 from benchmarks.detection_data import decoded
 from pipelines.report.plots import amplified
 from sanitizer import png
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import groups
 from sanitizer.scan.joining import ClassImages, Group, join
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.population import Population, standardised
 from sanitizer.scan.portrait import Likeness, Portrait
-from sanitizer.scan.standard import VIEWS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ class Set:
         rng = np.random.default_rng(0)
         chosen = np.zeros(len(labels), bool)
         chosen[rng.permutation(np.flatnonzero(labels != TARGET))[:POISONED]] = True
-        population = Population.of(pixels[~chosen], labels[~chosen], rng)
+        population = Population.of(Compact(pixels[~chosen]), labels[~chosen], rng)
         return cls(pixels[labels == TARGET], pixels[chosen], population)
 
     def poisoned(self, attack: str, **settings: float) -> np.ndarray:
@@ -73,12 +73,12 @@ class Set:
 
     def beside(self, carriers: np.ndarray) -> ClassImages:
         """The target class with some carriers at its end."""
-        pixels = np.concatenate([self.of_class, carriers])
+        pixels = Compact(np.concatenate([self.of_class, carriers]))
         return self.population.beside(TARGET, pixels, np.random.default_rng(0))
 
     def portrait(self, carriers: np.ndarray) -> Portrait:
-        elsewhere = self.population.elsewhere(TARGET)
-        return Portrait.of(*map(Likeness.of, (carriers, self.of_class, elsewhere)), foreign=1.0)
+        own = Compact(carriers), Compact(self.of_class), self.population.elsewhere(TARGET)
+        return Portrait.of(*map(Likeness.of, own), foreign=1.0)
 
 
 def main() -> None:
@@ -139,8 +139,12 @@ def draw_whitening(images: Set) -> "Figure":
     carriers = images.poisoned("wanet")
     scale = [one for one in images.population.scales if one.view.name == "energies"]
     inside, rest, shared = (
-        standardised(pixels, scale)[0]
-        for pixels in (images.of_class, images.population.elsewhere(TARGET), carriers)
+        standardised(some, scale)[0]
+        for some in (
+            Compact(images.of_class),
+            images.population.elsewhere(TARGET),
+            Compact(carriers),
+        )
     )
     white = Whitening.by(Moments.of(rest))
     figure = _figure(9, 2.8)
@@ -162,10 +166,11 @@ def draw_whitening(images: Set) -> "Figure":
 def draw_views(images: Set) -> "Figure":
     """How far each view tells the carriers of each trigger apart."""
     table = np.array([_true_group(images, name).separations for name in COMPARED])
+    names = [scale.view.name for scale in images.population.scales]
     figure = _figure(7.2, 4.2)
     ax = figure.subplots()
     ax.imshow(np.sqrt(table.clip(0, 12)), cmap="Reds", aspect="auto", vmax=np.sqrt(12))
-    ax.set_xticks(range(len(VIEWS)), [view.name for view in VIEWS], fontsize=9)
+    ax.set_xticks(range(len(names)), names, fontsize=9)
     ax.set_yticks(range(len(COMPARED)), COMPARED, fontsize=9)
     for (row, column), value in np.ndenumerate(table):
         colour = "white" if value > 5 else "black"
