@@ -30,7 +30,7 @@ from pipelines.report.results import Validation
 from pipelines.report.words import headline, percent, removals, scan_lines, warnings
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from pipelines.sources.files import shortened
+from sanitizer.errors import shortened
 from sanitizer.policy import at_most
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from pipelines.sources.files import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, at_most
+from sanitizer.scan.finding import Finding
 from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, ScanFacts, unjudged
 
 
@@ -84,17 +84,37 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     """What the scan has found, a line a finding."""
     few = scan.classes - scan.searched
     if scan.classes < 2:
-        return ["The scan needs two classes or more to compare, so none was searched."]
+        return _lines_of_one_class(scan)
     too_small = f"; {few:,} have too few images to be searched" if few else ""
     start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
     if not scan.findings:
         return [f"{start} no images of a class share a trigger."]
-    several = "s" if len(scan.findings) > 1 else ""
-    return [f"{start} {len(scan.findings):,} trigger{several} found."] + [
-        f"{one.name}: {one.images.count:,} of {one.images.of:,} images labelled "
-        f"{shortened(one.class_name)!r} share a pattern; {one.reason.value}."
-        for one in scan.findings
-    ]
+    return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
+
+
+def _lines_of_one_class(scan: ScanFacts) -> list[str]:
+    start = "The set has no classes to compare"
+    if not scan.searched:
+        return [
+            f"{start}, and has too few images or is unlike its own mirror images, so it was not "
+            "searched for a trigger that images share."
+        ]
+    start += ", so it was compared with its own mirror images:"
+    if not scan.findings:
+        return [f"{start} no images share a trigger that tells left from right."]
+    return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
+
+
+def _found(scan: ScanFacts) -> str:
+    return f"{len(scan.findings):,} trigger{'s' if len(scan.findings) > 1 else ''} found."
+
+
+def _line(finding: Finding) -> str:
+    images = finding.images
+    return (
+        f"{finding.name}: {images.count:,} of {images.of:,} {finding.whose} share a pattern; "
+        f"{finding.reason.value}."
+    )
 
 
 def removals(
