@@ -144,12 +144,14 @@ def test_a_decision_says_what_was_done() -> None:
     p_values = np.array([0.001] * 20 + [0.5] * 980)
     assert Budget(0.01).fit(p_values).words == (
         "Of 1,000 judged images 20 are removed for their score, those with a p-value "
-        "of at most 0.01. Where the calibration fits the set, up to 10 of them are expected to be innocent."
+        "of at most 0.01. "
+        "Where the calibration fits the set, up to 10 of them are expected to be innocent."
     )
     assert FalseDiscovery(0.05).fit(p_values).words == (
         "Of 1,000 judged images 20 are removed for their score, those with a p-value "
-        "of at most 0.001. Where the calibration fits the set, 5.00% or less of the removed images are expected to be "
-        "innocent, here up to 1."
+        "of at most 0.001. "
+        "Where the calibration fits the set, 5.00% or less of the removed images are expected to "
+        "be innocent, here up to 1."
     )
     assert Budget(0.01).fit(p_values[20:]).words == (
         "Of 980 judged images none is removed for its score: none has a p-value of at most 0.01."
