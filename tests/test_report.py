@@ -24,7 +24,7 @@ from summaries import summary_of, tally_of
 
 from pipelines.report import gallery, page, plots
 from pipelines.report.classes import rank_classes
-from pipelines.report.findings import VIEWS_IN_WORDS
+from pipelines.report.findings import VIEWS_IN_WORDS, grounds, screened
 from pipelines.report.page import write_pages
 from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent, removals
@@ -722,6 +722,14 @@ def test_a_finding_that_another_version_wrote_is_refused(tmp_path: Path) -> None
     store.write(layout.signature("finding-1"), b"no safetensors")
     with pytest.raises(ValueError, match="no safetensors file"):
         write_pages(store, summary, shards=2)
+
+
+def test_a_finding_in_a_set_without_classes_speaks_of_mirror_images() -> None:
+    found = finding_of("(no label)", ["a"])
+    alone = dataclasses.replace(found, reason=Reason.ONE_WAY_ROUND, label="null")
+    said = " ".join([*grounds(alone), screened(alone)])
+    assert "Of mirror images of the set none look like them" in said
+    assert "other classes" not in said
 
 
 def test_every_view_has_words_for_people() -> None:

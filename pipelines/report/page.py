@@ -17,6 +17,7 @@ from pipelines.report.classes import rank_classes
 from pipelines.report.findings import (
     Likenesses,
     by_strength,
+    elsewhere,
     expected,
     grounds,
     portrait_of,
@@ -65,6 +66,7 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             finding=finding,
             location=summary.source.location,
             innocents=at_most(finding.innocents),
+            elsewhere=elsewhere(finding),
             expected=expected(finding),
             seen=Likenesses.of(portrait_of(store, finding), finding),
             grounds=grounds(finding),
