@@ -26,7 +26,6 @@ from sanitizer.scan.joining import ClassImages, Group, join
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.population import Population, standardised
 from sanitizer.scan.portrait import Likeness, Portrait
-from sanitizer.scan.standard import VIEWS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,13 +73,12 @@ class Set:
 
     def beside(self, carriers: np.ndarray) -> ClassImages:
         """The target class with some carriers at its end."""
-        pixels = np.concatenate([self.of_class, carriers])
-        return self.population.beside(TARGET, Compact(pixels), np.random.default_rng(0))
+        pixels = Compact(np.concatenate([self.of_class, carriers]))
+        return self.population.beside(TARGET, pixels, np.random.default_rng(0))
 
     def portrait(self, carriers: np.ndarray) -> Portrait:
-        sums = [Likeness.of(Compact(some)) for some in (carriers, self.of_class)]
-        elsewhere = Likeness.of(self.population.elsewhere(TARGET))
-        return Portrait.of(*sums, elsewhere, foreign=1.0)
+        own = Compact(carriers), Compact(self.of_class), self.population.elsewhere(TARGET)
+        return Portrait.of(*map(Likeness.of, own), foreign=1.0)
 
 
 def main() -> None:
@@ -168,10 +166,11 @@ def draw_whitening(images: Set) -> "Figure":
 def draw_views(images: Set) -> "Figure":
     """How far each view tells the carriers of each trigger apart."""
     table = np.array([_true_group(images, name).separations for name in COMPARED])
+    names = [scale.view.name for scale in images.population.scales]
     figure = _figure(7.2, 4.2)
     ax = figure.subplots()
     ax.imshow(np.sqrt(table.clip(0, 12)), cmap="Reds", aspect="auto", vmax=np.sqrt(12))
-    ax.set_xticks(range(len(VIEWS)), [view.name for view in VIEWS], fontsize=9)
+    ax.set_xticks(range(len(names)), names, fontsize=9)
     ax.set_yticks(range(len(COMPARED)), COMPARED, fontsize=9)
     for (row, column), value in np.ndenumerate(table):
         colour = "white" if value > 5 else "black"

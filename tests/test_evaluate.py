@@ -1,6 +1,10 @@
 """``evaluate``: the figures of ``poison`` and ``clean``, cell by cell, and tables of them."""
 
 import json
+import re
+import signal
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from commands import run
+from commands import run, signal_when, start
 
 from freqsan import InputError, clean, evaluate, ingest, poison
 from pipelines.evaluation.figures import Evaluation
 from pipelines.evaluation.looked import CleanSet
 from pipelines.evaluation.records import Cell
 from pipelines.evaluation.sets import OpenSet
+from pipelines.evaluation.tables import page
 from pipelines.jobs.demo import SAMPLE
 from pipelines.judging.score import ScoreStep, label_type
 from pipelines.proof.experiment import compare
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
+from sanitizer.metrics import Share, pooled
 from sanitizer.records import scored_schema
 
 ROWS = 400
@@ -116,6 +122,25 @@ def test_processes_side_by_side_measure_the_same(image_set: Path, tmp_path: Path
     assert one == other
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_all_processes_at_once_and_keeps_what_is_finished(
+    number: signal.Signals, code: int, word: str, image_set: Path, tmp_path: Path
+) -> None:
+    process = start(
+        *("evaluate", image_set, "--output", tmp_path, "--attack", "badnets", "--rate", 0.1),
+        *("--draws", 1000, "--no-scan", "--rows", "0:40", "--workers", 2),
+        stderr=subprocess.PIPE,
+    )
+    ended, said = signal_when(process, number, lambda: any(tmp_path.glob("cells/*.json")))
+    assert ended == code
+    (line,) = [line for line in said.splitlines() if not line.startswith("evaluating")]
+    assert word in line
+    assert 0 < len(cells_in(tmp_path)) < 1000
+
+
 def test_a_draw_decides_all_that_is_random_and_rates_share_it(
     image_set: Path, tmp_path: Path
 ) -> None:
@@ -161,14 +186,14 @@ def test_the_command_prints_the_tables_and_writes_the_page(
         *("--rate", 0, "--rate", 0.2),
     )
     assert result.exit_code == 0, result.output
-    page = (evaluated / "evaluation.md").read_text()
+    written = (evaluated / "evaluation.md").read_text()
     for table in ("### Scores and scan together", "### Scan alone", "### Without poison"):
         assert table in result.stdout
-        assert table in page
+        assert table in written
     cell = poisoned_cell(evaluated)
     assert cell.both is not None
     assert f"| {100 * cell.both.bdr.count / cell.both.bdr.of:.1f} / " in result.stdout
-    assert "### All figures" in page
+    assert "### All figures" in written
     figures = json.loads((evaluated / "evaluation.json").read_text())
     assert figures == Evaluation.of(cells_in(evaluated), cell.code).to_json()
 
@@ -177,6 +202,52 @@ def test_the_output_of_another_job_is_left_alone(image_set: Path, tmp_path: Path
     ingest(image_set, tmp_path / "out", quiet=True)
     with pytest.raises(InputError, match="holds another run; give a folder of its own"):
         evaluate(image_set, tmp_path / "out", quiet=True)
+
+
+def like(cell: Cell, attack: str, draw: int, found: int, lost: int, code: str = "now") -> Cell:
+    """A cell as that one, of 100 poisoned images and 1,000 clean ones."""
+    assert cell.plan.planted is not None
+    assert cell.scan is not None
+    planted = replace(cell.plan.planted, name=attack, draw=draw)
+    flagged = replace(
+        cell.scan, bdr=Share.from_counts(found, 100), fpr=Share.from_counts(lost, 1000)
+    )
+    return replace(cell, plan=replace(cell.plan, planted=planted), scan=flagged, code=code)
+
+
+def test_the_mean_is_over_attacks_and_the_weak_are_named(evaluated: Path) -> None:
+    cell = poisoned_cell(evaluated)
+    cells = [
+        like(cell, "strong", 0, 98, 0),
+        like(cell, "strong", 1, 100, 2),
+        like(cell, "weak", 0, 40, 1),
+        like(cell, "weak", 1, 60, 5, code="older"),
+    ]
+    evaluation = Evaluation.of(cells, "now")
+    (section,) = evaluation.sections
+    strong, weak = (row.verdicts["scan"] for row in section.attacks)
+    assert (strong.bdr.value, weak.bdr.value) == (pytest.approx(0.99), pytest.approx(0.5))
+    assert strong.fpr.value == pytest.approx(0.001)
+    (rate,) = section.rates
+    assert rate.bdr["scan"] == pooled([strong.bdr, weak.bdr])
+    assert rate.weak["scan"] == ("weak",)
+    (note,) = evaluation.notes
+    assert note.startswith("1 of 4 cells were measured by other code")
+    text = page(evaluation)
+    assert re.search(r"\| strong +\| 99.0 / 0.100 +\|\n\| weak +\| 50.0 / 0.300 +\|", text)
+    assert "Below 90 % at 20 % poison: weak 50.0." in text
+    assert note in text
+
+
+def test_a_class_is_called_wrongly_where_no_poison_is_in_it(evaluated: Path) -> None:
+    cell = poisoned_cell(evaluated)
+    assert (cell.searched, len(cell.infected)) == (2, 1)
+    assert (cell.wrongly.count, cell.wrongly.of) == (0, 1)
+    (called, *_) = cell.called
+    assert (called.label,) == cell.infected
+    assert called.poisoned <= called.images.count
+    other = replace(called, label="the other")
+    assert replace(cell, called=(called, other, other)).wrongly.count == 1
 
 
 WRONG = [

@@ -171,6 +171,22 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
     assert group.members[~carries].mean() < rare[~carries].mean() / 2
 
 
+def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too() -> None:
+    rng = np.random.default_rng(0)
+    inside, rest, noise = (rng.standard_normal((n, 40), np.float32) for n in (1500, 2000, 4000))
+    for axis in range(12):
+        inside[rng.random(1500) < 0.1, axis] += 4
+        rest[rng.random(2000) < 0.02, axis] += 4
+    carries = np.arange(1500) < 45
+    inside[carries, 12:] += 1
+    whitening = Whitening.by(Moments.of(noise))
+    view = ClassView.of(inside, whitening(rest), whitening, rng)
+    images = ClassImages([view], np.zeros(1500, int), np.zeros(2000, int), rng.random((1500, 64)))
+    strongest = groups(images)[0].members
+    assert strongest[carries].mean() > 0.9
+    assert strongest[~carries].mean() < 0.01
+
+
 def test_one_of_each_picture_is_kept() -> None:
     images = noise_images(40)
     thumbs = thumbnails(np.concatenate([images, images[:15] ^ 1]))

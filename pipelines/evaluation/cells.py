@@ -1,5 +1,6 @@
 """What is measured in a cell: poison a set in memory, score it, scan it, compare with the truth."""
 
+import signal
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -209,6 +210,7 @@ def begin(bench: Bench) -> None:
     """Make a worker process ready for :func:`measure`."""
     global _bench
     _bench = bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that waits for us
 
 
 def measure(plan: CellPlan) -> Cell:

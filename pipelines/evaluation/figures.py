@@ -92,10 +92,7 @@ class RateFigures(Record):
             attacks=len(rows),
             bdr={judge: pooled([r.verdicts[judge].bdr for r in rows]) for judge in judges},
             fpr={judge: pooled([r.verdicts[judge].fpr for r in rows]) for judge in judges},
-            weak={
-                judge: tuple(r.attack for r in rows if (r.verdicts[judge].bdr.value or 0) < WEAK)
-                for judge in judges
-            },
+            weak={judge: tuple(r.attack for r in rows if _is_weak(r, judge)) for judge in judges},
             wrongly=_sum(row.wrongly for row in rows),
         )
 
@@ -115,6 +112,7 @@ class Section(Record):
     """All that is known of a set in an encoding, judged in one way."""
 
     set: SetFacts
+    images: int
     encoding: str
     judging: JudgingOptions | None  #: of the scores; None: there are none
     judges: tuple[str, ...]
@@ -136,6 +134,7 @@ class Section(Record):
         clean = [cell for cell in cells if cell.plan.planted is None]
         return cls(
             set=plan.set,
+            images=cells[0].images,
             encoding=plan.encoding,
             judging=plan.judging,
             judges=tuple(judge for judge in JUDGES if cells[0].by(judge)),
@@ -170,6 +169,11 @@ class Evaluation(Record):
                 "evaluate into another folder to have all anew."
             )
         return cls(len(cells), tuple(map(Section.of, groups)), tuple(notes))
+
+
+def _is_weak(row: AttackFigures, judge: str) -> bool:
+    found = row.verdicts[judge].bdr.value
+    return found is not None and found < WEAK
 
 
 def _section_key(cell: Cell) -> tuple[object, ...]:

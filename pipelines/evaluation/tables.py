@@ -50,7 +50,8 @@ def _section(section: Section) -> str:
 
 
 def _title(section: Section) -> str:
-    words = [f"## {section.set.name}, {section.encoding}\n"]
+    encoding = "as it came" if section.encoding == "keep" else section.encoding
+    words = [f"## {section.set.name}, {encoding}: {section.images:,} images\n"]
     if section.judging is not None:
         judging = section.judging
         settings = [f"policy {judging.policy}", f"clean loss {judging.max_clean_loss:g} at most"]

@@ -3,10 +3,12 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,6 +197,7 @@ def _cells(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[
         yield from map(bench.measure, plans)
         return
     context = multiprocessing.get_context("spawn")
+    _start_tracker()
     with (
         _own_threads(workers),
         safe_environment(),
@@ -211,6 +214,17 @@ def _cells(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_tracker() -> None:
+    """Start the helper that multiprocessing wants, and block again what it unblocks.
+
+    Else Ctrl-C and SIGTERM come here and to the workers, and not to the thread that waits for
+    them in our command.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager

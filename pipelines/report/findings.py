@@ -48,6 +48,9 @@ VALUES_SPEAK = 3.0
 #: Sharpness is mentioned from this change on.
 SHARPER = 0.05
 
+#: Levels by which a pattern changes pixels at least, to be told of: less is rounded away.
+LEAST_LEVELS = 1.0
+
 #: Share of the pixels that are nearly all.
 NEARLY_ALL = 0.95
 
@@ -127,7 +130,7 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
             "images are all but identical: something opaque covers what is below."
         )
     beside = np.abs(portrait.trigger[~covered])
-    if beside.any():
+    if beside.max(initial=0) >= LEAST_LEVELS:
         too = " too" if count else ""
         words.append(
             f"Something see-through is laid over all of them in the same way{too}. It changes a "
@@ -219,9 +222,8 @@ def _bar(finding: Finding) -> str:
     """How strong a natural group can be, and how strong a trigger has to be."""
     bar = BY_ITSELF if finding.reason is Reason.ABSENT else WITH_FOREIGN_CONTENT
     return (
-        f"Of a group of so many pictures at least {bar.height(finding.evidence):.1f} are asked, "
-        "which is more than groups that are alike by nature or by chance have reached in clean "
-        "classes."
+        f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
+        "more than groups that are alike by nature or by chance have reached in clean classes."
     )
 
 
@@ -249,6 +251,13 @@ def expected(finding: Finding) -> str:
         else ("the others of their class")
     )
     return f"Expected is what {whose} are on average, since these images show such content."
+
+
+def screened(finding: Finding) -> str:
+    """How well its signature tells carriers from images of other classes, in words."""
+    found, alarms = finding.screening.found, finding.screening.false_alarms
+    beside = f", and {alarms.count:,} of {alarms.of:,} images of other classes" if alarms.of else ""
+    return f"By that alone {found.count:,} of {found.of:,} of them are found again{beside}."
 
 
 def portrait_of(store: Store, finding: Finding) -> Portrait:

@@ -20,6 +20,7 @@ from pipelines.report.findings import (
     expected,
     grounds,
     portrait_of,
+    screened,
     separations,
 )
 from pipelines.report.gallery import Exhibits
@@ -67,6 +68,7 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             expected=expected(finding),
             seen=Likenesses.of(portrait_of(store, finding), finding),
             grounds=grounds(finding),
+            screening=screened(finding),
             separations=separations(finding),
             strongest=shown.of_ids(finding.strongest),
             weakest=shown.of_ids(finding.weakest),

@@ -8,7 +8,7 @@ from sanitizer.scan.extremes import CELLS
 from sanitizer.scan.joining import ClassImages, Group, join, look
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.pictures import variety
-from sanitizer.scan.search import candidates
+from sanitizer.scan.search import LEAST_IMAGES, candidates
 
 #: Candidates of each view, and how many of all are left after each look in all views together.
 #: What shows in one view alone is found by its rank there; what shows in many, by the first look.
@@ -21,9 +21,6 @@ SAME = 0.6
 #: Groups whose thumbnails vary less than this, against the class, are one picture: a track of a
 #: video, a repost. They share their content, not a trigger.
 ONE_PICTURE = 0.5
-
-#: With fewer images nothing can be said of how they vary.
-LEAST_IMAGES = 8
 
 #: A cell of the extremes is a candidate where the class has so many standard deviations more
 #: images in it than the rest, and so much more of them.

@@ -11,7 +11,7 @@ from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import some, ways
-from sanitizer.scan.search import Subspace, strength
+from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
 from sanitizer.scan.standard import View
 
 #: Rounds of filtering in each view and joining the scores.
@@ -36,9 +36,6 @@ MORE_WAYS = 1.25
 
 #: Added to the variances of the views' scores, so that one view that sees nothing divides nothing.
 RIDGE = 1e-4
-
-#: There are at least so many images in a group and outside it.
-LEAST_IMAGES = 5
 
 
 @dataclass(frozen=True)
