@@ -25,7 +25,7 @@ import attacks
 from benchmarks.detection_data import decoded, table
 from sanitizer.record import Record
 from sanitizer.scan import classes, joining, search
-from sanitizer.scan.canonical import canonical
+from sanitizer.scan.canonical import Compact
 from sanitizer.scan.joining import ClassImages
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
@@ -65,7 +65,10 @@ Constant = tuple[ModuleType, str, object]
 
 def _without_view(index: int) -> Cut:
     def cut(images: ClassImages) -> ClassImages:
-        return replace(images, views=[v for i, v in enumerate(images.views) if i != index])
+        kept = [i for i in range(len(images.views)) if i != index]
+        return replace(
+            images, kinds=[images.kinds[i] for i in kept], views=[images.views[i] for i in kept]
+        )
 
     return cut
 
@@ -133,7 +136,7 @@ def searched(
 ) -> Iterator[tuple[str, int, int, float]]:
     """Of each part left out: its name, carriers and innocents in the best group, its strength."""
     rng = np.random.default_rng(0)
-    images = population.beside(poisoned.label, poisoned.pixels, rng)
+    images = population.beside(poisoned.label, Compact(poisoned.pixels), rng)
     for part in parts:
         with _constant(part):
             found = [
@@ -168,9 +171,9 @@ def _rows(path: Path) -> list[Row]:
 def _search(path: Path, rows: Path) -> None:
     images = table(path)
     half = np.arange(len(images) // 2)
-    pixels = np.stack([canonical(one) for one in decoded(images, half)])
+    pixels = np.stack([Compact.of(one).pixels[0] for one in decoded(images, half)])
     labels = pq.read_table(path, columns=["label"])["label"].to_numpy()[half]
-    population = Population.of(pixels, labels, np.random.default_rng(0))
+    population = Population.of(Compact(pixels), labels, np.random.default_rng(0))
     done = {(row.attack, row.left_out) for row in _rows(rows)}
     for name in attacks.names():
         parts = [part for part in PARTS if (name, part) not in done]

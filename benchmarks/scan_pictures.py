@@ -26,6 +26,7 @@ from sanitizer.scan.joining import ClassImages, Group, join
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.population import Population, standardised
 from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.signature import Signature
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,11 +170,11 @@ def draw_views(images: Set) -> "Figure":
     names = [scale.view.name for scale in images.population.scales]
     figure = _figure(7.2, 4.2)
     ax = figure.subplots()
-    ax.imshow(np.sqrt(table.clip(0, 12)), cmap="Reds", aspect="auto", vmax=np.sqrt(12))
+    ax.imshow(table.clip(0), cmap="Reds", aspect="auto")
     ax.set_xticks(range(len(names)), names, fontsize=9)
     ax.set_yticks(range(len(COMPARED)), COMPARED, fontsize=9)
     for (row, column), value in np.ndenumerate(table):
-        colour = "white" if value > 5 else "black"
+        colour = "white" if value > 3.5 else "black"
         ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
     ax.set_title("standard deviations between carriers and the others of the class", fontsize=10)
     return figure
@@ -182,15 +183,18 @@ def draw_views(images: Set) -> "Figure":
 def draw_tests(images: Set) -> "Figure":
     """A trigger, which other classes do not have, and a likeness, which they have, too."""
     figure = _figure(9, 2.8)
-    trigger = images.beside(images.poisoned("blend"))
-    natural = images.beside(images.victims[:0])
     shown = (
-        ("a trigger", trigger, _true_group(images, "blend")),
-        ("a likeness by nature", natural, groups(natural)[0]),
+        ("a trigger", images.poisoned("blend"), lambda _: _true_group(images, "blend")),
+        ("a likeness by nature", images.victims[:0], _most_usual),
     )
-    for ax, (title, class_images, group) in zip(figure.subplots(1, 2), shown, strict=True):
-        scores = group.trigger.scores([view.inside for view in class_images.views])
-        rest = group.rest_scores - np.median(group.rest_scores) + np.median(scores)
+    for ax, (title, carriers, find) in zip(figure.subplots(1, 2), shown, strict=True):
+        seen = images.beside(carriers)
+        group = find(seen)
+        signature = Signature.of(group.trigger, seen.views, images.population.scales)
+        scores = signature.scores(Compact(np.concatenate([images.of_class, carriers])))
+        rest = signature.scores(images.population.elsewhere(TARGET))
+        # What is asked is whether others have such a tail, not whether their content is another.
+        rest += np.median(scores) - np.median(rest)
         _histogram(ax, scores[~group.members], scores[group.members], rest)
         ax.set_title(
             f"{title}: {100 * group.share:.0f} % of the class, "
@@ -198,6 +202,11 @@ def draw_tests(images: Set) -> "Figure":
             fontsize=10,
         )
     return figure
+
+
+def _most_usual(seen: ClassImages) -> Group:
+    """The group of a class that other classes have most of."""
+    return max(groups(seen), key=lambda group: group.share_of_rest)
 
 
 def _true_group(images: Set, attack: str) -> Group:

@@ -48,3 +48,17 @@ class UnjudgedError(RunError):
     def __init__(self, message: str, manifest: Any):
         super().__init__(message)
         self.manifest = manifest
+
+
+def shortened(words: str, most: int = 200) -> str:
+    """At most ``most`` characters of a name or text, for people: its start and its end.
+
+    Names that begin alike, such as those of a folder, differ at their ends.
+
+    >>> shortened("photographs/dog.png", 15)
+    'photogr…dog.png'
+    """
+    if len(words) <= most:
+        return words
+    end = (most - 1) // 2
+    return f"{words[: most - 1 - end]}…{words[-end:]}"

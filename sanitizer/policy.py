@@ -207,8 +207,8 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     innocents = min(float(removed), limit * judged)
     if removed:
         words = (
-            f"Of {judged:,} judged images {removed:,} are removed, those with a p-value of at most "
-            f"{limit:.3g}. Where the calibration fits the set, "
+            f"Of {judged:,} judged images {removed:,} are removed for their score, those with a "
+            f"p-value of at most {limit:.3g}. Where the calibration fits the set, "
         )
         few = at_most(innocents)
         if aim:
@@ -218,7 +218,7 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
             words += f"{few} of them {are} expected to be innocent."
     elif judged:
         images = "images" if judged > 1 else "image"
-        words = f"Of {judged:,} judged {images} none is removed: {why_none}."
+        words = f"Of {judged:,} judged {images} none is removed for its score: {why_none}."
     else:
         words = "No image could be judged, so none is removed."
     return Decision(policy, limit, judged, removed, innocents, words)

@@ -134,11 +134,14 @@ def test_a_signal_ends_all_processes_at_once_and_keeps_what_is_finished(
         *("--draws", 1000, "--no-scan", "--rows", "0:40", "--workers", 2),
         stderr=subprocess.PIPE,
     )
-    ended, said = signal_when(process, number, lambda: any(tmp_path.glob("cells/*.json")))
+    ended, said = signal_when(process, number, (tmp_path / "evaluation.json").exists)
     assert ended == code
     (line,) = [line for line in said.splitlines() if not line.startswith("evaluating")]
     assert word in line
-    assert 0 < len(cells_in(tmp_path)) < 1000
+    finished = len(cells_in(tmp_path))
+    assert 0 < finished < 1000
+    tables = json.loads((tmp_path / "evaluation.json").read_text())
+    assert tables["cells"] in (finished, finished - 1)
 
 
 def test_a_draw_decides_all_that_is_random_and_rates_share_it(
@@ -248,6 +251,16 @@ def test_a_class_is_called_wrongly_where_no_poison_is_in_it(evaluated: Path) -> 
     assert called.poisoned <= called.images.count
     other = replace(called, label="the other")
     assert replace(cell, called=(called, other, other)).wrongly.count == 1
+
+
+def test_a_cell_of_another_version_is_told_before_anything_is_measured(
+    image_set: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells/old.json").write_text("{}")
+    with pytest.raises(InputError, match=r"cells/old.json is no cell of this version .*remove it"):
+        evaluate(image_set, tmp_path, quiet=True)
+    assert len(list(tmp_path.rglob("*"))) == 2
 
 
 WRONG = [

@@ -143,25 +143,31 @@ def test_of_no_images_none_is_removed(policy: Policy) -> None:
 def test_a_decision_says_what_was_done() -> None:
     p_values = np.array([0.001] * 20 + [0.5] * 980)
     assert Budget(0.01).fit(p_values).words == (
-        "Of 1,000 judged images 20 are removed, those with a p-value of at most 0.01. Where "
-        "the calibration fits the set, up to 10 of them are expected to be innocent."
+        "Of 1,000 judged images 20 are removed for their score, those with a p-value "
+        "of at most 0.01. "
+        "Where the calibration fits the set, up to 10 of them are expected to be innocent."
     )
     assert FalseDiscovery(0.05).fit(p_values).words == (
-        "Of 1,000 judged images 20 are removed, those with a p-value of at most 0.001. Where the "
-        "calibration fits the set, 5.00% or less of the removed images are expected to be "
-        "innocent, here up to 1."
+        "Of 1,000 judged images 20 are removed for their score, those with a p-value "
+        "of at most 0.001. "
+        "Where the calibration fits the set, 5.00% or less of the removed images are expected to "
+        "be innocent, here up to 1."
     )
     assert Budget(0.01).fit(p_values[20:]).words == (
-        "Of 980 judged images none is removed: none has a p-value of at most 0.01."
+        "Of 980 judged images none is removed for its score: none has a p-value of at most 0.01."
     )
     assert FalseDiscovery(0.05).fit(p_values[20:], smallest=0.001).words == (
-        "Of 980 judged images none is removed: no image is suspicious enough for a false "
-        "discovery rate of 5.00%."
+        "Of 980 judged images none is removed for its score: no image is suspicious enough "
+        "for a false discovery rate of 5.00%."
     )
 
 
 def test_what_is_said_of_one_image_and_of_none_is_true() -> None:
-    assert Budget().fit(np.array([0.5])).words.startswith("Of 1 judged image none is removed")
+    assert (
+        Budget()
+        .fit(np.array([0.5]))
+        .words.startswith("Of 1 judged image none is removed for its score")
+    )
     for policy in (Budget(), FalseDiscovery()):
         assert policy.fit(np.zeros(0)).words == "No image could be judged, so none is removed."
 

@@ -24,7 +24,7 @@ from summaries import summary_of, tally_of
 
 from pipelines.report import gallery, page, plots
 from pipelines.report.classes import rank_classes
-from pipelines.report.findings import VIEWS_IN_WORDS
+from pipelines.report.findings import VIEWS_IN_WORDS, grounds, screened
 from pipelines.report.page import write_pages
 from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent, removals
@@ -491,7 +491,7 @@ def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path)
     ]
     decision = Decision("fdr", 0.0, 3, 0, 0.0, "words")
     page = page_of(finished_run(tmp_path, [samples], decision=decision))
-    assert "Of the 2 removed images 2 carry a trigger, 0 have a suspicious score" in page.text
+    assert "All 2 removed images carry a trigger." in page.text
     assert "an_owl.safetensors 98.2%" in page.text
     assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 
@@ -597,10 +597,7 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
     assert (
         "<h1>7 of 60 images removed, 6 of them for a trigger that they share, 1 could" in page.html
     )
-    assert (
-        "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score, and 0 both."
-        in page.text
-    )
+    assert "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score." in page.text
     assert "fewer than one of the 6 that carry one is expected to be innocent" in page.text
     assert page.text.index("Triggers that images share") < page.text.index("What decided")
     assert "dog642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
@@ -727,6 +724,14 @@ def test_a_finding_that_another_version_wrote_is_refused(tmp_path: Path) -> None
         write_pages(store, summary, shards=2)
 
 
+def test_a_finding_in_a_set_without_classes_speaks_of_mirror_images() -> None:
+    found = finding_of("(no label)", ["a"])
+    alone = dataclasses.replace(found, reason=Reason.ONE_WAY_ROUND, label="null")
+    said = " ".join([*grounds(alone), screened(alone)])
+    assert "Of mirror images of the set none look like them" in said
+    assert "other classes" not in said
+
+
 def test_every_view_has_words_for_people() -> None:
     assert {view.name for view in VIEWS + NATIVE_VIEWS} == set(VIEWS_IN_WORDS)
 
@@ -784,15 +789,16 @@ def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
         (
             (100, 90, 10, 0),
             ("budget", 0.01, 100, 4, 0.3),
-            "Of the 10 removed images 6 carry a trigger, 2 have a suspicious score, and 2 both. By "
-            "the odds of each, fewer than one of the 8 that carry one is expected to be innocent; "
+            "Of the 10 removed images 6 carry a trigger, 2 have a suspicious score, 2 carry a "
+            "trigger and have a suspicious score. By the odds of each, fewer than one of "
+            "the 8 that carry one is expected to be innocent; "
             "where the calibration fits the set, up to 2 of all.",
         ),
         (
             (100, 92, 8, 0),
             ("fdr", 0.0, 100, 0, 0.0),
-            "Of the 8 removed images 8 carry a trigger, 0 have a suspicious score, and 0 both. By "
-            "the odds of each, fewer than one of the 8 that carry one is expected to be innocent.",
+            "All 8 removed images carry a trigger. By the odds of each, fewer than one of "
+            "the 8 that carry one is expected to be innocent.",
         ),
         (
             (1000, 982, 18, 0),

@@ -181,7 +181,8 @@ def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too
     inside[carries, 12:] += 1
     whitening = Whitening.by(Moments.of(noise))
     view = ClassView.of(inside, whitening(rest), whitening, rng)
-    images = ClassImages([view], np.zeros(1500, int), np.zeros(2000, int), rng.random((1500, 64)))
+    cells = np.zeros(1500, int), np.zeros(2000, int)
+    images = ClassImages(VIEWS[:1], [view], *cells, rng.random((1500, 64)))
     strongest = groups(images)[0].members
     assert strongest[carries].mean() > 0.9
     assert strongest[~carries].mean() < 0.01

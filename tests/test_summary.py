@@ -87,7 +87,7 @@ def test_every_sample_is_counted_once_everywhere(part) -> None:
 def test_a_summary_survives_json(part) -> None:
     summary = summary_of(tally_of(part), ["ant", "bee"])
     assert Summary.from_json(summary.to_json()) == summary
-    fdr = replace(summary, policy=PolicyFacts("fdr", None, 0.05))
+    fdr = replace(summary, policy=PolicyFacts("fdr", 0.01, 0.05))
     assert Summary.from_json(fdr.to_json()) == fdr
 
 

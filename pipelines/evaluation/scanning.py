@@ -11,6 +11,7 @@ from pipelines.judging.decided import Scanned
 from pipelines.judging.scan import finding_of, looked_at, searched
 from pipelines.judging.split import Carried, strongest
 from sanitizer.scan.finding import Finding
+from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.population import SAMPLED, Population
 from sanitizer.scan.scan import search
 from sanitizer.summary import in_order, label_key
@@ -42,7 +43,7 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
     findings: list[Finding] = []
     carried: dict[int, Carried] = {}
     members: dict[str, np.ndarray] = {}
-    if to_search:
+    if len(labels) > 1:
         sample = sorted(rows.tolist(), key=lambda row: sampling_key(ids[row]))[:SAMPLED]
         of_sample = np.array([numbers[keys[row]] for row in sample])
         population = Population.of(
@@ -52,7 +53,12 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
         own = classes[number]
         images = looked.images[own]
         found = []
-        for one in search(population, number, images[looked_at(len(own))]):
+        sample_of_class = images[looked_at(len(own))]
+        if len(labels) > 1:
+            triggers = search(population, number, sample_of_class)
+        else:
+            triggers = iter(search_alone(sample_of_class).found)
+        for one in triggers:
             log_odds = one.signature.log_odds(images)
             of_class = [ids[row] for row in own]
             finding = replace(

@@ -131,6 +131,7 @@ def evaluate(
     check_output(store)
     if store.exists(layout.MANIFEST):
         raise InputError(f"{store.address} holds another run; give a folder of its own")
+    cells = _stored(store)
     known_good = open_trusted(trusted, store, settings) if score else None
     sources = [settings.open(location) for location in inputs]
     for source in sources:
@@ -151,8 +152,16 @@ def evaluate(
         policy=decides,
         code=_code(),
     )
-    _measure(bench, plans, store, workers=workers, quiet=quiet)
-    return _put_together(store, bench.code)
+    todo = [plan for plan in plans if not store.exists(layout.cell(plan.file))]
+    progress = Progress("evaluating", unit="cells", quiet=quiet)
+    progress.start(total=len(plans), done=len(plans) - len(todo))
+    for cell in _measured(bench, todo, workers):
+        store.write_json(layout.cell(cell.plan.file), cell.to_json())
+        cells.append(cell)
+        _write_tables(store, cells, bench.code)
+        progress.advance(1, in_brief(cell))
+    progress.finish()
+    return _write_tables(store, cells, bench.code)
 
 
 def _rows(given: str | None) -> tuple[int, int] | None:
@@ -176,22 +185,9 @@ def _code() -> str:
     return digest.hexdigest()[:12]
 
 
-def _measure(
-    bench: "Bench", plans: Sequence[CellPlan], store: Store, *, workers: int, quiet: bool
-) -> None:
-    """Measure the cells that are missing, and write each when it is finished."""
-    todo = [plan for plan in plans if not store.exists(layout.cell(plan.file))]
-    progress = Progress("evaluating", unit="cells", quiet=quiet)
-    progress.start(total=len(plans), done=len(plans) - len(todo))
-    for cell in _cells(bench, todo, workers):
-        store.write_json(layout.cell(cell.plan.file), cell.to_json())
-        progress.advance(1, in_brief(cell))
-    progress.finish()
-
-
-def _cells(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[Cell]:
+def _measured(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[Cell]:
     """The cells of some plans, as they get finished."""
-    from pipelines.evaluation import cells
+    from pipelines.evaluation.cells import begin, measure
 
     if workers == 1 or len(plans) < 2:
         yield from map(bench.measure, plans)
@@ -201,9 +197,9 @@ def _cells(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterator[
     with (
         _own_threads(workers),
         safe_environment(),
-        ProcessPoolExecutor(workers, context, cells.begin, (bench,)) as pool,
+        ProcessPoolExecutor(workers, context, begin, (bench,)) as pool,
     ):
-        waiting = [pool.submit(cells.measure, plan) for plan in plans]
+        waiting = [pool.submit(measure, plan) for plan in plans]
         try:
             for finished in as_completed(waiting):
                 yield finished.result()
@@ -241,18 +237,23 @@ def _own_threads(workers: int) -> Iterator[None]:
         del os.environ[name]
 
 
-def _put_together(store: Store, code: str) -> Evaluation:
-    """Make the tables of all cells that there are."""
+def _stored(store: Store) -> list[Cell]:
+    """The cells that there are."""
     cells = []
     for name in store.names(layout.CELLS, "*.json"):
         try:
             cells.append(Cell.from_json(store.read_json(name)))
         except ValueError as error:
-            raise RunError(
+            raise InputError(
                 f"{store.locate(name)} is no cell of this version ({error}); remove it, or "
                 "evaluate into another folder"
             ) from error
-    evaluation = Evaluation.of(cells, code)
+    return cells
+
+
+def _write_tables(store: Store, cells: Sequence[Cell], code: str) -> Evaluation:
+    """Put together what has been measured so far."""
+    evaluation = Evaluation.of(sorted(cells, key=lambda cell: cell.plan.file), code)
     store.write_json(layout.EVALUATION, evaluation.to_json())
     store.write(layout.EVALUATION_PAGE, page(evaluation).encode())
     return evaluation

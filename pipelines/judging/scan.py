@@ -19,7 +19,7 @@ from pipelines.judging.classes import Images, read_class, read_sample
 from pipelines.judging.decided import Decided, Scanned
 from pipelines.runs import layout
 from pipelines.runs.output import Output
-from pipelines.runs.passes import Finished, NoCounts, Pass, Step, Work
+from pipelines.runs.passes import Finished, Pass, Step, Work
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Shard, Source
@@ -28,6 +28,7 @@ from sanitizer.policy import Policy
 from sanitizer.record import Record
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.finding import Finding, labelled, pack
+from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
@@ -41,8 +42,15 @@ NAMED = 12
 FOUND = pa.schema([("finding", pa.string()), ("signature", pa.binary())])
 
 
+@dataclass(frozen=True)
+class Searched(Record):
+    """What is counted of a class."""
+
+    comparable: bool  #: whether there is something that it can be compared with
+
+
 @dataclass
-class ScanStep(Step[NoCounts]):
+class ScanStep(Step[Searched]):
     """Search a class, and leave what was found."""
 
     images_of: str  #: the pass that left the images
@@ -51,22 +59,30 @@ class ScanStep(Step[NoCounts]):
     class_names: Sequence[str] | None
     sample_sha256: str  #: of the sample of the set
 
-    def run(self, task: ShardTask) -> tuple[int, NoCounts]:
+    def run(self, task: ShardTask) -> tuple[int, Searched]:
         number = self.searched[task.index]
         rows = task.shard.rows or 0
         sample = _sample(self._class(task.store, number), rows)
+        if len(self.labels) > 1:
+            known = population(task.store, self.sample_sha256)
+            triggers, comparable = search(known, number, sample), True
+        else:
+            alone = search_alone(sample)
+            known, triggers, comparable = alone.population, iter(alone.found), alone.comparable
         artefact = task.open_artefact(FOUND)
-        for found in search(population(task.store, self.sample_sha256), number, sample):
-            finding, signature = self._judge(task.store, number, found)
+        for found in triggers:
+            finding, signature = self._judge(task.store, number, found, known)
             columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
             artefact.write(pa.record_batch(columns, schema=FOUND))
         task.finish()
-        return rows, NoCounts()
+        return rows, Searched(comparable)
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)
 
-    def _judge(self, store: Store, number: int, found: Found) -> tuple[str, bytes]:
+    def _judge(
+        self, store: Store, number: int, found: Found, known: Population
+    ) -> tuple[str, bytes]:
         """What is found, as JSON and packed, once all images of the class are judged by it."""
         log_odds, ids = [], []
         carriers = others = Likeness.none()
@@ -79,7 +95,6 @@ class ScanStep(Step[NoCounts]):
         finding = finding_of(
             found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
         )
-        known = population(store, self.sample_sha256)
         elsewhere = Likeness.of(known.elsewhere(number))
         portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
         return json.dumps(finding.to_json()), pack(found.signature, portrait)
@@ -159,22 +174,20 @@ def looked_at(rows: int) -> np.ndarray:
 
 
 def searched(rows: Sequence[int]) -> list[int]:
-    """The numbers of the classes that are searched: large enough, and not all of the set.
+    """The numbers of the classes that are searched: those that are large enough.
 
     Args:
         rows: images of each class.
     """
-    if len(rows) < 2:
-        return []
     return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
 
 
 @dataclass
-class ScanPass(Pass[Decided, NoCounts, Decided]):
+class ScanPass(Pass[Decided, Searched, Decided]):
     """Search every class; then the policy decides over findings and p-values."""
 
     name: ClassVar[str] = "scan"
-    counts: ClassVar[type[Record]] = NoCounts
+    counts: ClassVar[type[Record]] = Searched
 
     source: Source
     policy: Policy
@@ -185,7 +198,7 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
         rows = [given.classes.rows[number] for number in searched(given.classes.rows)]
         return Work([Shard(0, 0, 0, count) for count in rows], sum(rows))
 
-    def step(self, given: Decided) -> Step[NoCounts]:
+    def step(self, given: Decided) -> Step[Searched]:
         return ScanStep(
             images_of=self.images_of,
             labels=given.classes.labels,
@@ -194,7 +207,7 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
             sample_sha256=given.classes.sample_sha256,
         )
 
-    def merge(self, given: Decided, finished: Finished[NoCounts]) -> Decided:
+    def merge(self, given: Decided, finished: Finished[Searched]) -> Decided:
         _population.cache_clear()  # a hundred megabytes
         findings: list[Finding] = []
         packed: list[bytes] = []
@@ -204,6 +217,10 @@ class ScanPass(Pass[Decided, NoCounts, Decided]):
                 findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
                 packed.append(row["signature"])
         classes = given.classes
-        labels = frozenset(classes.labels[number] for number in searched(classes.rows))
+        labels = frozenset(
+            classes.labels[number]
+            for number, of_class in zip(searched(classes.rows), finished.counts, strict=True)
+            if of_class.comparable
+        )
         scanned = Scanned(tuple(findings), tuple(packed), labels)
         return given.with_scan(scanned, self.policy)

@@ -20,7 +20,6 @@ from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import RowWriter, ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
-from pipelines.sources.files import shortened
 from sanitizer.errors import RunError
 from sanitizer.policy import Decision
 from sanitizer.record import Record
@@ -144,9 +143,8 @@ def shares(carried: Carried) -> str:
     """In words, that an image carries a trigger."""
     assert carried.finding is not None
     images = carried.finding.images
-    name = shortened(carried.finding.class_name)
     return (
-        f"shares a pattern with {images.count:,} of {images.of:,} images labelled {name!r}; "
+        f"shares a pattern with {images.count:,} of {images.of:,} {carried.finding.whose}; "
         f"posterior {_posterior(carried.log_odds)}"
     )
 

@@ -10,8 +10,7 @@ from attacks import Attack
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import LABEL_NAMES
-from pipelines.sources.files import shortened
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, shortened
 
 Label = int | str
 

@@ -18,8 +18,8 @@ from pipelines.poisoning.recipe import IS_POISONED, Recipe
 from pipelines.poisoning.triggers import settings_of
 from pipelines.sources.base import Shard, Source
 from pipelines.sources.columns import ORIGINAL_LABEL, encoded_images
-from pipelines.sources.files import shortened
 from sanitizer import png
+from sanitizer.errors import shortened
 from sanitizer.images import decode
 from sanitizer.spectrum import log_spectra
 

@@ -189,8 +189,7 @@ def grounds(finding: Finding) -> list[str]:
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
     everywhere = (
-        f"Of images of other classes {rest} look like them, of their class "
-        f"{percent(evidence.share)}. "
+        f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(evidence.share)}. "
     )
     if finding.reason is Reason.ABSENT:
         words.append(
@@ -199,6 +198,8 @@ def grounds(finding: Finding) -> list[str]:
         )
     else:
         words.append(everywhere.strip())
+    if finding.reason is Reason.ONE_WAY_ROUND:
+        return [*words, _varied(finding)]
     place = f"{evidence.foreign:.2f} ± {evidence.foreign_error:.2f}"
     content = (
         f"If what their own class shows is 0 and what the others show is 1, these images show "
@@ -211,16 +212,27 @@ def grounds(finding: Finding) -> list[str]:
         )
     else:
         words.append(content + "they rather show what their class shows.")
-    words.append(
+    return [*words, _varied(finding)]
+
+
+def elsewhere(finding: Finding) -> str:
+    """What its class was compared with, in words."""
+    if finding.reason is Reason.ONE_WAY_ROUND:
+        return "mirror images of the set"
+    return "images of other classes"
+
+
+def _varied(finding: Finding) -> str:
+    evidence = finding.evidence
+    return (
         f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
         f"what they show varies {percent(evidence.spread)} as much as in the rest of the class."
     )
-    return words
 
 
 def _bar(finding: Finding) -> str:
     """How strong a natural group can be, and how strong a trigger has to be."""
-    bar = BY_ITSELF if finding.reason is Reason.ABSENT else WITH_FOREIGN_CONTENT
+    bar = WITH_FOREIGN_CONTENT if finding.reason is Reason.FOREIGN else BY_ITSELF
     return (
         f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
         "more than groups that are alike by nature or by chance have reached in clean classes."
@@ -245,18 +257,15 @@ def _overlap(distance: float) -> str:
 
 def expected(finding: Finding) -> str:
     """What the carriers of a trigger are compared with, in words."""
-    whose = (
-        "images of other classes"
-        if is_foreign(finding.evidence.foreign)
-        else ("the others of their class")
-    )
+    foreign = is_foreign(finding.evidence.foreign)
+    whose = elsewhere(finding) if foreign else "the others of their class"
     return f"Expected is what {whose} are on average, since these images show such content."
 
 
 def screened(finding: Finding) -> str:
     """How well its signature tells carriers from images of other classes, in words."""
     found, alarms = finding.screening.found, finding.screening.false_alarms
-    beside = f", and {alarms.count:,} of {alarms.of:,} images of other classes" if alarms.of else ""
+    beside = f", and {alarms.count:,} of {alarms.of:,} {elsewhere(finding)}" if alarms.of else ""
     return f"By that alone {found.count:,} of {found.of:,} of them are found again{beside}."
 
 

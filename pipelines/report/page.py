@@ -17,6 +17,7 @@ from pipelines.report.classes import rank_classes
 from pipelines.report.findings import (
     Likenesses,
     by_strength,
+    elsewhere,
     expected,
     grounds,
     portrait_of,
@@ -30,7 +31,7 @@ from pipelines.report.results import Validation
 from pipelines.report.words import headline, percent, removals, scan_lines, warnings
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from pipelines.sources.files import shortened
+from sanitizer.errors import shortened
 from sanitizer.policy import at_most
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary
@@ -65,6 +66,7 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             finding=finding,
             location=summary.source.location,
             innocents=at_most(finding.innocents),
+            elsewhere=elsewhere(finding),
             expected=expected(finding),
             seen=Likenesses.of(portrait_of(store, finding), finding),
             grounds=grounds(finding),

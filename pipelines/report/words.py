@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from pipelines.sources.files import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, at_most
+from sanitizer.scan.finding import Finding
 from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, ScanFacts, unjudged
 
 
@@ -84,17 +84,37 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     """What the scan has found, a line a finding."""
     few = scan.classes - scan.searched
     if scan.classes < 2:
-        return ["The scan needs two classes or more to compare, so none was searched."]
+        return _lines_of_one_class(scan)
     too_small = f"; {few:,} have too few images to be searched" if few else ""
     start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
     if not scan.findings:
         return [f"{start} no images of a class share a trigger."]
-    several = "s" if len(scan.findings) > 1 else ""
-    return [f"{start} {len(scan.findings):,} trigger{several} found."] + [
-        f"{one.name}: {one.images.count:,} of {one.images.of:,} images labelled "
-        f"{shortened(one.class_name)!r} share a pattern; {one.reason.value}."
-        for one in scan.findings
-    ]
+    return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
+
+
+def _lines_of_one_class(scan: ScanFacts) -> list[str]:
+    start = "The set has no classes to compare"
+    if not scan.searched:
+        return [
+            f"{start}, and has too few images or is unlike its own mirror images, so it was not "
+            "searched for a trigger that images share."
+        ]
+    start += ", so it was compared with its own mirror images:"
+    if not scan.findings:
+        return [f"{start} no images share a trigger that tells left from right."]
+    return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
+
+
+def _found(scan: ScanFacts) -> str:
+    return f"{len(scan.findings):,} trigger{'s' if len(scan.findings) > 1 else ''} found."
+
+
+def _line(finding: Finding) -> str:
+    images = finding.images
+    return (
+        f"{finding.name}: {images.count:,} of {images.of:,} {finding.whose} share a pattern; "
+        f"{finding.reason.value}."
+    )
 
 
 def removals(
@@ -110,11 +130,7 @@ def removals(
         return "" if wrong else innocents(decision)
     # Without a scan there may be triggers that were known before, which the scores need not see.
     carriers = scan.images if scan else removed - by_score
-    words = (
-        f"Of the {removed:,} removed images {removed - by_score:,} carry a trigger, "
-        f"{removed - carriers:,} have a suspicious score, and "
-        f"{carriers + by_score - removed:,} both"
-    )
+    words = _by_what(removed - by_score, removed - carriers, carriers + by_score - removed)
     mistaken = sum(finding.innocents for finding in scan.findings) if scan else 0.0
     if scan and scan.findings:
         words += (
@@ -131,6 +147,24 @@ def removals(
             "number of those is no sign of one"
         )
     return f"{words}."
+
+
+def _by_what(trigger: int, score: int, both: int) -> str:
+    """By what images were removed.
+
+    >>> _by_what(6, 2, 0)
+    'Of the 8 removed images 6 carry a trigger, 2 have a suspicious score'
+    """
+    removed = trigger + score + both
+    if trigger == removed:
+        return f"All {removed:,} removed images carry a trigger"
+    parts = [
+        (trigger, "carry a trigger"),
+        (score, "have a suspicious score"),
+        (both, "carry a trigger and have a suspicious score"),
+    ]
+    told = ", ".join(f"{count:,} {words}" for count, words in parts if count)
+    return f"Of the {removed:,} removed images {told}"
 
 
 def _as_without_attack(decision: Decision) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, shortened
 from sanitizer.images import ImageError
 
 #: Encoded bytes of a record batch, about; a single row may be larger.
@@ -168,20 +168,6 @@ def _check_address(location: str) -> None:
         )
     if not match["rest"]:
         raise InputError(f"{location} names nothing; expected {scheme}://… with a folder or file")
-
-
-def shortened(words: str, most: int = 200) -> str:
-    """At most ``most`` characters of a name or text, for people: its start and its end.
-
-    Names that begin alike, such as those of a folder, differ at their ends.
-
-    >>> shortened("photographs/dog.png", 15)
-    'photogr…dog.png'
-    """
-    if len(words) <= most:
-        return words
-    end = (most - 1) // 2
-    return f"{words[: most - 1 - end]}…{words[-end:]}"
 
 
 def local_path(location: str) -> str | None:

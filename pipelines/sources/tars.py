@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from pipelines.sources import files
+from sanitizer.errors import shortened
 from sanitizer.images import ImageError
 
 #: Of the headers of one member, with what they carry; names and attributes are far smaller.
@@ -41,7 +42,7 @@ class Member:
     def error(self) -> ImageError | None:
         """Why it is not to be read, as far as its header tells."""
         if self._info.islnk() or self._info.issym():
-            target = files.shortened(files.text(self._info.linkname))
+            target = shortened(files.text(self._info.linkname))
             return ImageError("link in a tar", f"leads to {target} and is not followed")
         if not self._info.isreg():
             return ImageError("no file", f"a member of type {self._info.type!r}, expected a file")
@@ -99,7 +100,7 @@ class _Forward:
 
     def expect(self, info: tarfile.TarInfo, end: int) -> None:
         """A member was found: its data goes up to ``end``, and then there may be a header."""
-        name = files.shortened(files.text(info.name))
+        name = shortened(files.text(info.name))
         self._within = f"{name}, which claims {info.size:,} bytes"
         self._left = end - self._position + HEADER_BYTES
 

@@ -23,7 +23,7 @@ from pipelines.sources.base import (
 )
 from pipelines.sources.files import Listing
 from pipelines.sources.folder import SUFFIXES
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, shortened
 from sanitizer.images import ImageError
 
 #: Samples of the first tar that tell the columns, and how many of their extensions become one.
@@ -85,7 +85,7 @@ class Sample:
             return self.error
         if extension in self.members:
             return self.members[extension]
-        known = files.shortened(", ".join(self.members))
+        known = shortened(", ".join(self.members))
         return ImageError("no image", f"the extensions of this sample are {known}")
 
 
@@ -215,7 +215,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     extensions = list(dict.fromkeys(e for look in looks for e in look.extensions))
     for wanted in filter(None, (image, label)):
         if wanted not in extensions:
-            known = files.shortened(", ".join(extensions)) or "nothing"
+            known = shortened(", ".join(extensions)) or "nothing"
             raise InputError(f"{where} have no .{wanted}, only {known}")
     if hidden:
         notes += (

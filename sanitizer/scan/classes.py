@@ -40,11 +40,8 @@ def groups(images: ClassImages) -> list[Group]:
         suspects = _different(map(_probabilities, looked), images.thumbnails, most)
     joined = [group for one in suspects if (group := join(images, one)) is not None]
     joined.sort(key=_strength, reverse=True)
-    kept: list[Group] = []
-    for group in joined:
-        if not any(_same(_probabilities(group), _probabilities(other)) for other in kept):
-            kept.append(group)
-    return kept
+    known = _Known(len(images))
+    return [group for group in joined if known.is_new(_probabilities(group))]
 
 
 def _strength(group: Group) -> float:
@@ -70,17 +67,30 @@ def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[np.ndarray]:
 
 def _different(ranked: Iterable[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
     """The first ``most`` groups that are different from each other and more than one picture."""
+    known = _Known(len(thumbnails))
     kept: list[np.ndarray] = []
     for members in ranked:
         if len(kept) == most:
             break
-        if not (any(_same(members, k) for k in kept) or _one_picture(members, thumbnails)):
+        if not _one_picture(members, thumbnails) and known.is_new(members):
             kept.append(members)
     return kept
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool(abs(np.corrcoef(one, other)[0, 1]) > SAME)
+class _Known:
+    """Groups that were met, of n images."""
+
+    def __init__(self, images: int):
+        self._rows = np.empty((0, images), np.float32)  # of each, of mean 0 and length 1
+
+    def is_new(self, members: np.ndarray) -> bool:
+        """Whether a group, (n,) probabilities, is none that was met; then it is one of them."""
+        row = (members - members.mean()).astype(np.float32)
+        row /= np.linalg.norm(row) + 1e-9
+        if (np.abs(self._rows @ row) > SAME).any():
+            return False
+        self._rows = np.concatenate([self._rows, row[None]])
+        return True
 
 
 def _one_picture(members: np.ndarray, thumbnails: np.ndarray) -> bool:

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from sanitizer.scan.evidence import Evidence
 
-#: A group has at least so many different pictures, and such a share of its class: below, pictures
-#: that are alike by chance look like a group.
+#: A group and the others of its class have at least so many different pictures, as fewer may be
+#: alike by chance or be one track of a video; and the group has such a share of the class.
 LEAST_PICTURES, LEAST_SHARE = 15, 0.004
 
 #: Above this share of a class there are too few others to tell the group from.
@@ -71,6 +71,7 @@ class Reason(StrEnum):
 
     ABSENT = "what it shares is nearly absent from other classes"
     FOREIGN = "what it shows is the content of other classes"
+    ONE_WAY_ROUND = "what it shares is nearly absent from mirror images of the set"
 
 
 def accepted(evidence: Evidence) -> Reason | None:
@@ -87,8 +88,9 @@ def accepted(evidence: Evidence) -> Reason | None:
 def _can_be_told(evidence: Evidence) -> bool:
     """Whether a group is large enough, not all of its class, not one picture, and apart."""
     of_class = evidence.images / evidence.share
+    of_others = evidence.pictures * (1 / evidence.share - 1)
     return (
-        evidence.pictures >= LEAST_PICTURES
+        min(evidence.pictures, of_others) >= LEAST_PICTURES
         and evidence.images >= LEAST_SHARE * of_class
         and evidence.share <= MOST_SHARE
         and evidence.variety >= LEAST_VARIETY

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from safetensors import numpy as safetensors
 
+from sanitizer.errors import shortened
 from sanitizer.metrics import Share
 from sanitizer.record import Record
 from sanitizer.scan.decision import Reason
@@ -32,6 +33,13 @@ class Finding(Record):
     strongest: tuple[str, ...]  #: ids of images that carry it most clearly
     weakest: tuple[str, ...]  #: of those that carry it least clearly
     nearest: tuple[str, ...]  #: of those of the class that look most like it and were kept
+
+    @property
+    def whose(self) -> str:
+        """The images of its class, in words."""
+        if self.label == "null":
+            return "images"
+        return f"images labelled {shortened(self.class_name)!r}"
 
 
 def pack(signature: Signature, portrait: Portrait) -> bytes:
