@@ -266,6 +266,8 @@ def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     for warning in what_speaks_against(manifest):
         _print(f"warning: {warning}", "")
     _print(manifest.calibration.words, "", manifest.decision.words, "")
+    for words in manifest.signatures:
+        _print(words, "")
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:

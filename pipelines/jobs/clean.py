@@ -56,6 +56,7 @@ class CleanManifest(Manifest):
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether the calibration fits the set
     scan: ScanFacts | None  #: what the scan found; None without one
+    signatures: tuple[str, ...]  #: triggers of other sets that were looked for, in words
     seed: None = None  #: nothing in this job is drawn at random
 
 
@@ -179,6 +180,7 @@ class _Finish:
             calibration=summary.calibration,
             fit=summary.fit,
             scan=summary.scan,
+            signatures=tuple(one.words for one in self.judging.known),
         )
 
     def _summary(self, common: Manifest, made: "Outcome") -> Summary:

@@ -52,6 +52,7 @@ class ScoreManifest(Manifest):
     decision: Decision
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether the calibration fits the set
+    signatures: tuple[str, ...]  #: triggers of other sets that were looked for, in words
 
 
 @public
@@ -117,6 +118,7 @@ def score(
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
             fit=made.decided.known_fit,
+            signatures=tuple(one.words for one in judging.known),
         )
 
     manifest = Job(
