@@ -102,15 +102,14 @@ def histogram(batch: Batch) -> np.ndarray:
     255. Triggers that requantise or rescale an image leave gaps and bounds here.
     """
     n = len(batch.pixels)
-    values = batch.pixels.reshape(n, -1)
-    offset = 256 * np.arange(n)[:, None]
-    counts = np.bincount((values + offset).ravel(), minlength=256 * n).reshape(n, 256)
-    colours = batch.pixels.reshape(n, -1, 3)
+    # An image at a time: one count of all would first make a wide copy of them.
+    counts = np.stack([np.bincount(one, minlength=256) for one in batch.pixels.reshape(n, -1)])
+    colours = batch.planes.reshape(n, 3, -1)
     extremes = [
-        colours.min(1),
-        colours.max(1),
-        np.log1p((colours == 0).sum(1)),
-        np.log1p((colours == 255).sum(1)),
+        colours.min(2),
+        colours.max(2),
+        np.log1p((colours == 0).sum(2)),
+        np.log1p((colours == 255).sum(2)),
     ]
     different = (counts > 0).sum(1)[:, None]
     return np.concatenate([np.sqrt(counts), different, *extremes], 1, dtype=np.float32)
