@@ -54,7 +54,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, pictures=60, images=106, share=0.88, strength=20),
         replace(PLAIN, images=2650, share=0.98),
         replace(PLAIN, variety=0.4),
-        replace(PLAIN, least_variety=0.3),
+        replace(PLAIN, least_variety=0.2),
         replace(PLAIN, beyond=0.5),
     ],
     ids=[
@@ -71,6 +71,10 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
 )
 def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:
     assert accepted(natural) is None
+
+
+def test_a_trigger_may_cover_a_good_part_of_the_image() -> None:
+    assert accepted(replace(PLAIN, least_variety=0.4)) is Reason.ABSENT
 
 
 def test_fewer_pictures_have_to_stand_further_apart() -> None:
