@@ -201,7 +201,8 @@ class ScanFacts(Record):
     classes: int  #: in the set
     searched: int  #: of them, those that were large enough to be searched
     images: int  #: that carry a finding
-    findings: tuple[Finding, ...]
+    # Not shown where Python shows the summary, such as in a notebook: many names of images.
+    findings: tuple[Finding, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)

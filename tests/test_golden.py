@@ -30,7 +30,8 @@ STARTS = {
 def check_against_golden(name: str, images: pa.Table, folder: Path) -> None:
     golden = GOLDEN.filter(pc.equal(GOLDEN["set"], name))
     pq.write_table(images.select(["image", "label"]).slice(0, len(golden)), folder / "set.parquet")
-    score(folder / "set.parquet", folder / "out", allow_unjudged=True, quiet=True)
+    budget = {"policy": "budget", "allow_unjudged": True}
+    score(folder / "set.parquet", folder / "out", **budget, quiet=True)
     now = pa.concat_tables(map(pq.read_table, sorted((folder / "out" / "scores").iterdir())[:-1]))
     assert now["verdict"].to_pylist() == golden["verdict"].to_pylist()
     assert now["reason"].to_pylist() == golden["reason"].to_pylist()

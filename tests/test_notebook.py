@@ -29,7 +29,7 @@ def test_clean_runs_and_shows_what_came_out(notebook: Kernel) -> None:
     assert len(shown.result) < 3000
     lines = shown.streams["stderr"].splitlines()
     assert lines[0] == "scoring: 1,000 images to do"
-    assert all(line.startswith(("scoring: ", "splitting: ")) for line in lines)
+    assert all(line.startswith(("scoring: ", "scanning: ", "splitting: ")) for line in lines)
     assert shown.streams["stdout"] == ""
 
 

@@ -8,6 +8,7 @@ files are whole.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -60,13 +61,23 @@ class Writer(ABC):
         """Remove what was written and not published."""
         self._staged.unlink(missing_ok=True)
 
+    @contextmanager
+    def _gone_after_an_error(self) -> Iterator[None]:
+        """A file that cannot even be started, as on a full disk, is nobody's to remove later."""
+        try:
+            yield
+        except BaseException:
+            self.discard()
+            raise
+
 
 class BatchWriter(Writer):
     """Writes one Arrow file, of which each batch can be read without the others."""
 
     def __init__(self, store: Store, name: str, schema: pa.Schema):
         super().__init__(store, name, schema)
-        self._writer = pa.ipc.new_file(str(self._staged), schema)
+        with self._gone_after_an_error():
+            self._writer = pa.ipc.new_file(str(self._staged), schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
@@ -85,13 +96,14 @@ class RowWriter(Writer):
         self._waiting_bytes = 0
         # A dictionary of image bytes only costs memory: no two are alike.
         plain = [f.name for f in schema if not _holds_binary(f.type)]
-        self._writer = pq.ParquetWriter(
-            self._staged,
-            schema,
-            compression="zstd",
-            use_dictionary=plain,
-            write_statistics=plain,
-        )
+        with self._gone_after_an_error():
+            self._writer = pq.ParquetWriter(
+                self._staged,
+                schema,
+                compression="zstd",
+                use_dictionary=plain,
+                write_statistics=plain,
+            )
 
     def write(self, batch: pa.RecordBatch) -> None:
         if batch.num_rows == 0:
