@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import scipy.special  # noqa: F401  (its filters come with its import)
+import scipy.stats  # noqa: F401  (its filters come with its import)
 import torch
 from PIL import Image, ImageFile
 
