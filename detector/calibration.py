@@ -153,6 +153,11 @@ class Calibration:
         return thresholds
 
     @property
+    def smallest_group(self) -> int:
+        """Clean images in its smallest group."""
+        return min(len(group.scores) for group in self.groups)
+
+    @property
     def smallest_p_value(self) -> float:
         """The smallest p-value that an image can get; 1 without any group."""
         of_ranges = [

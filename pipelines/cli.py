@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.scan import ScanManifest
     from pipelines.jobs.score import ScoreManifest
     from pipelines.runs.manifest import Manifest
+    from sanitizer.summary import Counts
 
 Command = Callable[..., None]
 Result = TypeVar("Result")
@@ -290,40 +291,44 @@ def _print_clean(manifest: "CleanManifest", output: str) -> None:
     _print(f"report    {output}/report/index.html")
 
 
+def _print_few_judged(read: int, manifest: "ScanManifest | FeatureManifest") -> None:
+    """That less than half of so many images could be judged, where that is so."""
+    from pipelines.report.words import few_judged
+
+    if few := few_judged(read, manifest.rejected_by_reason):
+        _print(f"warning: {few}")
+
+
+def _print_verdicts(counts: "Counts", output: str) -> None:
+    """How many images have each verdict, where nothing is split."""
+    _print(
+        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
+        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
+    )
+
+
 def _print_score(manifest: "ScoreManifest", output: str) -> None:
     counts = manifest.counts
     _print_judged(manifest)
     _print_notes(manifest)
-    _print(
-        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
-        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
-    )
+    _print_verdicts(counts, output)
 
 
 def _print_scan(manifest: "ScanManifest", output: str) -> None:
-    from pipelines.report.words import few_judged, scan_lines
+    from pipelines.report.words import scan_lines
 
     counts = manifest.counts
-    few = few_judged(counts.read, manifest.rejected_by_reason)
-    if few:
-        _print(f"warning: {few}")
+    _print_few_judged(counts.read, manifest)
     _print_notes(manifest)
     _print(*scan_lines(manifest.scan), "")
-    _print(
-        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
-        f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
-    )
+    _print_verdicts(counts, output)
     if manifest.scan.findings:
         _print(f"findings  {output}/findings/")
 
 
 def _print_features(manifest: "FeatureManifest", output: str) -> None:
-    from pipelines.report.words import few_judged
-
     counts = manifest.counts
-    few = few_judged(counts.read, manifest.rejected_by_reason)
-    if few:
-        _print(f"warning: {few}")
+    _print_few_judged(counts.read, manifest)
     _print_notes(manifest)
     _print(
         f"{counts.read:,} images, {counts.tiles:,} tiles, {counts.rejected:,} rejected; "

@@ -72,11 +72,6 @@ class ChosenCalibration:
     largest: int = ANY  #: number of parts of the largest image in it
     left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
 
-    @property
-    def images(self) -> int:
-        """Clean images in its smallest group."""
-        return min(len(group.scores) for group in self.calibration.groups)
-
     def facts(self, limit: float, sizes: Sequence[Size]) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned.
 

@@ -50,9 +50,8 @@ class ClassRows(Record):
 
 
 class Images(NamedTuple):
-    """Some images of a set."""
+    """Some images of a shard."""
 
-    shard: int
     rows: np.ndarray  #: (n,) int64, in the shard
     ids: list[str]
     seen: Compact  #: as the scan sees them
@@ -71,7 +70,7 @@ class Views:
 
         Args:
             samples: in the order of the shard.
-            images: of each the one; None where there is none.
+            images: of each sample; None where there is none.
         """
         for row, (sample, image) in enumerate(zip(samples, images, strict=True), self._rows):
             if image is not None:
@@ -94,15 +93,15 @@ def read_views(store: Store, pass_name: str, shard: int) -> Iterator[tuple[str, 
     """The images of a shard, and the label of each batch of them."""
     with store.open(layout.views(pass_name, shard)) as file, pa.ipc.open_file(file) as views:
         for batch, held in enumerate(_classes_of(views)):
-            yield held.label, _images(shard, views.get_batch(batch))
+            yield held.label, _images(views.get_batch(batch))
 
 
 def _classes_of(views: pa.ipc.RecordBatchFileReader) -> list[ClassRows]:
     return [ClassRows.from_json(held) for held in json.loads(views.schema.metadata[_METADATA])]
 
 
-def _images(shard: int, batch: pa.RecordBatch) -> Images:
-    return Images(shard, batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _compact(batch))
+def _images(batch: pa.RecordBatch) -> Images:
+    return Images(batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _compact(batch))
 
 
 def _compact(batch: pa.RecordBatch) -> Compact:
@@ -201,4 +200,4 @@ def read_class(store: Store, pass_name: str, number: int) -> Iterator[Images]:
     for place in places:
         name = layout.views(pass_name, place["shard"])
         with store.open(name) as file, pa.ipc.open_file(file) as views:
-            yield _images(place["shard"], views.get_batch(place["batch"]))
+            yield _images(views.get_batch(place["batch"]))

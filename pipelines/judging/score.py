@@ -274,9 +274,7 @@ def gathered(tables: Iterable[pa.Table], scorer: Scorer | None, probed: float) -
         sizes=tuple(map(Size, *(each.tolist() for each in sizes))),
         per_class={label: (images, some) for label, (images, some) in per_class.items()},
         probed=probed,
-        calibration_images=0
-        if calibration is None
-        else min(len(group.scores) for group in calibration.groups),
+        calibration_images=0 if calibration is None else calibration.smallest_group,
     )
 
 
