@@ -145,7 +145,9 @@ def searched(
                     int((group.members & ~poisoned.carries).sum()),
                     group.strength,
                 )
-                for group in classes.groups(CUTS.get(part, lambda whole: whole)(images))
+                for group in classes.Searched.of(
+                    CUTS.get(part, lambda whole: whole)(images)
+                ).groups()
             ]
         carriers = int(poisoned.carries.sum())
         yield part, *max(found, key=lambda one: one[0] / (carriers + one[1]), default=(0, 0, 0.0))

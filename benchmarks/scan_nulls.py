@@ -30,7 +30,7 @@ from benchmarks.detection_data import decoded, table, tracks
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import groups
+from sanitizer.scan.classes import Searched
 from sanitizer.scan.decision import BY_ITSELF, Reason, accepted
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
@@ -273,7 +273,7 @@ def scanned(images: Images) -> Iterator[tuple[int, int, int, float, list[Called]
             continue
         beside = population.beside(label, pictures, rng)
         called = []
-        for group in groups(beside):
+        for group in Searched.of(beside).groups():
             evidence = Evidence.of(group, beside)
             if evidence.strength >= LEAST_STRENGTH:
                 signature = Signature.of(group.trigger, beside.views, population.scales)

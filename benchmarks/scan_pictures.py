@@ -21,7 +21,7 @@ from benchmarks.detection_data import decoded
 from pipelines.report.plots import amplified
 from sanitizer import png
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import groups
+from sanitizer.scan.classes import Searched
 from sanitizer.scan.joining import ClassImages, Group, join
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.population import Population, standardised
@@ -206,7 +206,7 @@ def draw_tests(images: Set) -> "Figure":
 
 def _most_usual(seen: ClassImages) -> Group:
     """The group of a class that other classes have most of."""
-    return max(groups(seen), key=lambda group: group.share_of_rest)
+    return max(Searched.of(seen).groups(), key=lambda group: group.share_of_rest)
 
 
 def _true_group(images: Set, attack: str) -> Group:

@@ -529,6 +529,7 @@ def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> 
             beyond=5.0,
             spread=0.98,
             ways=0.97,
+            all_ways=0.99,
             foreign=0.93,
             foreign_error=0.05,
             variety=0.9,
@@ -551,7 +552,8 @@ def packed() -> bytes:
     population = Population.of(Compact(images), labels, rng)
     of_class = Compact(np.concatenate([images[labels == 1], carriers]))
     class_images = population.beside(1, of_class, rng)
-    group = join(class_images, (np.arange(len(class_images)) >= 80).astype(np.float32))
+    suspects = (np.arange(len(class_images)) >= 80).astype(np.float32)
+    (group,) = join(class_images, suspects[:, None])
     assert group is not None
     signature = Signature.of(group.trigger, class_images.views, population.scales)
     shown = [Likeness.of(Compact(one)) for one in (carriers[PATCHED], images[:60], images[:60])]

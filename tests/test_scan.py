@@ -10,7 +10,7 @@ from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import groups
+from sanitizer.scan.classes import Searched
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView, join
@@ -164,9 +164,9 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
         for one, other in zip(inside, rest, strict=True)
     ]
     cells = np.zeros(1000, int), np.zeros(1500, int)
-    images = ClassImages(VIEWS[:2], views, *cells, rng.random((1000, 64)))
-    group = join(images, rare.astype(float))
-    assert group is not None
+    thumbs = rng.random((1000, 64)), rng.random((1500, 64))
+    images = ClassImages(VIEWS[:2], views, *cells, *thumbs)
+    (group,) = join(images, rare[:, None].astype(float))
     assert group.members[carries & rare].all()
     assert group.members[~carries].mean() < rare[~carries].mean() / 2
 
@@ -182,8 +182,9 @@ def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too
     whitening = Whitening.by(Moments.of(noise))
     view = ClassView.of(inside, whitening(rest), whitening, rng)
     cells = np.zeros(1500, int), np.zeros(2000, int)
-    images = ClassImages(VIEWS[:1], [view], *cells, rng.random((1500, 64)))
-    strongest = groups(images)[0].members
+    thumbs = rng.random((1500, 64)), rng.random((2000, 64))
+    images = ClassImages(VIEWS[:1], [view], *cells, *thumbs)
+    strongest = Searched.of(images).groups()[0].members
     assert strongest[carries].mean() > 0.9
     assert strongest[~carries].mean() < 0.01
 
@@ -213,7 +214,7 @@ def test_the_shared_trigger_of_a_class_is_found(
     truth = poisoned[labels == target]
     kept = different_pictures(thumbnails(of_class.pixels))
     beside = population.beside(target, of_class[kept], rng)
-    found = max(groups(beside), key=lambda group: group.strength)
+    found = max(Searched.of(beside).groups(), key=lambda group: group.strength)
     evidence = Evidence.of(found, beside)
     assert found.members.tolist() == truth[kept].tolist()
     assert evidence.strength > 6
@@ -238,7 +239,7 @@ def test_a_class_without_a_trigger_has_no_such_group(
     beside = population.beside(
         label, of_class[different_pictures(thumbnails(of_class.pixels))], rng
     )
-    for group in groups(beside):
+    for group in Searched.of(beside).groups():
         evidence = Evidence.of(group, beside)
         assert evidence.strength < 6 or evidence.foreign < 0.5
 

@@ -27,6 +27,7 @@ PLAIN = Evidence(
     ways=1.1,
     foreign=0.9,
     foreign_error=0.05,
+    all_ways=1.0,
     variety=1.0,
     least_variety=0.9,
 )
@@ -80,7 +81,7 @@ def test_a_trigger_may_cover_a_good_part_of_the_image() -> None:
 def test_fewer_pictures_have_to_stand_further_apart() -> None:
     few = replace(PLAIN, images=20, pictures=20, foreign=0.0, strength=7.0)
     assert accepted(few) is None
-    assert accepted(replace(few, strength=9.0)) is Reason.ABSENT
+    assert accepted(replace(few, strength=11.0)) is Reason.ABSENT
     assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
 
 
@@ -102,9 +103,9 @@ def synthetic(clean: int, poisoned: int, trigger: float, false_labels: bool) -> 
         inside[of_class, 0] += 4
         inside[clean:, 1] += trigger
         views.append(ClassView.of(inside, rest, white, rng))
-    thumbs = rng.standard_normal((clean + poisoned, 64), np.float32)
-    cells = np.zeros(clean + poisoned, int)
-    return ClassImages(VIEWS, views, cells, np.zeros(800, int), thumbs)
+    thumbs = (rng.standard_normal((n, 64), np.float32) for n in (clean + poisoned, 800))
+    cells = (np.zeros(n, int) for n in (clean + poisoned, 800))
+    return ClassImages(VIEWS, views, *cells, *thumbs)
 
 
 @pytest.mark.parametrize("false_labels", [True, False])
@@ -114,8 +115,7 @@ def test_the_poison_is_told_from_the_innocent_where_it_is_most_of_the_class(
     clean, poisoned = 80, 320
     images = synthetic(clean, poisoned, 2.5, false_labels)
     innocent = np.arange(clean + poisoned) < clean
-    group = join(images, np.where(innocent, 0.95, 0.05))
-    assert group is not None
+    (group,) = join(images, np.where(innocent, 0.95, 0.05)[:, None])
     assert np.mean(group.members == ~innocent) > 0.98
     assert group.beyond > 2
 

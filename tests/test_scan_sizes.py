@@ -11,7 +11,7 @@ import attacks
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan import native
 from sanitizer.scan.canonical import NBYTES, Compact
-from sanitizer.scan.classes import groups
+from sanitizer.scan.classes import Searched
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.signature import Signature
@@ -131,7 +131,7 @@ def test_a_trigger_that_no_area_mean_shows_is_found(
     of_class = seen[labels == 0]
     chosen = different_pictures(thumbnails(of_class.pixels))
     beside = population.beside(0, of_class[chosen], np.random.default_rng(0))
-    found = max(groups(beside), key=lambda group: group.strength)
+    found = max(Searched.of(beside).groups(), key=lambda group: group.strength)
     assert found.members.tolist() == truth[labels == 0][chosen].tolist()
     signature = Signature.of(found.trigger, beside.views, population.scales)
     again = Signature.of_tensors(signature.tensors())

@@ -23,7 +23,7 @@ from pipelines.report.plots import (
 from pipelines.report.words import percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.scan.decision import BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
+from sanitizer.scan.decision import AMONG_OTHERS, BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
 from sanitizer.scan.finding import Finding, Unpacked
 from sanitizer.scan.portrait import Portrait, is_foreign
 from sanitizer.spectrum import MeanSpectrum
@@ -182,15 +182,16 @@ def separations(finding: Finding) -> list[Separation]:
 def grounds(finding: Finding) -> list[str]:
     """Why the images are held to share a trigger and not to be alike by nature."""
     evidence = finding.evidence
+    strange = finding.reason is Reason.STRANGE
+    others = "images of other classes" if strange else "the others of their class"
     words = [
         f"All measurements together put these images {evidence.strength:.1f} standard deviations "
-        f"from the others of their class: {_overlap(evidence.strength)}.",
+        f"from {others}: {_overlap(evidence.strength)}.",
         _bar(finding),
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
-    everywhere = (
-        f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(evidence.share)}. "
-    )
+    own = (finding.images.value or 0) if strange else evidence.share
+    everywhere = f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(own)}. "
     if finding.reason is Reason.ABSENT:
         words.append(
             everywhere + "What images have in common by nature, such as snow, a white background "
@@ -200,6 +201,13 @@ def grounds(finding: Finding) -> list[str]:
         words.append(everywhere.strip())
     if finding.reason is Reason.ONE_WAY_ROUND:
         return [*words, _varied(finding)]
+    if strange:
+        return [
+            *words,
+            "They show as many kinds of things as images of all other classes do, which one class "
+            "does not: they rather are images of other classes that were given this label.",
+            _varied(finding),
+        ]
     place = f"{evidence.foreign:.2f} ± {evidence.foreign_error:.2f}"
     content = (
         f"If what their own class shows is 0 and what the others show is 1, these images show "
@@ -226,13 +234,14 @@ def _varied(finding: Finding) -> str:
     evidence = finding.evidence
     return (
         f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
-        f"what they show varies {percent(evidence.spread)} as much as in the rest of the class."
+        f"what they show varies {percent(evidence.spread)} as much as in what they were told from."
     )
 
 
 def _bar(finding: Finding) -> str:
     """How strong a natural group can be, and how strong a trigger has to be."""
-    bar = WITH_FOREIGN_CONTENT if finding.reason is Reason.FOREIGN else BY_ITSELF
+    bars = {Reason.FOREIGN: WITH_FOREIGN_CONTENT, Reason.STRANGE: AMONG_OTHERS}
+    bar = bars.get(finding.reason, BY_ITSELF)
     return (
         f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
         "more than groups that are alike by nature or by chance have reached in clean classes."

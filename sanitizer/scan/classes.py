@@ -1,6 +1,8 @@
 """The scan of one class: candidates from every view, joined, and the best of them kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from sanitizer.scan.search import LEAST_IMAGES, candidates
 #: Candidates of each view, and how many of all are left after each look in all views together.
 #: What shows in one view alone is found by its rank there; what shows in many, by the first look.
 OF_A_VIEW, LEFT = 24, (48, 24, 12)
+
+#: Candidates of each view that other classes are like.
+STRANGE_OF_A_VIEW = 4
 
 #: Two groups are the same where their members correlate by more than this; before they are joined
 #: they may still part.
@@ -27,21 +32,64 @@ ONE_PICTURE = 0.5
 CELL_DEVIATIONS, CELL_EXCESS, CELL_CANDIDATES = 5.0, 0.004, 3
 
 
-def groups(images: ClassImages) -> list[Group]:
-    """Groups that may share a trigger, the strongest first."""
-    suspects = _by_extremes(images.cells, images.rest_cells)
-    for view in images.views:
-        ranked = candidates(view.inside, view.rest, view.subspace)
-        suspects += _different((members for _, members in ranked), images.thumbnails, OF_A_VIEW)
-    for most in LEFT:
-        if not suspects:
-            return []
-        looked = sorted(look(images, np.stack(suspects, 1)), key=_strength, reverse=True)
-        suspects = _different(map(_probabilities, looked), images.thumbnails, most)
-    joined = [group for one in suspects if (group := join(images, one)) is not None]
-    joined.sort(key=_strength, reverse=True)
+@dataclass(frozen=True)
+class Searched:
+    """A class whose views were searched one by one."""
+
+    images: ClassImages
+    own: list[np.ndarray]  #: candidates that other classes have not, (n,) probabilities each
+    strange: list[np.ndarray]  #: candidates that other classes are like
+
+    @classmethod
+    def of(cls, images: ClassImages) -> Self:
+        """Search a class."""
+        found = [candidates(view.inside, view.rest, view.subspace) for view in images.views]
+        own = _by_extremes(images.cells, images.rest_cells)
+        strange: list[np.ndarray] = []
+        for one in found:
+            own += _different(one.own, images.thumbnails, OF_A_VIEW)
+            strange += _different(one.strange, images.thumbnails, STRANGE_OF_A_VIEW)
+        return cls(images, own, strange)
+
+    def groups(self) -> list[Group]:
+        """Groups that may share a trigger and have it for themselves, the strongest first."""
+        suspects = self.own
+        for most in LEFT:
+            if not suspects:
+                return []
+            looked = _strongest(look(self.images, np.stack(suspects, 1)))
+            suspects = _different(
+                [_probabilities(group) for group in looked], self.images.thumbnails, most
+            )
+        return _joined(self.images, suspects)
+
+    def strangers(self) -> Iterator[tuple[ClassImages, Group, bool]]:
+        """Groups that look like other classes, each with the images it is told from.
+
+        What such a group shares shows little beside the images of its class, from which it differs
+        in content, but well beside images of the classes that it is like. So all of the class is
+        tried as well: the last of the three is whether the group is one of all.
+        """
+        everything = np.ones(len(self.images), np.float32)
+        for suspects in (everything, *self.strange):
+            chosen = suspects > 0.5
+            images = self.images.among_rest(chosen)
+            of_class = np.arange(len(images)) < chosen.sum()
+            for group in join(images, of_class[:, None].astype(np.float32)):
+                yield images, group, bool(chosen.all())
+
+
+def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:
+    """Different groups that suspects lead to, the strongest first."""
+    if not suspects:
+        return []
     known = _Known(len(images))
+    joined = _strongest(join(images, np.stack(suspects, 1)))
     return [group for group in joined if known.is_new(_probabilities(group))]
+
+
+def _strongest(groups: Sequence[Group]) -> list[Group]:
+    return sorted(groups, key=_strength, reverse=True)
 
 
 def _strength(group: Group) -> float:
@@ -65,15 +113,20 @@ def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _different(ranked: Iterable[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
+def _different(ranked: Sequence[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
     """The first ``most`` groups that are different from each other and more than one picture."""
+    if not ranked:
+        return []
+    chosen = np.stack(ranked, 1) > 0.5
+    varied = np.median(variety(thumbnails, chosen), 1) >= ONE_PICTURE
+    enough = chosen.sum(0) >= LEAST_IMAGES
     known = _Known(len(thumbnails))
     kept: list[np.ndarray] = []
-    for members in ranked:
+    for number in np.flatnonzero(varied & enough).tolist():
         if len(kept) == most:
             break
-        if not _one_picture(members, thumbnails) and known.is_new(members):
-            kept.append(members)
+        if known.is_new(ranked[number]):
+            kept.append(ranked[number])
     return kept
 
 
@@ -91,10 +144,3 @@ class _Known:
             return False
         self._rows = np.concatenate([self._rows, row[None]])
         return True
-
-
-def _one_picture(members: np.ndarray, thumbnails: np.ndarray) -> bool:
-    chosen = members > 0.5
-    if chosen.sum() < LEAST_IMAGES:
-        return True
-    return bool(np.median(variety(thumbnails, chosen)) < ONE_PICTURE)

@@ -28,24 +28,24 @@ LEAST_VARIETY, LEAST_QUARTILE = 0.6, 0.25
 LEAST_BEYOND = 2.0
 
 
-#: In hundreds of dimensions the best of all groups of a few pictures stands apart by chance: the
-#: squared strength of the strongest groups of clean classes of 60 to 400 photographs follows
-#: 8 + 550 / pictures. So much a picture is asked for on top, twice that: frames of one track
-#: count as fewer pictures than they are, not as one.
-BY_CHANCE = 1100.0
-
-
 @dataclass(frozen=True)
 class Bar:
-    """How strong a group has to be, and how rare elsewhere."""
+    """How strong a group has to be, and how rare elsewhere.
+
+    In hundreds of dimensions the best of all groups of a few pictures stands apart by chance: the
+    squared strength of the strongest groups of clean classes of 60 to 400 photographs follows
+    8 + 550 / pictures. More is asked for a picture, as frames of one track count as fewer pictures
+    than they are, not as one.
+    """
 
     natural: float  #: squared strength, however many pictures there are
+    by_chance: float  #: squared strength on top, times the number of pictures
     most_elsewhere: float  #: share of other classes that would be in the group, against its own
 
     def height(self, evidence: Evidence) -> float:
         """The strength that is asked of a group."""
         pictures = evidence.pictures * (1 - evidence.share)  # both sides have a mean to be wrong
-        return math.sqrt(self.natural + BY_CHANCE / pictures)
+        return math.sqrt(self.natural + self.by_chance / pictures)
 
     def is_passed_by(self, evidence: Evidence) -> bool:
         """Whether a group is strong enough, and not found elsewhere."""
@@ -54,9 +54,14 @@ class Bar:
 
 
 #: For a group with nothing else against it, and for one that shows what other classes show. Natural
-#: groups of hundreds of pictures have a squared strength of at most 17, most of them below 9.
-BY_ITSELF = Bar(natural=20, most_elsewhere=0.05)
-WITH_FOREIGN_CONTENT = Bar(natural=9, most_elsewhere=0.3)
+#: groups of hundreds of pictures have a squared strength of at most 17, most of them below 9;
+#: tracks of traffic signs, 45 pictures of 8 tracks, of 80.
+BY_ITSELF = Bar(natural=20, by_chance=1500, most_elsewhere=0.05)
+WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
+
+#: For one that shows what other classes show, told from these: clean classes have a squared
+#: strength of at most 9 there.
+AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
 #: theirs, less two standard errors.
@@ -66,12 +71,28 @@ LEAST_FOREIGN, DOUBT = 0.45, 2.0
 #: as one of its parts or what is brightest in it, varies more.
 MOST_SPREAD = 1.2
 
+#: And where it varies in nearly as many ways as that of the class: so do pictures of many kinds,
+#: but not what is left of a class, which lies as far from the poison that was taken out of it.
+LEAST_WAYS = 0.85
+
+#: Images of all classes vary in at least this share of the ways of others like them. A class of
+#: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
+ALL_WAYS = 0.92
+
+#: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.
+MOST_APART_IN_CONTENT = 2.0
+
+#: Images that are most of their class are poison only if they vary in at least so many of the ways
+#: of all: 0.71 where a trigger covers what is below.
+LEAST_ALL_WAYS = 0.7
+
 
 class Reason(StrEnum):
     """What speaks for a trigger."""
 
     ABSENT = "what it shares is nearly absent from other classes"
     FOREIGN = "what it shows is the content of other classes"
+    STRANGE = "it shows the content of other classes, and shares what they have not"
     ONE_WAY_ROUND = "what it shares is nearly absent from mirror images of the set"
 
 
@@ -86,6 +107,22 @@ def accepted(evidence: Evidence) -> Reason | None:
     return None
 
 
+def accepted_among_others(evidence: Evidence, of_all: bool, apart_in_content: float) -> bool:
+    """Whether a group that looks like other classes shares a trigger, told from these.
+
+    Args:
+        evidence: of the group, seen among images of other classes.
+        of_all: whether it was sought in all of its class, or in a part chosen for being apart.
+        apart_in_content: its separation in low frequencies, d'.
+    """
+    return (
+        _can_be_told(evidence)
+        and AMONG_OTHERS.is_passed_by(evidence)
+        and evidence.all_ways >= ALL_WAYS
+        and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
+    )
+
+
 def _can_be_told(evidence: Evidence) -> bool:
     """Whether a group is large enough, not all of its class, not one picture, and apart."""
     of_class = evidence.images / evidence.share
@@ -96,6 +133,7 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.share <= MOST_SHARE
         and evidence.variety >= LEAST_VARIETY
         and evidence.least_variety >= LEAST_QUARTILE
+        and (evidence.share <= 0.5 or evidence.all_ways >= LEAST_ALL_WAYS)
         and evidence.beyond >= LEAST_BEYOND
     )
 
@@ -103,4 +141,9 @@ def _can_be_told(evidence: Evidence) -> bool:
 def _is_foreign(evidence: Evidence) -> bool:
     """Whether the content of a group is that of other classes, rather than a part of its own."""
     nearest_to_class = evidence.foreign - DOUBT * evidence.foreign_error
-    return nearest_to_class >= LEAST_FOREIGN and evidence.spread <= MOST_SPREAD
+    return (
+        nearest_to_class >= LEAST_FOREIGN
+        and evidence.spread <= MOST_SPREAD
+        and evidence.ways >= LEAST_WAYS
+        and (evidence.share <= 0.5 or evidence.all_ways >= ALL_WAYS)
+    )

@@ -7,7 +7,7 @@ import numpy as np
 
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import effective_count, some, variety, ways
+from sanitizer.scan.pictures import all_ways, effective_count, some, variety, ways
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -30,6 +30,7 @@ class Evidence(Record):
     spread: float
     #: In how many ways its content varies against as many random images of the class.
     ways: float
+    all_ways: float  #: the same against images of other classes, which vary in more
     foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
     foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
@@ -38,8 +39,8 @@ class Evidence(Record):
     @classmethod
     def of(cls, group: Group, images: ClassImages) -> Self:
         members = group.members
-        content = images.views[0].inside
-        varied = variety(images.thumbnails, members)
+        content = images.content
+        varied = variety(images.thumbnails, members[:, None])
         pictures = effective_count(content[members])
         foreign, foreign_error = _foreign(group, images, pictures)
         return cls(
@@ -51,6 +52,7 @@ class Evidence(Record):
             beyond=group.beyond,
             spread=_spread(content[members]) / _spread(content[~members]),
             ways=ways(content[members]) / ways(some(content, int(members.sum()))),
+            all_ways=all_ways(content[members], images.rest_content),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),

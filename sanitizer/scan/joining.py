@@ -10,7 +10,7 @@ from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
-from sanitizer.scan.pictures import some, ways
+from sanitizer.scan.pictures import all_ways, some, ways
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
 from sanitizer.scan.standard import View
 
@@ -25,7 +25,14 @@ EM_STEPS = 6
 REACH = 3.5
 
 #: A group of more than this share of the class may be its innocent part, and the others the poison.
-MAJORITY = 0.1
+LEAST_INNOCENT = 0.02
+
+#: A group of less than this share is so only where the others vary in nearly as many ways as images
+#: of all classes do.
+MINORITY = 0.1
+
+#: Images of all classes vary in at least this share of the ways of others like them.
+ALL_WAYS = 0.92
 
 #: The others can be the poison where they lie so many standard deviations beyond other classes.
 APART = 2.0
@@ -60,6 +67,19 @@ class ClassView:
         squares = np.einsum("nd,nd->n", white, white)
         return cls(whitening, mean, white, rest - mean, squares, Subspace.of(white, rng))
 
+    def among_rest(self, chosen: np.ndarray) -> Self:
+        """Some of the class with every second image of the rest, beside the others of the rest.
+
+        Most of them are white by their making, so no subspace is measured.
+        """
+        inside = np.concatenate([self.inside[chosen], self.rest[::2]])
+        mean = inside.mean(0)
+        inside -= mean
+        squares = np.einsum("nd,nd->n", inside, inside)
+        subspace = Subspace.none(inside.shape[1])
+        rest = self.rest[1::2] - mean
+        return type(self)(self.whitening, self.mean + mean, inside, rest, squares, subspace)
+
 
 @dataclass(frozen=True)
 class ClassImages:
@@ -70,9 +90,35 @@ class ClassImages:
     cells: np.ndarray  #: (n,) of :func:`~sanitizer.scan.extremes.extreme_cells`
     rest_cells: np.ndarray  #: (m,)
     thumbnails: np.ndarray  #: (n, 64) float32, mean grey of 8 x 8 cells
+    rest_thumbnails: np.ndarray  #: (m, 64)
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    def among_rest(self, chosen: np.ndarray) -> Self:
+        """Some of the class with every second image of the rest, beside the others of the rest.
+
+        Args:
+            chosen: (n,) bool.
+        """
+        return type(self)(
+            self.kinds,
+            [view.among_rest(chosen) for view in self.views],
+            np.concatenate([self.cells[chosen], self.rest_cells[::2]]),
+            self.rest_cells[1::2],
+            np.concatenate([self.thumbnails[chosen], self.rest_thumbnails[::2]]),
+            self.rest_thumbnails[1::2],
+        )
+
+    @property
+    def content(self) -> np.ndarray:
+        """(n, 192) float32, what the images show: their low frequencies, whitened, of mean 0."""
+        return self.views[0].inside
+
+    @property
+    def rest_content(self) -> np.ndarray:
+        """(m, 192) float32, the same of other classes, in the same coordinates."""
+        return self.views[0].rest
 
 
 @dataclass(frozen=True)
@@ -145,23 +191,27 @@ def _apart(mean: float, sd: float, rest: np.ndarray) -> float:
     return float((mean - centre) / np.sqrt((sd**2 + rest_sd**2) / 2))
 
 
-def join(images: ClassImages, suspects: np.ndarray) -> Group | None:
-    """Look at a group in all views, and at whom else it takes in.
+def join(images: ClassImages, suspects: np.ndarray) -> list[Group]:
+    """Look at groups in all views, and at whom else each takes in.
 
-    In every round each view scores all images by the group's matched filter; the scores, clipped,
+    In every round each view scores all images by a group's matched filter; the scores, clipped,
     are joined by Fisher's discriminant with weights of 0 or above, and a mixture along it, with the
-    table of extremes, says anew who is in the group.
+    table of extremes, says anew who is in the group. Where that is rather the innocent part of the
+    class, the others are the group.
 
     Args:
-        suspects: (n,) probabilities of being in the group, to start from.
+        suspects: (n, k) probabilities of being in each group, to start from.
 
     Returns:
-        None where the group dissolves.
+        The groups that do not dissolve, at most k.
     """
-    group = _rounds(images, suspects, ROUNDS)
-    if group is not None and group.share > MAJORITY and _is_innocent(group, images):
-        group = _rounds(images, sigmoid(-group.log_odds), ROUNDS // 2)
-    return group
+    joined = _rounds(images, suspects, ROUNDS)
+    innocent = [_is_innocent(group, images) for group in joined]
+    groups = [group for group, turned in zip(joined, innocent, strict=True) if not turned]
+    others = [-group.log_odds for group, turned in zip(joined, innocent, strict=True) if turned]
+    if others:
+        groups += _rounds(images, sigmoid(np.stack(others, 1)), ROUNDS // 2)
+    return groups
 
 
 def _is_innocent(group: Group, images: ClassImages) -> bool:
@@ -170,9 +220,11 @@ def _is_innocent(group: Group, images: ClassImages) -> bool:
     Those do who vary in more ways, as poison from many classes does; where both vary alike, those
     who lie further from other classes.
     """
-    if group.others_beyond < APART:
+    if group.share < LEAST_INNOCENT or group.others_beyond < APART:
         return False
-    content, members = images.views[0].inside, group.members
+    content, members = images.content, group.members
+    if group.share < MINORITY:
+        return all_ways(content[~members], images.rest_content) >= ALL_WAYS
     count = min(int(members.sum()), int((~members).sum()))
     more = ways(some(content[~members], count)) / ways(some(content[members], count))
     if 1 / MORE_WAYS < more < MORE_WAYS:
@@ -180,19 +232,18 @@ def _is_innocent(group: Group, images: ClassImages) -> bool:
     return more > 1
 
 
-def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> Group | None:
-    group = None
+def _rounds(images: ClassImages, suspects: np.ndarray, rounds: int) -> list[Group]:
+    groups: list[Group] = []
     for _ in range(rounds):
-        looked = look(images, suspects[:, None])
-        if not looked:
-            return None
-        (group,) = looked
-        suspects = sigmoid(group.log_odds)
-    return group
+        groups = look(images, suspects)
+        if not groups:
+            return []
+        suspects = sigmoid(np.stack([group.log_odds for group in groups], 1))
+    return groups
 
 
 def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
-    """One round of :func:`join` for many groups at once, which costs little more than for one.
+    """One round of :func:`join`.
 
     Args:
         suspects: (n, k) probabilities of being in each group.
@@ -204,58 +255,74 @@ def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
     alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
     suspects = suspects[:, alive].astype(np.float32)
     filtered = [matched_filters(v.inside, v.squares, suspects, v.subspace) for v in images.views]
-    inside = np.stack([one.scores for one in filtered])
-    rest = np.stack(
-        [v.rest @ one.directions for v, one in zip(images.views, filtered, strict=True)]
+    inside = np.stack([one.scores.T for one in filtered], 1)
+    seen = zip(images.views, filtered, strict=True)
+    rest = np.stack([(view.rest @ one.directions).T for view, one in seen], 1)
+    scores = _Scores.of(inside, rest)
+    looked = (
+        _joined(images, suspects[:, k], [one.directions[:, k] for one in filtered], scores, k)
+        for k in range(suspects.shape[1])
     )
-    looked = []
-    for k in range(suspects.shape[1]):
-        directions = [one.directions[:, k] for one in filtered]
-        group = _joined(images, suspects[:, k], directions, inside[..., k].T, rest[..., k].T)
-        if group is not None and LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES:
-            looked.append(group)
-    return looked
+    return [
+        group
+        for group in looked
+        if group and LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES
+    ]
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What v views say of the images along k groups, clipped; 0 is the median of the class."""
+
+    inside: np.ndarray  #: (k, v, n) float32, of the class
+    rest: np.ndarray  #: (k, v, m) float32, of other classes
+    centres: np.ndarray  #: (k, v) medians of the class, before they became 0
+    reaches: np.ndarray  #: (k, v), none is further from its median
+
+    @classmethod
+    def of(cls, inside: np.ndarray, rest: np.ndarray) -> Self:
+        centres, rest_centres = (np.median(one, 2, keepdims=True) for one in (inside, rest))
+        inside = inside - centres
+        reaches = REACH * MAD_OF_NORMAL * np.median(np.abs(inside), 2, keepdims=True)
+        rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
+        return cls(clipped(inside, reaches), rest, centres[..., 0], reaches[..., 0])
 
 
 def _joined(
     images: ClassImages,
     suspects: np.ndarray,
     directions: Sequence[np.ndarray],
-    inside: np.ndarray,
-    rest: np.ndarray,
+    scores: _Scores,
+    k: int,
 ) -> Group | None:
-    """A group by the scores of all views, (n, v) of the class and (m, v) of other classes."""
-    centres, rest_centres = np.median(inside, 0), np.median(rest, 0)
-    reaches = REACH * MAD_OF_NORMAL * np.median(np.abs(inside - centres), 0)
-    inside = clipped(inside - centres, reaches)
-    rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
-    weight = suspects.sum()
-    few, many = suspects @ inside / weight, (1 - suspects) @ inside / (len(inside) - weight)
-    centred = inside - np.outer(suspects, few) - np.outer(1 - suspects, many)
-    noise = (centred.T @ centred / len(inside) + np.cov(rest.T)) / 2
+    """Group k by the scores of all views."""
+    inside, rest = scores.inside[k], scores.rest[k]
+    weight, count = suspects.sum(), len(images)
+    few, many = inside @ suspects / weight, inside @ (1 - suspects) / (count - weight)
+    centred = inside - np.outer(few, suspects) - np.outer(many, 1 - suspects)
+    noise = (centred @ centred.T / count + np.cov(rest)) / 2
     noise[np.diag_indices_from(noise)] += RIDGE
     weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)
     if not weights.any():
         return None
     weights /= np.sqrt(weights @ noise @ weights)
-    scores = inside @ weights
-    mixture = Mixture.fit(scores, suspects, EM_STEPS)
+    joined, rest_joined = weights @ inside, weights @ rest
+    mixture = Mixture.fit(joined, suspects, EM_STEPS)
     if mixture is None:
         return None
     table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
-    rest_scores = rest @ weights
-    aligned = _aligned(rest_scores, mixture)
+    aligned = _aligned(rest_joined, mixture)
     return Group(
-        trigger=Trigger(directions, centres, reaches, weights, mixture, table),
-        log_odds=mixture.log_odds(scores) + table.within(images.cells, suspects),
+        trigger=Trigger(directions, scores.centres[k], scores.reaches[k], weights, mixture, table),
+        log_odds=mixture.log_odds(joined) + table.within(images.cells, suspects),
         rest_log_odds=mixture.log_odds(aligned) + table.outside(images.rest_cells),
-        rest_scores=rest_scores,
+        rest_scores=rest_joined,
         separations=(few - many) / np.sqrt(np.diag(noise)),
     )
 
 
 def clipped(scores: np.ndarray, reaches: np.ndarray) -> np.ndarray:
-    """(n, v) scores of views about 0, none further than its reach."""
+    """Scores about 0, none further than its reach; the two are broadcast."""
     return reaches * np.tanh(scores / reaches)
 
 

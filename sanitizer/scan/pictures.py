@@ -79,11 +79,20 @@ def some(content: np.ndarray, count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(content)[:count]
 
 
+def all_ways(content: np.ndarray, rest: np.ndarray) -> float:
+    """In how many :func:`ways` (n, d) images vary against as many of (m, d) of other classes."""
+    count = min(len(content), len(rest))
+    return ways(some(content, count)) / ways(some(rest, count))
+
+
 def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """(64,) how much each cell varies among some pictures of a class, against all of it.
+    """(k, 64) how much each cell varies among some pictures of a class, against all of it.
 
     Args:
         thumbs: (n, 64) of the class.
-        members: (n,) bool.
+        members: (n, k) bool, of each of k groups.
     """
-    return thumbs[members].var(0) / np.maximum(thumbs.var(0), LEAST_VARIANCE)
+    scaled = thumbs - thumbs.mean(0)
+    scaled /= np.sqrt(np.maximum(scaled.var(0), LEAST_VARIANCE))
+    shares = members.T / np.maximum(members.sum(0), 1)[:, None].astype(np.float32)
+    return shares @ scaled**2 - (shares @ scaled) ** 2

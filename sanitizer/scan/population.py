@@ -67,6 +67,10 @@ class Population:
         further = slice(RESTED, 2 * RESTED) if len(self.images) >= 2 * RESTED else slice(RESTED)
         return self.images[further][self.labels[further] != label]
 
+    def share(self, label: Hashable) -> float:
+        """Of the set that is in a class."""
+        return float(np.mean(self.labels == label))
+
     def beside(self, label: Hashable, images: Compact, rng: np.random.Generator) -> ClassImages:
         """A class, standardised and whitened by the others.
 
@@ -77,7 +81,7 @@ class Population:
         """
         own = self.labels == label
         others = ~own[:RESTED]
-        if own.mean() >= OWN_SHARE:
+        if self.share(label) >= OWN_SHARE:
             of_class = _moments(self.images[own], self.scales)
             whitenings = [
                 Whitening.by(all_ - part) for all_, part in zip(self.moments, of_class, strict=True)
@@ -94,7 +98,8 @@ class Population:
         kinds = [scale.view for scale in self.scales]
         rest_pixels = self.images.pixels[:RESTED][others]
         cells = extreme_cells(images.pixels), extreme_cells(rest_pixels)
-        return ClassImages(kinds, views, *cells, thumbnails(images.pixels))
+        thumbs = thumbnails(images.pixels), thumbnails(rest_pixels)
+        return ClassImages(kinds, views, *cells, *thumbs)
 
     # What all classes are compared with is made once.
 

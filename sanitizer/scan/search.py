@@ -31,6 +31,9 @@ EM_STEPS = 20
 #: or at most, this.
 LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE, LEAST_IMAGES = 0.004, 0.75, 1.8, 8
 
+#: Other classes are like a group where this share of their images would be in it.
+LEAST_AMONG_REST = 0.3
+
 
 @dataclass(frozen=True)
 class Subspace:
@@ -57,34 +60,46 @@ class Subspace:
         first = np.argsort(variances)[::-1][:count]
         return cls(variances[first], basis @ turn[:, first])
 
+    @classmethod
+    def none(cls, dimensions: int) -> "Subspace":
+        """Of vectors that are white."""
+        return cls(np.empty(0, np.float32), np.empty((dimensions, 0), np.float32))
 
-def candidates(
-    inside: np.ndarray, rest: np.ndarray, subspace: Subspace
-) -> list[tuple[float, np.ndarray]]:
-    """Groups in a class that may share something, the most promising first.
+
+@dataclass(frozen=True)
+class Candidates:
+    """Groups in a class that may share something, each (n,) float32 probabilities."""
+
+    own: list[np.ndarray]  #: that other classes have not, the strongest first
+    strange: list[np.ndarray]  #: that other classes are like, the most distant first
+
+
+def candidates(inside: np.ndarray, rest: np.ndarray, subspace: Subspace) -> Candidates:
+    """Groups in a class that may share something.
 
     Args:
         inside: (n, d) float32, whitened view of a class, of mean 0.
         rest: (m, d) float32, the same view of images of other classes, in the same coordinates.
         subspace: of ``inside``.
-
-    Returns:
-        of each its strength, and (n,) float32 probabilities of being in the group.
     """
     projected, outside = inside @ subspace.basis, rest @ subspace.basis
     groups = _separate(projected, _starts(projected, subspace.variances, outside.mean(0)))
+    among_rest = (outside @ groups.weights > groups.bound).mean(0)
     found = (
         (groups.share > LEAST_SHARE)
         & (groups.share < MOST_SHARE)
         & (groups.distance > LEAST_DISTANCE)
         & (groups.members.sum(0) > LEAST_IMAGES)
     )
-    among_rest = (outside @ groups.weights > groups.bound).mean(0)
-    ranked = [
-        (strength(groups.distance[i], groups.share[i], among_rest[i]), groups.members[:, i])
-        for i in np.flatnonzero(found)
-    ]
-    return sorted(ranked, key=lambda one: -one[0])
+    strengths = np.array(
+        [strength(*one) for one in zip(groups.distance, groups.share, among_rest, strict=True)]
+    )
+    strange = np.where(among_rest >= LEAST_AMONG_REST, groups.distance, 0.0)
+    own, others = (
+        [groups.members[:, i] for i in np.argsort(-by, kind="stable") if found[i] and by[i] > 0]
+        for by in (strengths, strange)
+    )
+    return Candidates(own, others)
 
 
 def strength(distance: float, share: float, among_rest: float) -> float:
