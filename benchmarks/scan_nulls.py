@@ -6,10 +6,10 @@
 
 DATA is the folder of the benchmark data sets. Each set is split by rows, GTSRB by tracks, into a
 half by which constants may be set and one that is only counted. Both are made into classes of many
-kinds: other encodings, crops, wrong labels, few images. A line for each class, with the figures of
-its groups, is added to ``--rows`` as it is scanned, and a class whose line is there is not scanned
-again. What is decided is computed anew from those lines, so another rule needs no other scan; where
-the scan itself has changed, remove the file.
+kinds: other encodings, crops, wrong labels, few images. A line for each class, with what was found
+in it, is added to ``--rows`` as it is scanned, and a class whose line is there is not scanned
+again;
+where the scan has changed, remove the file.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,13 +30,11 @@ from benchmarks.detection_data import decoded, table, tracks
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import Searched
-from sanitizer.scan.decision import BY_ITSELF, Reason, accepted
+from sanitizer.scan.decision import Reason
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
-from sanitizer.scan.scan import LEAST_PICTURES
-from sanitizer.scan.signature import Signature
+from sanitizer.scan.scan import LEAST_PICTURES, search
 from sanitizer.scan.views import SIDE
 
 ROWS = Path("benchmarks/rows/scan_nulls.jsonl")
@@ -46,12 +44,6 @@ HALVES = DESIGN, UNTOUCHED = "design", "untouched"
 
 #: Sets of a kind, where a half could be made into more.
 MOST_PARTS = 10
-
-#: A strength that is above any bar.
-ANY = 1e9
-
-#: Groups below this strength are not written down: no rule would take them.
-LEAST_STRENGTH = 2.5
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,9 @@ class Images:
 
 @dataclass(frozen=True)
 class Called(Record):
-    """A group: what speaks for it, and how many images of its class it would take out."""
+    """What was taken for a trigger, and how many images of its class would be taken out."""
 
+    reason: Reason
     evidence: Evidence
     judged: int
 
@@ -85,32 +78,16 @@ class Row(Record):
     images: int
     pictures: int
     seconds: float
-    groups: list[Called]
+    called: list[Called]
 
     @property
     def key(self) -> tuple[str, str, str, int, int]:
         return self.source, self.half, self.kind, self.part, self.label
 
     @property
-    def reasons(self) -> list[Reason]:
-        """Why the class is called infected; empty where it is not."""
-        found = (accepted(group.evidence) for group in self.groups)
-        return [reason for reason in found if reason is not None]
-
-    @property
-    def nearest(self) -> float:
-        """The most of the strength that is asked of it that a group has: called from 1 on."""
-        told = [
-            group.evidence
-            for group in self.groups
-            if accepted(replace(group.evidence, strength=ANY)) is Reason.ABSENT
-        ]
-        return max((one.strength / BY_ITSELF.height(one) for one in told), default=0.0)
-
-    @property
     def lost(self) -> int:
-        """Images that would be taken out, were no two groups the same."""
-        return sum(group.judged for group in self.groups if accepted(group.evidence))
+        """Images that would be taken out, were no two findings the same."""
+        return sum(one.judged for one in self.called)
 
 
 def halves(path: Path) -> Iterator[tuple[str, Images]]:
@@ -262,23 +239,19 @@ SOURCES: dict[str, dict[str, Kind]] = {
 
 
 def scanned(images: Images) -> Iterator[tuple[int, int, int, float, list[Called]]]:
-    """Each class of a set: label, images, different pictures, seconds, groups."""
-    rng = np.random.default_rng(0)
-    population = Population.of(Compact(images.pixels), images.labels, rng)
+    """Each class of a set: label, images, different pictures, seconds, what was found."""
+    population = Population.of(Compact(images.pixels), images.labels, np.random.default_rng(0))
     for label in np.unique(images.labels).tolist():
         start = time.perf_counter()
         of_class = Compact(images.pixels[images.labels == label])
-        pictures = of_class[different_pictures(thumbnails(of_class.pixels))]
-        if len(pictures) < LEAST_PICTURES:
+        pictures = len(different_pictures(thumbnails(of_class.pixels)))
+        if pictures < LEAST_PICTURES:
             continue
-        beside = population.beside(label, pictures, rng)
-        called = []
-        for group in Searched.of(beside).groups():
-            evidence = Evidence.of(group, beside)
-            if evidence.strength >= LEAST_STRENGTH:
-                signature = Signature.of(group.trigger, beside.views, population.scales)
-                called.append(Called(evidence, int((signature.log_odds(of_class) > 0).sum())))
-        yield label, len(of_class), len(pictures), time.perf_counter() - start, called
+        called = [
+            Called(one.reason, one.evidence, int((one.signature.log_odds(of_class) > 0).sum()))
+            for one in search(population, label, of_class)
+        ]
+        yield label, len(of_class), pictures, time.perf_counter() - start, called
 
 
 def main() -> None:
@@ -338,8 +311,8 @@ def tell(half: str, rows: list[Row]) -> None:
     kinds: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         kinds.setdefault(row.source, {}).setdefault(row.kind, []).append(row)
-    print(f"| {half} | classes | called | at most, % | images lost, % | nearest |")
-    print("|---|---|---|---|---|---|")
+    print(f"| {half} | classes | called | at most, % | images lost, % |")
+    print("|---|---|---|---|---|")
     for source, by_kind in kinds.items():
         for kind, of_kind in by_kind.items():
             print(_line(f"{source.split('_')[0]}, {kind}", of_kind))
@@ -350,7 +323,7 @@ def tell(half: str, rows: list[Row]) -> None:
 
 
 def _line(name: str, rows: list[Row]) -> str:
-    called = sum(bool(row.reasons) for row in rows)
+    called = sum(bool(row.called) for row in rows)
     lost = sum(row.lost for row in rows) / sum(row.images for row in rows)
     cells = (
         name,
@@ -358,7 +331,6 @@ def _line(name: str, rows: list[Row]) -> str:
         called,
         f"{100 * most(called, len(rows)):.2f}",
         f"{100 * lost:.3f}",
-        f"{max(row.nearest for row in rows):.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 
