@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sanitizer.scan.decision import Reason, accepted
+from sanitizer.scan.classes import Searched
+from sanitizer.scan.decision import Reason, accepted, accepted_among_others
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, ClassView, join
 from sanitizer.scan.moments import Moments, Whitening
@@ -85,6 +86,37 @@ def test_fewer_pictures_have_to_stand_further_apart() -> None:
     assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
 
 
+def test_what_remains_of_a_class_beside_its_poison_is_no_trigger() -> None:
+    faint = replace(PLAIN, strength=5.0)
+    assert accepted(replace(faint, ways=0.8)) is None
+
+
+def test_most_of_a_class_is_poison_only_if_it_shows_more_than_one_class_does() -> None:
+    most = replace(PLAIN, share=0.8, images=800, pictures=600)
+    assert accepted(most) is Reason.ABSENT
+    assert accepted(replace(most, all_ways=0.5)) is None
+    assert accepted(replace(most, strength=5.0)) is Reason.FOREIGN
+    assert accepted(replace(most, strength=5.0, all_ways=0.85)) is None
+
+
+@pytest.mark.parametrize(
+    ("evidence", "of_all", "apart_in_content", "expected"),
+    [
+        (replace(PLAIN, strength=5.0), True, 3.5, True),
+        (replace(PLAIN, strength=5.0), False, 0.5, True),
+        (replace(PLAIN, strength=5.0), False, 3.0, False),
+        (replace(PLAIN, strength=5.0, all_ways=0.86), True, 0.5, False),
+        (replace(PLAIN, strength=3.0), True, 0.5, False),
+        (replace(PLAIN, strength=5.0, share_of_rest=0.01), True, 0.5, False),
+    ],
+    ids=["all", "a-part", "a-part-by-content", "one-kind", "weak", "elsewhere"],
+)
+def test_a_group_that_looks_like_other_classes_is_told_from_them(
+    evidence: Evidence, of_all: bool, apart_in_content: float, expected: bool
+) -> None:
+    assert accepted_among_others(evidence, of_all, apart_in_content) is expected
+
+
 def test_reasons_are_words() -> None:
     assert all(" " in reason for reason in Reason)
 
@@ -118,6 +150,18 @@ def test_the_poison_is_told_from_the_innocent_where_it_is_most_of_the_class(
     (group,) = join(images, np.where(innocent, 0.95, 0.05)[:, None])
     assert np.mean(group.members == ~innocent) > 0.98
     assert group.beyond > 2
+
+
+@pytest.mark.parametrize(("clean", "poisoned", "expected"), [(0, 400, True), (400, 0, False)])
+def test_a_class_that_is_poison_as_a_whole_is_told_from_a_natural_one(
+    clean: int, poisoned: int, expected: bool
+) -> None:
+    images = synthetic(clean, poisoned, 5, false_labels=True)
+    groups = [
+        accepted_among_others(Evidence.of(group, among), of_all, float(group.separations[0]))
+        for among, group, of_all in Searched.of(images).strangers()
+    ]
+    assert any(groups) is expected
 
 
 def test_frames_of_a_few_tracks_are_few_pictures() -> None:
