@@ -79,12 +79,11 @@ LEAST_WAYS = 0.85
 #: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
 ALL_WAYS = 0.92
 
+#: Images that are more than this share of their class are of other classes only if they vary so.
+HALF = 0.5
+
 #: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.
 MOST_APART_IN_CONTENT = 2.0
-
-#: Images that are most of their class are poison only if they vary in at least so many of the ways
-#: of all: 0.71 where a trigger covers what is below.
-LEAST_ALL_WAYS = 0.7
 
 
 class Reason(StrEnum):
@@ -133,7 +132,6 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.share <= MOST_SHARE
         and evidence.variety >= LEAST_VARIETY
         and evidence.least_variety >= LEAST_QUARTILE
-        and (evidence.share <= 0.5 or evidence.all_ways >= LEAST_ALL_WAYS)
         and evidence.beyond >= LEAST_BEYOND
     )
 
@@ -145,5 +143,5 @@ def _is_foreign(evidence: Evidence) -> bool:
         nearest_to_class >= LEAST_FOREIGN
         and evidence.spread <= MOST_SPREAD
         and evidence.ways >= LEAST_WAYS
-        and (evidence.share <= 0.5 or evidence.all_ways >= ALL_WAYS)
+        and (evidence.share <= HALF or evidence.all_ways >= ALL_WAYS)
     )
