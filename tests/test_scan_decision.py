@@ -29,6 +29,7 @@ PLAIN = Evidence(
     foreign=0.9,
     foreign_error=0.05,
     all_ways=1.0,
+    others_all_ways=0.8,
     variety=1.0,
     least_variety=0.9,
 )
@@ -58,6 +59,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, variety=0.4),
         replace(PLAIN, least_variety=0.2),
         replace(PLAIN, beyond=0.5),
+        replace(PLAIN, all_ways=0.7, others_all_ways=1.0),
     ],
     ids=[
         "overlaps",
@@ -69,6 +71,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         "one-picture",
         "one-part",
         "mislabelled",
+        "innocent",
     ],
 )
 def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:

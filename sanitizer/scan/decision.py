@@ -79,6 +79,10 @@ LEAST_WAYS = 0.85
 #: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
 ALL_WAYS = 0.92
 
+#: A group that varies in less than this share of the ways of others who vary in all is what its
+#: class shows by nature, and the others are poison.
+LEAST_OF_OTHERS = 0.8
+
 #: Images that are more than this share of their class are of other classes only if they vary so.
 HALF = 0.5
 
@@ -133,7 +137,14 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.variety >= LEAST_VARIETY
         and evidence.least_variety >= LEAST_QUARTILE
         and evidence.beyond >= LEAST_BEYOND
+        and not _is_the_innocent_part(evidence)
     )
+
+
+def _is_the_innocent_part(evidence: Evidence) -> bool:
+    """Whether a group is the innocent part of a class that is mostly poison."""
+    fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
+    return evidence.others_all_ways >= ALL_WAYS and fewer < LEAST_OF_OTHERS
 
 
 def _is_foreign(evidence: Evidence) -> bool:

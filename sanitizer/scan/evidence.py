@@ -31,6 +31,7 @@ class Evidence(Record):
     #: In how many ways its content varies against as many random images of the class.
     ways: float
     all_ways: float  #: the same against images of other classes, which vary in more
+    others_all_ways: float  #: the same of the others of the class
     foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
     foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
@@ -53,6 +54,7 @@ class Evidence(Record):
             spread=_spread(content[members]) / _spread(content[~members]),
             ways=ways(content[members]) / ways(some(content, int(members.sum()))),
             all_ways=all_ways(content[members], images.rest_content),
+            others_all_ways=all_ways(content[~members], images.rest_content),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
