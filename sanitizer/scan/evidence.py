@@ -49,7 +49,7 @@ class Evidence(Record):
             pictures=pictures,
             share=group.share,
             strength=group.strength,
-            share_of_rest=group.share_of_rest,
+            share_of_rest=max(group.share_of_rest, group.share_of_twin),
             beyond=group.beyond,
             spread=_spread(content[members]) / _spread(content[~members]),
             ways=ways(content[members]) / ways(some(content, int(members.sum()))),

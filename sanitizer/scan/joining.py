@@ -41,6 +41,9 @@ APART = 2.0
 #: this factor.
 MORE_WAYS = 1.25
 
+#: A group of other classes is a twin where it is this much as separate.
+AS_SEPARATE = 0.6
+
 #: Added to the variances of the views' scores, so that one view that sees nothing divides nothing.
 RIDGE = 1e-4
 
@@ -160,6 +163,20 @@ class Group:
     def share_of_rest(self) -> float:
         """Of the images of other classes that would be in the group."""
         return float((self.rest_log_odds > 0).mean())
+
+    @property
+    def share_of_twin(self) -> float:
+        """Of the images of other classes that are in a group of theirs as separate as this one.
+
+        0 where there is none. Where each image has a feature or not, other classes may spread more
+        widely than this one and yet have the same group.
+        """
+        own = self.trigger.mixture
+        moved = self.rest_scores - np.median(self.rest_scores) + own.many
+        twin = Mixture.fit(moved, sigmoid(own.log_odds(moved)), EM_STEPS)
+        if twin is None or twin.separation < AS_SEPARATE * own.separation:
+            return 0.0
+        return twin.share
 
     @property
     def strength(self) -> float:
