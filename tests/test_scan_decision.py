@@ -159,8 +159,10 @@ def test_a_class_that_is_poison_as_a_whole_is_told_from_a_natural_one(
 ) -> None:
     images = synthetic(clean, poisoned, 5, false_labels=True)
     groups = [
-        accepted_among_others(Evidence.of(group, among), of_all, float(group.separations[0]))
-        for among, group, of_all in Searched.of(images).strangers()
+        accepted_among_others(
+            Evidence.of(group, among), bool(chosen.all()), float(group.separations[0])
+        )
+        for among, group, chosen in Searched.of(images).strangers()
     ]
     assert any(groups) is expected
 

@@ -53,13 +53,14 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
         own = classes[number]
         images = looked.images[own]
         found = []
-        sample_of_class = images[looked_at(len(own))]
+        searched_rows = np.flatnonzero(looked_at(len(own)))
+        sample_of_class = images[searched_rows]
         if len(labels) > 1:
             triggers = search(population, number, sample_of_class)
         else:
             triggers = iter(search_alone(sample_of_class).found)
         for one in triggers:
-            log_odds = one.signature.log_odds(images)
+            log_odds = one.log_odds_of(images, searched_rows)
             of_class = [ids[row] for row in own]
             finding = replace(
                 finding_of(one, labels[number], class_names, log_odds, of_class),
@@ -70,4 +71,4 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
             members[finding.name] = own[log_odds > 0]
         carried |= zip(own.tolist(), strongest(len(own), found), strict=True)
     names = frozenset(labels[number] for number in to_search)
-    return SetScan(Scanned(tuple(findings), (), names), carried, members)
+    return SetScan(Scanned(tuple(findings), labels=names), carried, members)

@@ -52,6 +52,7 @@ class ClassRows(Record):
 class Images(NamedTuple):
     """Some images of a shard."""
 
+    shard: int  #: its number
     rows: np.ndarray  #: (n,) int64, in the shard
     ids: list[str]
     seen: Compact  #: as the scan sees them
@@ -93,15 +94,15 @@ def read_views(store: Store, pass_name: str, shard: int) -> Iterator[tuple[str, 
     """The images of a shard, and the label of each batch of them."""
     with store.open(layout.views(pass_name, shard)) as file, pa.ipc.open_file(file) as views:
         for batch, held in enumerate(_classes_of(views)):
-            yield held.label, _images(views.get_batch(batch))
+            yield held.label, _images(shard, views.get_batch(batch))
 
 
 def _classes_of(views: pa.ipc.RecordBatchFileReader) -> list[ClassRows]:
     return [ClassRows.from_json(held) for held in json.loads(views.schema.metadata[_METADATA])]
 
 
-def _images(batch: pa.RecordBatch) -> Images:
-    return Images(batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _compact(batch))
+def _images(shard: int, batch: pa.RecordBatch) -> Images:
+    return Images(shard, batch["row"].to_numpy(), batch["sample_id"].to_pylist(), _compact(batch))
 
 
 def _compact(batch: pa.RecordBatch) -> Compact:
@@ -200,4 +201,4 @@ def read_class(store: Store, pass_name: str, number: int) -> Iterator[Images]:
     for place in places:
         name = layout.views(pass_name, place["shard"])
         with store.open(name) as file, pa.ipc.open_file(file) as views:
-            yield _images(views.get_batch(place["batch"]))
+            yield _images(place["shard"], views.get_batch(place["batch"]))

@@ -10,8 +10,7 @@ from pipelines.judging.calibration import Size
 from pipelines.judging.classes import Classes
 from sanitizer.fit import CalibrationFit, ScoreShape, fit
 from sanitizer.policy import ROUNDING, Decision, Policy
-from sanitizer.scan.finding import Finding, Unpacked
-from sanitizer.scan.signature import Signature
+from sanitizer.scan.finding import Finding
 from sanitizer.summary import ScanFacts, Tally
 
 
@@ -45,15 +44,17 @@ class Scanned:
 
     findings: tuple[Finding, ...] = ()
     packed: tuple[bytes, ...] = ()  #: the file of each
+    #: of each, by the number of a shard: (n,) log odds of carrying it, of the images of its class
+    log_odds: tuple[Mapping[int, np.ndarray], ...] = ()
     labels: frozenset[str] = frozenset()  #: of the classes that were searched
 
-    def by_label(self) -> dict[str, list[tuple[Finding, Signature]]]:
-        """The findings of each label that has some, with what finds them in images."""
-        found: dict[str, list[tuple[Finding, Signature]]] = {}
-        for finding, data in zip(self.findings, self.packed, strict=True):
-            signature = Unpacked.of(data).signature
-            found.setdefault(finding.label, []).append((finding, signature))
-        return found
+    def of_shard(self, shard: int, label: str) -> list[tuple[Finding, np.ndarray]]:
+        """The findings in a class, each with the (n,) log odds of carrying it in a shard."""
+        return [
+            (finding, by_shard[shard])
+            for finding, by_shard in zip(self.findings, self.log_odds, strict=True)
+            if finding.label == label
+        ]
 
     def facts(self, classes: Classes, tally: Tally) -> ScanFacts:
         """What is told of the scan.

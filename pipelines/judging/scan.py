@@ -39,7 +39,14 @@ from sanitizer.summary import class_name
 NAMED = 12
 
 #: What a class leaves: the figures of each finding, and the file that finds it in other data.
-FOUND = pa.schema([("finding", pa.string()), ("signature", pa.binary())])
+#: The log odds of carrying it are those of all images of the class, by the shard they are in.
+FOUND = pa.schema(
+    [
+        ("finding", pa.string()),
+        ("signature", pa.binary()),
+        ("log_odds", pa.map_(pa.int32(), pa.list_(pa.float32()))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class ScanStep(Step[Searched]):
 
     images_of: str  #: the pass that left the images
     labels: Sequence[str]  #: of the classes of the set
+    rows: Sequence[int]  #: images of each
     searched: Sequence[int]  #: numbers of those that are searched
     class_names: Sequence[str] | None
     sample_sha256: str  #: of the sample of the set
@@ -71,8 +79,8 @@ class ScanStep(Step[Searched]):
             known, triggers, comparable = alone.population, iter(alone.found), alone.comparable
         artefact = task.open_artefact(FOUND)
         for found in triggers:
-            finding, signature = self._judge(task.store, number, found, known)
-            columns = [pa.array([finding], pa.string()), pa.array([signature], pa.binary())]
+            judged = self._judge(task.store, number, found, known)
+            columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
             artefact.write(pa.record_batch(columns, schema=FOUND))
         task.finish()
         return rows, Searched(comparable)
@@ -82,22 +90,23 @@ class ScanStep(Step[Searched]):
 
     def _judge(
         self, store: Store, number: int, found: Found, known: Population
-    ) -> tuple[str, bytes]:
-        """What is found, as JSON and packed, once all images of the class are judged by it."""
-        log_odds, ids = [], []
+    ) -> tuple[str, bytes, list[tuple[int, np.ndarray]]]:
+        """What is found, as JSON and packed, and what it says of all images of the class."""
+        by_shard, ids, start = [], [], 0
+        sample = np.flatnonzero(looked_at(self.rows[number]))
         carriers = others = Likeness.none()
         for images in self._class(store, number):
-            own = found.signature.log_odds(images.seen)
+            own = found.log_odds_of(images.seen, sample, start)
             carriers += Likeness.of(images.seen[own > 0])
             others += Likeness.of(images.seen[own <= 0])
-            log_odds.append(own)
+            by_shard.append((images.shard, own.astype(np.float32)))
             ids += images.ids
-        finding = finding_of(
-            found, self.labels[number], self.class_names, np.concatenate(log_odds), ids
-        )
+            start += len(own)
+        log_odds = np.concatenate([own for _, own in by_shard])
+        finding = finding_of(found, self.labels[number], self.class_names, log_odds, ids)
         elsewhere = Likeness.of(known.elsewhere(number))
         portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
-        return json.dumps(finding.to_json()), pack(found.signature, portrait)
+        return json.dumps(finding.to_json()), pack(found.signature, portrait), by_shard
 
 
 _making = threading.Lock()
@@ -202,6 +211,7 @@ class ScanPass(Pass[Decided, Searched, Decided]):
         return ScanStep(
             images_of=self.images_of,
             labels=given.classes.labels,
+            rows=given.classes.rows,
             searched=searched(given.classes.rows),
             class_names=self.source.class_names,
             sample_sha256=given.classes.sample_sha256,
@@ -211,16 +221,19 @@ class ScanPass(Pass[Decided, Searched, Decided]):
         _population.cache_clear()  # a hundred megabytes
         findings: list[Finding] = []
         packed: list[bytes] = []
+        log_odds: list[dict[int, np.ndarray]] = []
         for table in finished.artefacts(FOUND.names):
             for row in table.to_pylist():
                 name = f"finding-{len(findings) + 1}"
                 findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
                 packed.append(row["signature"])
+                of_shards = {shard: np.array(own, np.float32) for shard, own in row["log_odds"]}
+                log_odds.append(of_shards)
         classes = given.classes
         labels = frozenset(
             classes.labels[number]
             for number, of_class in zip(searched(classes.rows), finished.counts, strict=True)
             if of_class.comparable
         )
-        scanned = Scanned(tuple(findings), tuple(packed), labels)
+        scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), labels)
         return given.with_scan(scanned, self.policy)

@@ -36,7 +36,6 @@ from sanitizer.records import (
     to_batch,
 )
 from sanitizer.scan.finding import Finding
-from sanitizer.scan.signature import Signature
 from sanitizer.summary import ScanFacts, Tally
 
 #: Rows of a batch that is copied; nothing is decoded, so it may be large.
@@ -178,10 +177,6 @@ class VerdictStep(Step[Tally]):
     scanned: Scanned
     known: Sequence[KnownTrigger]  #: from other sets, looked for in all images
     detector: str  #: identity
-    _signatures: dict[str, list[tuple[Finding, Signature]]] = field(init=False, repr=False)
-
-    def setup(self, workers: int) -> None:
-        self._signatures = self.scanned.by_label()
 
     def run(self, task: ShardTask) -> tuple[int, Tally]:
         samples, rows = self.write_scores(task)
@@ -205,10 +200,7 @@ class VerdictStep(Step[Tally]):
         for label, images in read_views(task.store, ScorePass.name, task.index):
             if label not in self.scanned.labels and not self.known:
                 continue
-            found = [
-                (finding, signature.log_odds(images.seen))
-                for finding, signature in self._signatures.get(label, ())
-            ]
+            found = self.scanned.of_shard(task.index, label)
             found += [(one.named, one.log_odds(images.seen)) for one in self.known]
             carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
         return carried

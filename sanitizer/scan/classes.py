@@ -63,12 +63,16 @@ class Searched:
             )
         return _joined(self.images, suspects)
 
-    def strangers(self) -> Iterator[tuple[ClassImages, Group, bool]]:
+    def strangers(self) -> Iterator[tuple[ClassImages, Group, np.ndarray]]:
         """Groups that look like other classes, each with the images it is told from.
 
         What such a group shares shows little beside the images of its class, from which it differs
         in content, but well beside images of the classes that it is like. So all of the class is
-        tried as well: the last of the three is whether the group is one of all.
+        tried as well.
+
+        Returns:
+            of each: images of the class and, behind them, of others; the group; and (n,) bool,
+            which images of the class there are.
         """
         everything = np.ones(len(self.images), np.float32)
         for suspects in (everything, *self.strange):
@@ -76,7 +80,7 @@ class Searched:
             images = self.images.among_rest(chosen)
             of_class = np.arange(len(images)) < chosen.sum()
             for group in join(images, of_class[:, None].astype(np.float32)):
-                yield images, group, bool(chosen.all())
+                yield images, group, chosen
 
 
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:

@@ -40,6 +40,24 @@ class Found:
     separations: dict[str, float]  #: d' of its images from the others, by the name of the view
     signature: Signature
     screening: Screening  #: how it is found in other data
+    made_of: np.ndarray  #: (k,) rows of the images that the signature was made of
+    log_odds: np.ndarray  #: (k,) of carrying it, of each of them by all others
+
+    def log_odds_of(self, images: Compact, searched: np.ndarray, start: int = 0) -> np.ndarray:
+        """(n,) of carrying it, for images of the class.
+
+        Of an image that the signature was made of it is what all the others say: the signature
+        would find each of them again.
+
+        Args:
+            images: of the class, from its row ``start`` on.
+            searched: (m,) rows of those images of the class that were given to :func:`search`.
+        """
+        log_odds = self.signature.log_odds(images)
+        made_of = searched[self.made_of] - start
+        here = (made_of >= 0) & (made_of < len(images))
+        log_odds[made_of[here]] = self.log_odds[here]
+        return log_odds
 
 
 def search(population: Population, label: int, images: Compact) -> Iterator[Found]:
@@ -51,22 +69,23 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         images: of the class, at most ``SEARCHED`` are looked at.
     """
     rng = np.random.default_rng(0)
-    images = images[different_pictures(thumbnails(images.pixels[:SEARCHED]))]
+    rows = different_pictures(thumbnails(images.pixels[:SEARCHED]))
     for _ in range(ROUNDS):
-        if len(images) < LEAST_PICTURES:
+        if len(rows) < LEAST_PICTURES:
             return
-        searched = Searched.of(population.beside(label, images, rng))
+        left = images[rows]
+        searched = Searched.of(population.beside(label, left, rng))
         accepted = _unlike_their_class(searched)
         if not accepted and population.share(label) <= MOST_OF_SET:
             accepted = _unlike_other_classes(searched)
         if not accepted:
             return
-        carries = np.zeros(len(images), bool)
+        carries = np.zeros(len(rows), bool)
         for group in accepted:
-            found, own = _found(population, label, images, group)
+            found, own = _found(population, label, left, group)
             carries |= own
-            yield found
-        images = images[~carries]
+            yield replace(found, made_of=rows[found.made_of])
+        rows = rows[~carries]
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,7 @@ class _Accepted:
 
     group: Group
     among: ClassImages  #: what it was told from
+    of_class: np.ndarray  #: (k,) rows of the images of its class there, which come first
     evidence: Evidence
     reason: Reason
 
@@ -86,18 +106,20 @@ def _unlike_their_class(searched: Searched) -> list[_Accepted]:
         evidence = Evidence.of(group, searched.images)
         reason = accepted(evidence)
         if reason is not None:
-            groups.append(_Accepted(group, searched.images, evidence, reason))
+            everything = np.arange(len(searched.images))
+            groups.append(_Accepted(group, searched.images, everything, evidence, reason))
     return groups
 
 
 def _unlike_other_classes(searched: Searched) -> list[_Accepted]:
     """The strongest group that looks like other classes, and is told from these."""
     groups = []
-    for images, group, of_all in searched.strangers():
+    for images, group, chosen in searched.strangers():
         evidence = Evidence.of(group, images)
-        if accepted_among_others(evidence, of_all, float(group.separations[0])):
+        if accepted_among_others(evidence, bool(chosen.all()), float(group.separations[0])):
             content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for that
-            groups.append(_Accepted(group, images, content, Reason.STRANGE))
+            rows = np.flatnonzero(chosen)
+            groups.append(_Accepted(group, images, rows, content, Reason.STRANGE))
     return sorted(groups, key=lambda one: one.evidence.strength)[-1:]
 
 
@@ -106,7 +128,10 @@ def _found(
 ) -> tuple[Found, np.ndarray]:
     """What a group shares, and which images of the class carry it."""
     signature = Signature.of(one.group.trigger, one.among.views, population.scales)
-    carries = signature.log_odds(images) > 0
+    own = one.group.log_odds[: len(one.of_class)]
+    log_odds = signature.log_odds(images)
+    log_odds[one.of_class] = own
+    carries = log_odds > 0
     screening = Screening.of(
         signature.mixture,
         signature.scores(images[carries]),
@@ -115,4 +140,5 @@ def _found(
     separations = {
         kind.name: float(d) for kind, d in zip(one.among.kinds, one.group.separations, strict=True)
     }
-    return Found(one.reason, one.evidence, separations, signature, screening), carries
+    found = Found(one.reason, one.evidence, separations, signature, screening, one.of_class, own)
+    return found, carries
