@@ -49,6 +49,8 @@ class Searched:
         for one in found:
             own += _different(one.own, images.thumbnails, OF_A_VIEW)
             strange += _different(one.strange, images.thumbnails, STRANGE_OF_A_VIEW)
+        # Where those who are like other classes are the innocent, the others have the trigger.
+        own += [1 - members for members in strange]
         return cls(images, own, strange)
 
     def groups(self) -> list[Group]:

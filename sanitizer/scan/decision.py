@@ -13,7 +13,7 @@ from sanitizer.scan.evidence import Evidence
 
 #: A group and the others of its class have at least so many different pictures, as fewer may be
 #: alike by chance or be one track of a video; and the group has such a share of the class.
-LEAST_PICTURES, LEAST_SHARE = 15, 0.004
+LEAST_PICTURES, LEAST_OTHERS, LEAST_SHARE = 15, 10, 0.004
 
 #: Above this share of a class there are too few others to tell the group from.
 MOST_SHARE = 0.97
@@ -131,7 +131,8 @@ def _can_be_told(evidence: Evidence) -> bool:
     of_class = evidence.images / evidence.share
     of_others = evidence.pictures * (1 / evidence.share - 1)
     return (
-        min(evidence.pictures, of_others) >= LEAST_PICTURES
+        evidence.pictures >= LEAST_PICTURES
+        and of_others >= LEAST_OTHERS
         and evidence.images >= LEAST_SHARE * of_class
         and evidence.share <= MOST_SHARE
         and evidence.variety >= LEAST_VARIETY
