@@ -234,7 +234,7 @@ def _varied(finding: Finding) -> str:
     evidence = finding.evidence
     return (
         f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
-        f"what they show varies {percent(evidence.spread)} as much as in what they were told from."
+        f"what they show varies {percent(evidence.spread)} as much as in the rest of the set."
     )
 
 

@@ -67,8 +67,8 @@ AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 #: theirs, less two standard errors.
 LEAST_FOREIGN, DOUBT = 0.45, 2.0
 
-#: And where it varies little more than that of the class: a natural group that lies far out, such
-#: as one of its parts or what is brightest in it, varies more.
+#: And where it varies little more than that of the class, or of other classes: a natural group that
+#: lies far out, such as one of its parts or what is brightest in it, varies more.
 MOST_SPREAD = 1.2
 
 #: And where it varies in nearly as many ways as that of the class: so do pictures of many kinds,

@@ -26,7 +26,8 @@ class Evidence(Record):
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
     beyond: float  #: how far it lies from other classes along what it shares, in deviations
-    #: How much its content varies against the class's: mean squared distance to the mean.
+    #: How much its content varies against that of the others of the class or of other classes,
+    #: whichever varies more: mean squared distance to the mean.
     spread: float
     #: In how many ways its content varies against as many random images of the class.
     ways: float
@@ -51,7 +52,8 @@ class Evidence(Record):
             strength=group.strength,
             share_of_rest=max(group.share_of_rest, group.share_of_twin),
             beyond=group.beyond,
-            spread=_spread(content[members]) / _spread(content[~members]),
+            spread=_spread(content[members])
+            / max(_spread(content[~members]), _spread(images.rest_content)),
             ways=ways(content[members]) / ways(some(content, int(members.sum()))),
             all_ways=all_ways(content[members], images.rest_content),
             others_all_ways=all_ways(content[~members], images.rest_content),
