@@ -72,8 +72,8 @@ class Searched:
         in content, but well beside images of the classes that it is like. So all of the class is
         tried as well.
 
-        Returns:
-            of each: images of the class and, behind them, of others; the group; and (n,) bool,
+        Yields:
+            images of the class and, behind them, of others; the group; and (n,) bool,
             which images of the class there are.
         """
         everything = np.ones(len(self.images), np.float32)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sanitizer.scan.evidence import Evidence
+from sanitizer.scan.pictures import ALL_WAYS
 
 #: A group and the others of its class have at least so many different pictures, as fewer may be
 #: alike by chance or be one track of a video; and the group has such a share of the class.
@@ -75,15 +76,12 @@ MOST_SPREAD = 1.2
 #: but not what is left of a class, which lies as far from the poison that was taken out of it.
 LEAST_WAYS = 0.85
 
-#: Images of all classes vary in at least this share of the ways of others like them. A class of
-#: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
-ALL_WAYS = 0.92
-
-#: A group that varies in less than this share of the ways of others who vary in all is what its
-#: class shows by nature, and the others are poison.
+#: Where the others of a class vary in all ways, they are poison, and a group that varies in less
+#: than this share of their ways is what the class shows by nature.
 LEAST_OF_OTHERS = 0.8
 
-#: Images that are more than this share of their class are of other classes only if they vary so.
+#: Images that are more than this share of their class show other classes only if they vary in all
+#: ways.
 HALF = 0.5
 
 #: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.

@@ -7,7 +7,7 @@ import numpy as np
 
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import all_ways, effective_count, some, variety, ways
+from sanitizer.scan.pictures import effective_count, variety, ways_against
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -54,9 +54,9 @@ class Evidence(Record):
             beyond=group.beyond,
             spread=_spread(content[members])
             / max(_spread(content[~members]), _spread(images.rest_content)),
-            ways=ways(content[members]) / ways(some(content, int(members.sum()))),
-            all_ways=all_ways(content[members], images.rest_content),
-            others_all_ways=all_ways(content[~members], images.rest_content),
+            ways=ways_against(content[members], content),
+            all_ways=ways_against(content[members], images.rest_content),
+            others_all_ways=ways_against(content[~members], images.rest_content),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),

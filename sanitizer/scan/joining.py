@@ -10,7 +10,7 @@ from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
-from sanitizer.scan.pictures import all_ways, some, ways
+from sanitizer.scan.pictures import ALL_WAYS, ways_against
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
 from sanitizer.scan.standard import View
 
@@ -30,9 +30,6 @@ LEAST_INNOCENT = 0.02
 #: A group of less than this share is so only where the others vary in nearly as many ways as images
 #: of all classes do.
 MINORITY = 0.1
-
-#: Images of all classes vary in at least this share of the ways of others like them.
-ALL_WAYS = 0.92
 
 #: The others can be the poison where they lie so many standard deviations beyond other classes.
 APART = 2.0
@@ -241,9 +238,8 @@ def _is_innocent(group: Group, images: ClassImages) -> bool:
         return False
     content, members = images.content, group.members
     if group.share < MINORITY:
-        return all_ways(content[~members], images.rest_content) >= ALL_WAYS
-    count = min(int(members.sum()), int((~members).sum()))
-    more = ways(some(content[~members], count)) / ways(some(content[members], count))
+        return ways_against(content[~members], images.rest_content) >= ALL_WAYS
+    more = ways_against(content[~members], content[members])
     if 1 / MORE_WAYS < more < MORE_WAYS:
         return group.is_like_the_rest
     return more > 1

@@ -16,6 +16,10 @@ SAME = 0.9
 #: this. Content is whitened: different photographs hardly ever do.
 ALIKE = 0.3
 
+#: Images of all classes vary in at least this share of the ways of others like them. A class of
+#: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
+ALL_WAYS = 0.92
+
 #: Of the grey of a cell in a class, so that nothing is divided by 0.
 LEAST_VARIANCE = 1e-6
 
@@ -79,10 +83,10 @@ def some(content: np.ndarray, count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(content)[:count]
 
 
-def all_ways(content: np.ndarray, rest: np.ndarray) -> float:
-    """In how many :func:`ways` (n, d) images vary against as many of (m, d) of other classes."""
-    count = min(len(content), len(rest))
-    return ways(some(content, count)) / ways(some(rest, count))
+def ways_against(content: np.ndarray, others: np.ndarray) -> float:
+    """In how many :func:`ways` (n, d) vectors vary against as many of (m, d) others."""
+    count = min(len(content), len(others))
+    return ways(some(content, count)) / ways(some(others, count))
 
 
 def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:
