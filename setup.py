@@ -39,6 +39,7 @@ setup(
         "pyarrow>=21",
         "safetensors>=0.5,<1",
         "scipy>=1.15,<2",
+        "threadpoolctl>=3.5,<4",
         # Below 2.14: a wider range installs gigabytes of CUDA beside the CPU build.
         "torch>=2.6,<2.14",
         "tqdm>=4.66,<5",

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 import scipy.stats  # noqa: F401  (its filters come with its import)
 import torch
 from PIL import Image, ImageFile
+from threadpoolctl import threadpool_info
 
 #: Libraries that, when they are imported, put filters for warnings of their own kind.
 OWN_FILTERS = ("apache_beam", "botocore", "requests", "urllib3", "torch", "sympy")
@@ -40,6 +41,7 @@ def state() -> dict[str, Any]:
     """What is set, by name."""
     return {
         "torch threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "blas threads": [one["num_threads"] for one in threadpool_info()],
         "torch modes": (
             torch.is_grad_enabled(),
             torch.are_deterministic_algorithms_enabled(),

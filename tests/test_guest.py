@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from freqsan import InputError, ingest
 from pipelines.jobs.demo import SAMPLE
@@ -96,20 +97,29 @@ def test_the_last_of_several_calls_at_once_puts_everything_back() -> None:
     assert (beam.level, random.getstate(), torch.get_num_threads()) == (level, drawn, threads)
 
 
-def test_torch_has_its_threads_back() -> None:
+def test_torch_and_numpy_have_their_threads_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    limits = threadpool_limits(3, "blas")
     try:
         share_cores(1000)
         share_cores(1000)
         assert torch.get_num_threads() == 1
+        assert _blas_threads() == {1}
         return_cores()
         assert torch.get_num_threads() == 3
+        assert _blas_threads() == {3}
         torch.set_num_threads(2)
         return_cores()  # nothing to return
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+        limits.restore_original_limits()
+
+
+def _blas_threads() -> set[int]:
+    """Of the libraries behind numpy and scipy."""
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
 
 def test_a_callers_own_logging_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from pipelines.poisoning.facts import PoisonCounts, PoisonTally
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.recipe import ATTACK, IS_POISONED, Recipe
 from pipelines.poisoning.request import PoisonRequest
+from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Samples
 from sanitizer.detection import Detection, Flagged
 from sanitizer.policy import Policy
@@ -206,10 +207,11 @@ def _or_nan(value: float | None) -> float:
 _bench: Bench | None = None
 
 
-def begin(bench: Bench) -> None:
-    """Make a worker process ready for :func:`measure`."""
+def begin(bench: Bench, workers: int) -> None:
+    """Make one of so many worker processes ready for :func:`measure`."""
     global _bench
     _bench = bench
+    share_cores(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that waits for us
 
 

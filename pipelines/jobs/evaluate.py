@@ -2,12 +2,10 @@
 
 import hashlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +29,7 @@ from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from pipelines.runs.public import public
 from pipelines.runs.store import Store
-from pipelines.runs.threads import available_cores
+from pipelines.runs.threads import share_cores
 from sanitizer.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -190,14 +188,14 @@ def _measured(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterat
     from pipelines.evaluation.cells import begin, measure
 
     if workers == 1 or len(plans) < 2:
+        share_cores(1)
         yield from map(bench.measure, plans)
         return
     context = multiprocessing.get_context("spawn")
     _start_tracker()
     with (
-        _own_threads(workers),
         safe_environment(),
-        ProcessPoolExecutor(workers, context, begin, (bench,)) as pool,
+        ProcessPoolExecutor(workers, context, begin, (bench, workers)) as pool,
     ):
         waiting = [pool.submit(measure, plan) for plan in plans]
         try:
@@ -221,20 +219,6 @@ def _start_tracker() -> None:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-@contextmanager
-def _own_threads(workers: int) -> Iterator[None]:
-    """For as long as it lasts, processes that start share the cores, unless the user says how."""
-    name = "OMP_NUM_THREADS"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = str(max(1, available_cores() // workers))
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 def _stored(store: Store) -> list[Cell]:

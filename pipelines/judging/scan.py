@@ -22,6 +22,7 @@ from pipelines.runs.output import Output
 from pipelines.runs.passes import Finished, Pass, Step, Work
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
+from pipelines.runs.threads import share_cores
 from pipelines.sources.base import Shard, Source
 from sanitizer.metrics import Share
 from sanitizer.policy import Policy
@@ -66,6 +67,9 @@ class ScanStep(Step[Searched]):
     searched: Sequence[int]  #: numbers of those that are searched
     class_names: Sequence[str] | None
     sample_sha256: str  #: of the sample of the set
+
+    def setup(self, workers: int) -> None:
+        share_cores(workers)
 
     def run(self, task: ShardTask) -> tuple[int, Searched]:
         number = self.searched[task.index]
@@ -218,7 +222,7 @@ class ScanPass(Pass[Decided, Searched, Decided]):
         )
 
     def merge(self, given: Decided, finished: Finished[Searched]) -> Decided:
-        _population.cache_clear()  # a hundred megabytes
+        _population.cache_clear()  # some two hundred megabytes
         findings: list[Finding] = []
         packed: list[bytes] = []
         log_odds: list[dict[int, np.ndarray]] = []

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,29 +23,38 @@ def available_cores() -> int:
 
 _sharing = threading.Lock()
 
-#: Torch's threads before the cores were first shared; None: they are not.
-_unshared: int | None = None
+#: Threads of torch, and of the libraries behind numpy and scipy, before the cores were first
+#: shared; None: they are not.
+_unshared: tuple[int, threadpool_limits] | None = None
 
 
 def share_cores(workers: int) -> None:
-    """Give each of ``workers`` threads its share of the cores inside torch."""
+    """Give each of ``workers`` threads its share of the cores inside torch, and one in numpy.
+
+    Numpy and scipy would take all cores for every product of matrices, and where others work
+    beside them most of the time goes into waiting for each other. It is always one, as the last
+    digits depend on it, and no result may depend on how many workers there are.
+    """
     import torch  # a second to load, and most jobs have no use for it
 
     global _unshared
     with _sharing:
+        limits = threadpool_limits(1, "blas")
         if _unshared is None:
-            _unshared = torch.get_num_threads()
+            _unshared = torch.get_num_threads(), limits
         torch.set_num_threads(max(1, available_cores() // workers))
 
 
 def return_cores() -> None:
-    """Give torch back, in the calling thread and in new ones, what it had before."""
+    """Give all of them back, in the calling thread and in new ones, what they had before."""
     global _unshared
     with _sharing:
         if _unshared is not None:
             import torch
 
-            torch.set_num_threads(_unshared)
+            of_torch, limits = _unshared
+            torch.set_num_threads(of_torch)
+            limits.restore_original_limits()
             _unshared = None
 
 

@@ -64,6 +64,9 @@ WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 #: strength of at most 9 there.
 AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 
+#: No group that is weaker than this passes a bar.
+LEAST_STRENGTH = math.sqrt(WITH_FOREIGN_CONTENT.natural)
+
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
 #: theirs, less two standard errors.
 LEAST_FOREIGN, DOUBT = 0.45, 2.0

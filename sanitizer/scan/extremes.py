@@ -5,6 +5,7 @@ where natural images have none or very many. The counts are far from normal, so 
 of their own.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,7 +25,7 @@ MOST = 4.0
 
 def extreme_cells(pixels: np.ndarray) -> np.ndarray:
     """(n,) int64, 0 to 35: the cell of each of (n, 32, 32, 3) uint8 images."""
-    values = pixels.reshape(len(pixels), -1)
+    values = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     black, white = (
         np.searchsorted(EDGES, (values == extreme).sum(1), "right") for extreme in (0, 255)
     )

@@ -8,9 +8,10 @@ import numpy as np
 
 from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filters
-from sanitizer.scan.mixture import LEAST_WEIGHT, MAD_OF_NORMAL, Mixture, sigmoid
+from sanitizer.scan.mixture import LEAST_WEIGHT, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import ALL_WAYS, ways_against
+from sanitizer.scan.robust import deviation, middle
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
 from sanitizer.scan.standard import View
 
@@ -64,8 +65,17 @@ class ClassView:
         white = whitening(inside)
         mean = white.mean(0)
         white -= mean
-        squares = np.einsum("nd,nd->n", white, white)
-        return cls(whitening, mean, white, rest - mean, squares, Subspace.of(white, rng))
+        return cls(whitening, mean, white, rest - mean, _squares(white), Subspace.of(white, rng))
+
+    def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
+        """Some of the class, as by :meth:`of`."""
+        inside = self.inside[chosen]
+        mean = inside.mean(0)
+        inside -= mean
+        subspace = Subspace.of(inside, rng)
+        return type(self)(
+            self.whitening, self.mean + mean, inside, self.rest - mean, _squares(inside), subspace
+        )
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
@@ -75,10 +85,16 @@ class ClassView:
         inside = np.concatenate([self.inside[chosen], self.rest[::2]])
         mean = inside.mean(0)
         inside -= mean
-        squares = np.einsum("nd,nd->n", inside, inside)
         subspace = Subspace.none(inside.shape[1])
         rest = self.rest[1::2] - mean
-        return type(self)(self.whitening, self.mean + mean, inside, rest, squares, subspace)
+        return type(self)(
+            self.whitening, self.mean + mean, inside, rest, _squares(inside), subspace
+        )
+
+
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    """(n,) squared lengths of (n, d) vectors."""
+    return np.einsum("nd,nd->n", vectors, vectors)
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,22 @@ class ClassImages:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
+        """Some of the class, beside the same images of other classes.
+
+        Args:
+            chosen: (n,) bool.
+            rng: for the start of the search for its subspaces.
+        """
+        return type(self)(
+            self.kinds,
+            [view.only(chosen, rng) for view in self.views],
+            self.cells[chosen],
+            self.rest_cells,
+            self.thumbnails[chosen],
+            self.rest_thumbnails,
+        )
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
@@ -169,7 +201,7 @@ class Group:
         widely than this one and yet have the same group.
         """
         own = self.trigger.mixture
-        moved = self.rest_scores - np.median(self.rest_scores) + own.many
+        moved = self.rest_scores - middle(self.rest_scores) + own.many
         twin = Mixture.fit(moved, sigmoid(own.log_odds(moved)), EM_STEPS)
         if twin is None or twin.separation < AS_SEPARATE * own.separation:
             return 0.0
@@ -183,7 +215,7 @@ class Group:
     @property
     def is_like_the_rest(self) -> bool:
         """Whether other classes lie nearer to the group than to those outside it."""
-        rest, mixture = float(np.median(self.rest_scores)), self.trigger.mixture
+        rest, mixture = middle(self.rest_scores).item(), self.trigger.mixture
         return abs(rest - mixture.few) < abs(rest - mixture.many)
 
     @property
@@ -200,9 +232,9 @@ class Group:
 
 
 def _apart(mean: float, sd: float, rest: np.ndarray) -> float:
-    centre = np.median(rest)
-    rest_sd = MAD_OF_NORMAL * np.median(np.abs(rest - centre))
-    return float((mean - centre) / np.sqrt((sd**2 + rest_sd**2) / 2))
+    centre = middle(rest)
+    rest_sd = deviation(rest, centre)
+    return ((mean - centre) / np.sqrt((sd**2 + rest_sd**2) / 2)).item()
 
 
 def join(images: ClassImages, suspects: np.ndarray) -> list[Group]:
@@ -294,11 +326,10 @@ class _Scores:
 
     @classmethod
     def of(cls, inside: np.ndarray, rest: np.ndarray) -> Self:
-        centres, rest_centres = (np.median(one, 2, keepdims=True) for one in (inside, rest))
-        inside = inside - centres
-        reaches = REACH * MAD_OF_NORMAL * np.median(np.abs(inside), 2, keepdims=True)
+        centres, rest_centres = middle(inside), middle(rest)
+        reaches = REACH * deviation(inside, centres)
         rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
-        return cls(clipped(inside, reaches), rest, centres[..., 0], reaches[..., 0])
+        return cls(clipped(inside - centres, reaches), rest, centres[..., 0], reaches[..., 0])
 
 
 def _joined(
@@ -345,6 +376,6 @@ def _aligned(rest: np.ndarray, mixture: Mixture) -> np.ndarray:
     What is asked is whether other classes have a tail like the group, not whether their content
     is another.
     """
-    centre = np.median(rest)
-    spread = MAD_OF_NORMAL * np.median(np.abs(rest - centre))
+    centre = middle(rest)
+    spread = deviation(rest, centre).item()
     return (rest - centre) * min(1.0, mixture.many_sd / spread) + mixture.many

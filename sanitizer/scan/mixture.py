@@ -5,9 +5,6 @@ from typing import Self
 
 import numpy as np
 
-#: Makes the median absolute deviation of a normal distribution its standard deviation.
-MAD_OF_NORMAL = 1.4826
-
 #: The few vary at least and at most by this factor as much as the many.
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 

@@ -25,6 +25,8 @@ class Moments:
         products = np.zeros((vectors.shape[1],) * 2)
         for start in range(0, len(vectors), 1024):
             chunk = vectors[start : start + 1024]
+            if chunk.dtype == np.float16:
+                chunk = chunk.astype(np.float32)
             products += chunk.T @ chunk
         return cls(len(vectors), vectors.sum(0, dtype=np.float64), products)
 
@@ -73,12 +75,15 @@ class Whitening:
     @classmethod
     def by(cls, moments: Moments) -> Self:
         """Whitening of a population by the Cholesky factor of its covariance."""
+        from scipy.linalg import solve_triangular  # takes a while to load
+
         covariance = moments.covariance
         dimensions = len(covariance)
         ridge = max(LEAST_RIDGE, RIDGE_OF_FEW * dimensions / moments.count)
         covariance[np.diag_indices(dimensions)] += ridge * np.trace(covariance) / dimensions
         factor = np.linalg.cholesky(covariance)
-        matrix = np.linalg.inv(factor).T
+        # The inverse of a triangle takes a sixth of the time of that of any matrix.
+        matrix = solve_triangular(factor, np.eye(dimensions), lower=True, check_finite=False).T
         return cls(moments.mean.astype(np.float32), matrix.astype(np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:

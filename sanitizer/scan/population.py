@@ -27,17 +27,16 @@ RESTED = 4_000
 #: would hide its own trigger; smaller ones change nothing there.
 OWN_SHARE = 0.02
 
-#: Images whose views are held at a time while their moments are added up.
-HELD = 1_000
-
 
 @dataclass(frozen=True)
 class Population:
     """A sample of a set."""
 
     scales: Sequence[Scale]  #: of each view
-    moments: Sequence[Moments]  #: of each view, over the sample
     images: Compact  #: the sample in random order
+    #: Each view of it, standardised, (n, d). In half the bits, whose rounding is a thousandth of
+    #: the noise: each class of a few takes its own images out of the covariances.
+    views: Sequence[np.ndarray]
     labels: np.ndarray  #: (n,) of the sample
 
     @classmethod
@@ -53,7 +52,7 @@ class Population:
         scales = [
             Scale.of(view, np.concatenate([view.raw(b) for b in looked_at])) for view in views
         ]
-        return cls(scales, _moments(images, scales), images, labels)
+        return cls(scales, images, standardised(images, scales, np.float16), labels)
 
     def elsewhere(self, label: Hashable) -> Compact:
         """Images of other classes, as many as a class is compared with."""
@@ -82,13 +81,13 @@ class Population:
         own = self.labels == label
         others = ~own[:RESTED]
         if self.share(label) >= OWN_SHARE:
-            of_class = _moments(self.images[own], self.scales)
             whitenings = [
-                Whitening.by(all_ - part) for all_, part in zip(self.moments, of_class, strict=True)
+                Whitening.by(all_ - Moments.of(view[own]))
+                for all_, view in zip(self.moments, self.views, strict=True)
             ]
             rest = [
-                whitening(view[others])
-                for whitening, view in zip(whitenings, self._rest, strict=True)
+                whitening(view[:RESTED][others])
+                for whitening, view in zip(whitenings, self.views, strict=True)
             ]
         else:
             whitenings = self._whitenings
@@ -104,8 +103,9 @@ class Population:
     # What all classes are compared with is made once.
 
     @cached_property
-    def _rest(self) -> list[np.ndarray]:
-        return standardised(self.images[:RESTED], self.scales)
+    def moments(self) -> list[Moments]:
+        """Of each view, over the sample."""
+        return [Moments.of(view) for view in self.views]
 
     @cached_property
     def _whitenings(self) -> list[Whitening]:
@@ -113,23 +113,15 @@ class Population:
 
     @cached_property
     def _white_rest(self) -> list[np.ndarray]:
-        return [w(view) for w, view in zip(self._whitenings, self._rest, strict=True)]
+        return [w(view[:RESTED]) for w, view in zip(self._whitenings, self.views, strict=True)]
 
 
-def standardised(images: Compact, scales: Sequence[Scale]) -> list[np.ndarray]:
-    """The views of n images, (n, d) float32 each."""
-    views = [np.empty((len(images), len(scale.centre)), np.float32) for scale in scales]
+def standardised(
+    images: Compact, scales: Sequence[Scale], dtype: type[np.floating] = np.float32
+) -> list[np.ndarray]:
+    """The views of n images, (n, d) each."""
+    views = [np.empty((len(images), len(scale.centre)), dtype) for scale in scales]
     for here, batch in images.batches(needs_sums(scales)):
         for view, scale in zip(views, scales, strict=True):
             view[here] = scale(batch)
     return views
-
-
-def _moments(images: Compact, scales: Sequence[Scale]) -> list[Moments]:
-    """Of each view, a part of the images in memory at a time."""
-    total: list[Moments] = []
-    for start in range(0, len(images), HELD):
-        held = standardised(images[start : start + HELD], scales)
-        part = [Moments.of(view) for view in held]
-        total = [a + b for a, b in zip(total, part, strict=True)] if total else part
-    return total

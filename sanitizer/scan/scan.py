@@ -7,7 +7,7 @@ import numpy as np
 
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import Searched
-from sanitizer.scan.decision import Reason, accepted, accepted_among_others
+from sanitizer.scan.decision import LEAST_STRENGTH, Reason, accepted, accepted_among_others
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import different_pictures, thumbnails
@@ -70,11 +70,11 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
     """
     rng = np.random.default_rng(0)
     rows = different_pictures(thumbnails(images.pixels[:SEARCHED]))
+    if len(rows) < LEAST_PICTURES:
+        return
+    beside = population.beside(label, images[rows], rng)
     for _ in range(ROUNDS):
-        if len(rows) < LEAST_PICTURES:
-            return
-        left = images[rows]
-        searched = Searched.of(population.beside(label, left, rng))
+        searched = Searched.of(beside)
         accepted = _unlike_their_class(searched)
         if not accepted and population.share(label) <= MOST_OF_SET:
             accepted = _unlike_other_classes(searched)
@@ -82,10 +82,13 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
             return
         carries = np.zeros(len(rows), bool)
         for group in accepted:
-            found, own = _found(population, label, left, group)
+            found, own = _found(population, label, images[rows], group)
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
+        if len(rows) < LEAST_PICTURES:
+            return
+        beside = beside.only(~carries, rng)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def _unlike_their_class(searched: Searched) -> list[_Accepted]:
     """Groups that are told from the others of their class."""
     groups = []
     for group in searched.groups():
+        if group.strength < LEAST_STRENGTH:
+            break  # the strongest come first
         evidence = Evidence.of(group, searched.images)
         reason = accepted(evidence)
         if reason is not None:
@@ -129,9 +134,10 @@ def _found(
     """What a group shares, and which images of the class carry it."""
     signature = Signature.of(one.group.trigger, one.among.views, population.scales)
     own = one.group.log_odds[: len(one.of_class)]
-    log_odds = signature.log_odds(images)
-    log_odds[one.of_class] = own
-    carries = log_odds > 0
+    carries = np.zeros(len(images), bool)
+    carries[one.of_class] = own > 0
+    others = np.setdiff1d(np.arange(len(images)), one.of_class)
+    carries[others] = signature.log_odds(images[others]) > 0
     screening = Screening.of(
         signature.mixture,
         signature.scores(images[carries]),

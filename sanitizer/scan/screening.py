@@ -7,7 +7,8 @@ import numpy as np
 
 from sanitizer.metrics import Share
 from sanitizer.record import Record
-from sanitizer.scan.mixture import MAD_OF_NORMAL, Mixture
+from sanitizer.scan.mixture import Mixture
+from sanitizer.scan.robust import deviation, middle
 
 #: Of innocent images at most this share is taken for carriers.
 FALSE_ALARMS = 0.001
@@ -33,8 +34,8 @@ class Screening(Record):
         """
         many, many_sd = mixture.many, mixture.many_sd
         if len(innocent):
-            many = float(np.median(innocent))
-            many_sd = max(many_sd, MAD_OF_NORMAL * float(np.median(np.abs(innocent - many))))
+            centre = middle(innocent)
+            many, many_sd = centre.item(), max(many_sd, deviation(innocent, centre).item())
         few, few_sd = mixture.few, mixture.few_sd
         threshold = (many * few_sd + few * many_sd) / (many_sd + few_sd)
         if len(innocent):

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan import native, views
-from sanitizer.scan.mixture import MAD_OF_NORMAL
+from sanitizer.scan.robust import deviation, middle
 from sanitizer.scan.views import Batch
 
 #: A scale is at least this share of the standard deviation: features that are nearly always the
@@ -67,10 +67,10 @@ class Scale:
     @classmethod
     def of(cls, view: View, raw: np.ndarray) -> Self:
         """Args: raw: (n, d) features of a sample of the set."""
-        centre = np.median(raw, 0)
-        spread = MAD_OF_NORMAL * np.median(np.abs(raw - centre), 0)
+        centre = middle(raw, 0)
+        spread = deviation(raw, centre, 0)[0]
         scale = np.maximum(np.maximum(spread, LEAST_SCALE * raw.std(0)), view.floor)
-        return cls(view, centre.astype(np.float32), scale.astype(np.float32))
+        return cls(view, centre[0].astype(np.float32), scale.astype(np.float32))
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """(n, d) float32: the view of a batch, standardised."""

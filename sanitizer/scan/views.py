@@ -6,7 +6,9 @@ a sticker in the second differences, a blended picture in the signed DCT, a warp
 energies, a change of colour depth in the histogram.
 """
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,6 +49,11 @@ class Batch:
         opponent = np.tensordot(OPPONENT.astype(np.float32), planes, (1, 1))
         return cls(pixels, planes, dct2(np.moveaxis(opponent, 0, -1)), native)
 
+    @cached_property
+    def fine(self) -> list[np.ndarray]:
+        """Three of (n, 3, 32, 32) float32: second differences across, down and crosswise."""
+        return [_differences(self.planes, *pair) for pair in _FINE]
+
 
 def low_frequencies(batch: Batch) -> np.ndarray:
     """(n, 192): the signed DCT at the lowest 8 x 8 frequencies."""
@@ -80,8 +87,7 @@ def fine_detail(batch: Batch) -> np.ndarray:
 
     Across, down and crosswise.
     """
-    maps = (_differences(batch.planes, *pair) for pair in _FINE)
-    return np.stack([np.log1p(np.abs(one)).mean(1) for one in maps], 1)
+    return np.stack([np.log1p(np.abs(one)).mean(1) for one in batch.fine], 1)
 
 
 def energies(batch: Batch) -> np.ndarray:
@@ -90,7 +96,8 @@ def energies(batch: Batch) -> np.ndarray:
     Second differences at one and two pixels and fourth ones at one: how much of each scale is
     left where resampling, as of a warp, has smoothed the image.
     """
-    maps = (_differences(batch.planes, *pair) for pair in (*_FINE, *_WIDE, *_FOURTH))
+    coarser = (_differences(batch.planes, *pair) for pair in (*_WIDE, *_FOURTH))
+    maps = itertools.chain(batch.fine, coarser)
     squares = np.stack([np.einsum("nchw,nchw->nhw", one, one) / 3 for one in maps], 1)
     return _flat(0.5 * np.log(_cells(squares, SIDE // 4) + 4))
 

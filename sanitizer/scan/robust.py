@@ -1,0 +1,26 @@
+"""Middle and spread of values of which a few may be anything."""
+
+import numpy as np
+
+#: Makes the median absolute deviation of a normal distribution its standard deviation.
+MAD_OF_NORMAL = 1.4826
+
+
+def middle(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The median along an axis, which is kept with length 1; the upper one of an even number.
+
+    One partition finds it; ``np.median`` takes several times as long.
+    """
+    place = values.shape[axis] // 2
+    return np.partition(values, place, axis).take([place], axis)
+
+
+def deviation(values: np.ndarray, centre: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Median absolute deviation along an axis, which is kept, as a standard deviation.
+
+    Args:
+        values: of any shape.
+        centre: their :func:`middle`.
+        axis: along which the median is taken.
+    """
+    return MAD_OF_NORMAL * middle(np.abs(values - centre), axis)
