@@ -87,7 +87,7 @@ CUTS: dict[str, Cut] = {
 CONSTANTS: dict[str, Constant] = {
     "clipping of views": (joining, "REACH", 1e6),
     "three in four candidates": (classes, "OF_A_VIEW", classes.OF_A_VIEW // 4),
-    "second and third look": (classes, "LEFT", classes.LEFT[-1:]),
+    "second look": (classes, "LEFT", classes.LEFT[-1:]),
     "skewed starts": (search, "SKEWED", 1),
 }
 

@@ -98,9 +98,9 @@ def freqsan(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pipelines.cli", *arguments]
 
 
-def clean_command(source: str, output: str, workers: int) -> list[str]:
+def clean_command(source: str, output: str, workers: int, *options: str) -> list[str]:
     """``freqsan clean``, without progress."""
-    return freqsan("clean", source, output, "--workers", str(workers), "--quiet")
+    return freqsan("clean", source, output, "--workers", str(workers), "--quiet", *options)
 
 
 def speed(source: str, rounds: int) -> None:
@@ -110,18 +110,25 @@ def speed(source: str, rounds: int) -> None:
         "bare loop, torch on two threads": lambda folder: [*bare, folder, "--threads", "2"],
         "1 worker": lambda folder: clean_command(source, folder, 1),
         "2 workers": lambda folder: clean_command(source, folder, 2),
+        "2 workers, without the scan": lambda folder: clean_command(source, folder, 2, "--no-scan"),
     }
-    times: dict[str, list[float]] = {name: [] for name in variants}
+    usages: dict[str, list[Usage]] = {name: [] for name in variants}
     for number in range(rounds):
-        for name, walls in times.items():
+        for name, taken in usages.items():
             with tempfile.TemporaryDirectory() as folder:
-                wall = measure(variants[name](folder)).wall
-            walls.append(wall)
-            print(f"round {number + 1}: {name} {wall:.1f} s", file=sys.stderr, flush=True)
-    print("| variant | seconds, each round | median ratio to the bare loop |\n|---|---|---|")
-    for name, walls in times.items():
-        ratio = median_ratio(walls, times[BARE])
-        print(f"| {name} | {', '.join(f'{s:.1f}' for s in walls)} | {ratio:.2f} |")
+                usage = measure(variants[name](folder))
+            taken.append(usage)
+            words = f"round {number + 1}: {name} {usage.wall:.1f} s, CPU {usage.cpu:.1f} s"
+            print(words, file=sys.stderr, flush=True)
+    print("| variant | seconds, each round | median ratio to the bare loop | the same of CPU |")
+    print("|---|---|---|---|")
+    bare_walls, bare_cpus = ([getattr(u, of) for u in usages[BARE]] for of in ("wall", "cpu"))
+    for name, taken in usages.items():
+        walls = [usage.wall for usage in taken]
+        ratio = median_ratio(walls, bare_walls)
+        of_cpu = median_ratio([usage.cpu for usage in taken], bare_cpus)
+        seconds = ", ".join(f"{s:.1f}" for s in walls)
+        print(f"| {name} | {seconds} | {ratio:.2f} | {of_cpu:.2f} |")
 
 
 def median_ratio(values: list[float], others: list[float]) -> float:

@@ -14,7 +14,7 @@ from sanitizer.scan.search import LEAST_IMAGES, candidates
 
 #: Candidates of each view, and how many of all are left after each look in all views together.
 #: What shows in one view alone is found by its rank there; what shows in many, by the first look.
-OF_A_VIEW, LEFT = 12, (24, 12)
+OF_A_VIEW, LEFT = 16, (24, 12)
 
 #: Candidates of each view that other classes are like.
 STRANGE_OF_A_VIEW = 4
