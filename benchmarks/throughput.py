@@ -171,7 +171,8 @@ def memory(source: str) -> None:
             inputs.mkdir()
             for copy in range(copies):
                 Path(inputs, f"copy{copy}.parquet").symlink_to(Path(source).resolve())
-            usage = measure(clean_command(str(inputs), f"{folder}/out", 2))
+            command = clean_command(str(inputs), f"{folder}/out", 2, "--follow-links")
+            usage = measure(command)
         above = usage.peak - torch_alone
         print(f"| clean, set x{copies} | {usage.peak:.0f} | {above:.0f} |", flush=True)
         print(f"set x{copies}: {usage.wall:.0f} s", file=sys.stderr)

@@ -47,10 +47,12 @@ class Population:
         """
         chosen = rng.permutation(len(images))[:SAMPLED]
         images, labels = images[chosen], labels[chosen]
-        looked_at = [batch for _, batch in images[:SCALED].batches()]
         views = VIEWS if images.native is None else VIEWS + NATIVE_VIEWS
+        # A batch at a time, which is larger than all that is seen of it.
+        seen = [[view.raw(batch) for view in views] for _, batch in images[:SCALED].batches()]
         scales = [
-            Scale.of(view, np.concatenate([view.raw(b) for b in looked_at])) for view in views
+            Scale.of(view, np.concatenate(raw))
+            for view, raw in zip(views, zip(*seen, strict=True), strict=True)
         ]
         return cls(scales, images, standardised(images, scales, np.float16), labels)
 
