@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
@@ -20,6 +21,7 @@ from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.robust import MAD_OF_NORMAL, deviation, middle
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, View
 
@@ -242,6 +244,35 @@ def test_a_class_without_a_trigger_has_no_such_group(
     for group in Searched.of(beside).groups():
         evidence = Evidence.of(group, beside)
         assert evidence.strength < 6 or evidence.foreign < 0.5
+
+
+def test_some_of_a_class_are_seen_as_if_they_were_all_of_it(
+    sample: tuple[Compact, np.ndarray, np.ndarray],
+) -> None:
+    images, labels, poisoned = sample
+    target = labels[poisoned][0]
+    population = Population.of(images, labels, np.random.default_rng(0))
+    innocent = ~poisoned[labels == target]
+    of_class = images[labels == target]
+    some = population.beside(target, of_class, np.random.default_rng(1))
+    some = some.only(innocent, np.random.default_rng(2))
+    alone = population.beside(target, of_class[innocent], np.random.default_rng(2))
+    np.testing.assert_array_equal(some.cells, alone.cells)
+    np.testing.assert_array_equal(some.thumbnails, alone.thumbnails)
+    for one, other in zip(some.views, alone.views, strict=True):
+        for name in ("mean", "inside", "rest", "squares"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(other, name), rtol=1e-3, atol=2e-3
+            )
+        np.testing.assert_allclose(one.subspace.variances, other.subspace.variances, rtol=1e-2)
+
+
+@given(arrays(np.float32, (7, 12), elements=st.floats(-1e3, 1e3, width=32)))
+def test_middle_and_deviation_are_those_of_numpy_for_odd_counts(values: np.ndarray) -> None:
+    centre = middle(values, 0)
+    np.testing.assert_array_equal(centre, np.median(values, 0, keepdims=True))
+    expected = MAD_OF_NORMAL * np.median(np.abs(values - centre), 0, keepdims=True)
+    np.testing.assert_allclose(deviation(values, centre, 0), expected, rtol=1e-6)
 
 
 def test_the_sigmoid_does_not_overflow() -> None:
