@@ -92,6 +92,13 @@ def test_fewer_pictures_have_to_stand_further_apart() -> None:
     assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
 
 
+def test_what_is_strong_needs_less_to_be_known_as_foreign() -> None:
+    some_elsewhere = replace(PLAIN, share_of_rest=0.009, foreign=0.6, foreign_error=0.12)
+    assert accepted(some_elsewhere) is Reason.FOREIGN
+    assert accepted(replace(some_elsewhere, strength=4.8)) is None
+    assert accepted(replace(some_elsewhere, foreign=0.5)) is None
+
+
 def test_what_remains_of_a_class_beside_its_poison_is_no_trigger() -> None:
     faint = replace(PLAIN, strength=5.0)
     assert accepted(replace(faint, ways=0.8)) is None

@@ -65,8 +65,8 @@ WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
-#: theirs, less two standard errors.
-LEAST_FOREIGN, DOUBT = 0.45, 2.0
+#: theirs, less two standard errors; less one of a group that is strong by itself.
+LEAST_FOREIGN, DOUBT, LESS_DOUBT = 0.45, 2.0, 1.0
 
 #: And where it varies little more than that of the class, or of other classes: a natural group that
 #: lies far out, such as one of its parts or what is brightest in it, varies more.
@@ -164,9 +164,10 @@ def _is_the_innocent_part(evidence: Evidence) -> bool:
 
 def _is_foreign(evidence: Evidence) -> bool:
     """Whether the content of a group is that of other classes, rather than a part of its own."""
-    nearest_to_class = evidence.foreign - DOUBT * evidence.foreign_error
+    strong = evidence.strength >= BY_ITSELF.height(evidence)
+    doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error
     return (
-        nearest_to_class >= LEAST_FOREIGN
+        evidence.foreign - doubt >= LEAST_FOREIGN
         and evidence.spread <= MOST_SPREAD
         and evidence.ways >= LEAST_WAYS
         and (evidence.share <= HALF or evidence.all_ways >= ALL_WAYS)
