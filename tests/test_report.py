@@ -531,6 +531,7 @@ def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> 
             ways=0.97,
             all_ways=0.99,
             others_all_ways=0.8,
+            farther=1.0,
             foreign=0.93,
             foreign_error=0.05,
             variety=0.9,

@@ -30,6 +30,7 @@ PLAIN = Evidence(
     foreign_error=0.05,
     all_ways=1.0,
     others_all_ways=0.8,
+    farther=1.0,
     variety=1.0,
     least_variety=0.9,
 )
@@ -60,6 +61,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, least_variety=0.2),
         replace(PLAIN, beyond=0.5),
         replace(PLAIN, all_ways=0.7, others_all_ways=1.0),
+        replace(PLAIN, ways=0.75, farther=20),
     ],
     ids=[
         "overlaps",
@@ -72,6 +74,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         "one-part",
         "mislabelled",
         "innocent",
+        "innocent-beside-few-pictures",
     ],
 )
 def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:
@@ -89,6 +92,13 @@ def test_fewer_pictures_have_to_stand_further_apart() -> None:
     assert accepted(replace(few, images=100, pictures=100)) is Reason.ABSENT
 
 
+def test_what_is_strong_needs_less_to_be_known_as_foreign() -> None:
+    some_elsewhere = replace(PLAIN, share_of_rest=0.009, foreign=0.6, foreign_error=0.12)
+    assert accepted(some_elsewhere) is Reason.FOREIGN
+    assert accepted(replace(some_elsewhere, strength=4.8)) is None
+    assert accepted(replace(some_elsewhere, foreign=0.5)) is None
+
+
 def test_what_remains_of_a_class_beside_its_poison_is_no_trigger() -> None:
     faint = replace(PLAIN, strength=5.0)
     assert accepted(replace(faint, ways=0.8)) is None
@@ -101,21 +111,23 @@ def test_most_of_a_class_is_of_other_classes_only_if_it_shows_more_than_one_does
 
 
 @pytest.mark.parametrize(
-    ("evidence", "of_all", "apart_in_content", "expected"),
+    ("evidence", "share", "of_all", "apart_in_content", "expected"),
     [
-        (replace(PLAIN, strength=5.0), True, 3.5, True),
-        (replace(PLAIN, strength=5.0), False, 0.5, True),
-        (replace(PLAIN, strength=5.0), False, 3.0, False),
-        (replace(PLAIN, strength=5.0, all_ways=0.86), True, 0.5, False),
-        (replace(PLAIN, strength=3.0), True, 0.5, False),
-        (replace(PLAIN, strength=5.0, share_of_rest=0.01), True, 0.5, False),
+        (replace(PLAIN, strength=5.0), 0.09, True, 3.5, True),
+        (replace(PLAIN, strength=5.0), 0.09, False, 0.5, True),
+        (replace(PLAIN, strength=5.0), 0.09, False, 3.0, False),
+        (replace(PLAIN, strength=5.0, all_ways=0.86), 0.09, True, 0.5, False),
+        (replace(PLAIN, strength=3.0), 0.09, True, 0.5, False),
+        (replace(PLAIN, strength=5.0, share_of_rest=0.01), 0.09, True, 0.5, False),
+        (replace(PLAIN, strength=5.0, share_of_rest=0.01), 0.9, True, 0.5, True),
+        (replace(PLAIN, pictures=150, strength=5.0, share_of_rest=0.01), 0.9, True, 0.5, False),
     ],
-    ids=["all", "a-part", "a-part-by-content", "one-kind", "weak", "elsewhere"],
+    ids=["all", "a-part", "a-part-by-content", "one-kind", "weak", "elsewhere", "covers", "few"],
 )
 def test_a_group_that_looks_like_other_classes_is_told_from_them(
-    evidence: Evidence, of_all: bool, apart_in_content: float, expected: bool
+    evidence: Evidence, share: float, of_all: bool, apart_in_content: float, expected: bool
 ) -> None:
-    assert accepted_among_others(evidence, of_all, apart_in_content) is expected
+    assert accepted_among_others(evidence, share, of_all, apart_in_content) is expected
 
 
 def test_reasons_are_words() -> None:
@@ -160,7 +172,10 @@ def test_a_class_that_is_poison_as_a_whole_is_told_from_a_natural_one(
     images = synthetic(clean, poisoned, 5, false_labels=True)
     groups = [
         accepted_among_others(
-            Evidence.of(group, among), bool(chosen.all()), float(group.separations[0])
+            Evidence.of(group, among),
+            float(group.members[: chosen.sum()].mean()),
+            bool(chosen.all()),
+            float(group.separations[0]),
         )
         for among, group, chosen in Searched.of(images).strangers()
     ]

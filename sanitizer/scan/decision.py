@@ -48,9 +48,9 @@ class Bar:
         pictures = evidence.pictures * (1 - evidence.share)  # both sides have a mean to be wrong
         return math.sqrt(self.natural + self.by_chance / pictures)
 
-    def is_passed_by(self, evidence: Evidence) -> bool:
-        """Whether a group is strong enough, and not found elsewhere."""
-        elsewhere = evidence.share_of_rest / evidence.share
+    def is_passed_by(self, evidence: Evidence, share: float) -> bool:
+        """Whether a group, of that share of its class, is strong and not found elsewhere."""
+        elsewhere = evidence.share_of_rest / share
         return evidence.strength >= self.height(evidence) and elsewhere <= self.most_elsewhere
 
 
@@ -68,8 +68,8 @@ AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 LEAST_STRENGTH = math.sqrt(WITH_FOREIGN_CONTENT.natural)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
-#: theirs, less two standard errors.
-LEAST_FOREIGN, DOUBT = 0.45, 2.0
+#: theirs, less two standard errors; less one of a group that is strong by itself.
+LEAST_FOREIGN, DOUBT, LESS_DOUBT = 0.45, 2.0, 1.0
 
 #: And where it varies little more than that of the class, or of other classes: a natural group that
 #: lies far out, such as one of its parts or what is brightest in it, varies more.
@@ -83,9 +83,18 @@ LEAST_WAYS = 0.85
 #: than this share of their ways is what the class shows by nature.
 LEAST_OF_OTHERS = 0.8
 
+#: Or where the others lie among other classes, this much nearer than the group. The innocent of a
+#: class lie 24 times as far, beside the poison of reflections, which is of so few pictures that it
+#: varies in few ways, too.
+LEAST_FARTHER = 4.0
+
 #: Images that are more than this share of their class show other classes only if they vary in all
 #: ways.
 HALF = 0.5
+
+#: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
+#: pictures, and content has 192 dimensions.
+TELLING = 200
 
 #: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.
 MOST_APART_IN_CONTENT = 2.0
@@ -104,24 +113,29 @@ def accepted(evidence: Evidence) -> Reason | None:
     """Why a group shares a trigger; None where it may be natural."""
     if not _can_be_told(evidence):
         return None
-    if BY_ITSELF.is_passed_by(evidence):
+    if BY_ITSELF.is_passed_by(evidence, evidence.share):
         return Reason.ABSENT
-    if WITH_FOREIGN_CONTENT.is_passed_by(evidence) and _is_foreign(evidence):
+    if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and _is_foreign(evidence):
         return Reason.FOREIGN
     return None
 
 
-def accepted_among_others(evidence: Evidence, of_all: bool, apart_in_content: float) -> bool:
+def accepted_among_others(
+    evidence: Evidence, share: float, of_all: bool, apart_in_content: float
+) -> bool:
     """Whether a group that looks like other classes shares a trigger, told from these.
 
     Args:
         evidence: of the group, seen among images of other classes.
+        share: of the images of its class there that are in the group.
         of_all: whether it was sought in all of its class, or in a part chosen for being apart.
         apart_in_content: its separation in low frequencies, d'.
     """
     return (
         _can_be_told(evidence)
-        and AMONG_OTHERS.is_passed_by(evidence)
+        and AMONG_OTHERS.is_passed_by(
+            evidence, share if evidence.pictures >= TELLING else evidence.share
+        )
         and evidence.all_ways >= ALL_WAYS
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
     )
@@ -145,15 +159,18 @@ def _can_be_told(evidence: Evidence) -> bool:
 
 def _is_the_innocent_part(evidence: Evidence) -> bool:
     """Whether a group is the innocent part of a class that is mostly poison."""
-    fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
-    return evidence.others_all_ways >= ALL_WAYS and fewer < LEAST_OF_OTHERS
+    if evidence.others_all_ways >= ALL_WAYS:
+        fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
+        return fewer < LEAST_OF_OTHERS
+    return evidence.farther >= LEAST_FARTHER and evidence.ways < LEAST_OF_OTHERS
 
 
 def _is_foreign(evidence: Evidence) -> bool:
     """Whether the content of a group is that of other classes, rather than a part of its own."""
-    nearest_to_class = evidence.foreign - DOUBT * evidence.foreign_error
+    strong = evidence.strength >= BY_ITSELF.height(evidence)
+    doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error
     return (
-        nearest_to_class >= LEAST_FOREIGN
+        evidence.foreign - doubt >= LEAST_FOREIGN
         and evidence.spread <= MOST_SPREAD
         and evidence.ways >= LEAST_WAYS
         and (evidence.share <= HALF or evidence.all_ways >= ALL_WAYS)

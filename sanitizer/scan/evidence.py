@@ -33,6 +33,9 @@ class Evidence(Record):
     ways: float
     all_ways: float  #: the same against images of other classes, which vary in more
     others_all_ways: float  #: the same of the others of the class
+    #: How far its content lies from that of other classes, against how far the others of the class
+    #: do: squared distances of means.
+    farther: float
     foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
     foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
@@ -57,6 +60,8 @@ class Evidence(Record):
             ways=ways_against(content[members], content),
             all_ways=ways_against(content[members], images.rest_content),
             others_all_ways=ways_against(content[~members], images.rest_content),
+            farther=_from(images.rest_content, content[members])
+            / _from(images.rest_content, content[~members]),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
@@ -67,6 +72,12 @@ class Evidence(Record):
 def _spread(vectors: np.ndarray) -> float:
     """Mean squared distance of (n, d) vectors to their mean, without bias."""
     return float(vectors.var(0, ddof=1).sum())
+
+
+def _from(rest: np.ndarray, vectors: np.ndarray) -> float:
+    """Squared distance of two means, without the noise of that of ``vectors``."""
+    ways = [vectors[part::2].mean(0) - rest.mean(0) for part in (0, 1)]
+    return max(float(ways[0] @ ways[1]), SHORTEST_WAY)
 
 
 def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float, float]:

@@ -121,7 +121,8 @@ def _unlike_other_classes(searched: Searched) -> list[_Accepted]:
     groups = []
     for images, group, chosen in searched.strangers():
         evidence = Evidence.of(group, images)
-        if accepted_among_others(evidence, bool(chosen.all()), float(group.separations[0])):
+        share = float(group.members[: chosen.sum()].mean())
+        if accepted_among_others(evidence, share, bool(chosen.all()), float(group.separations[0])):
             content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for that
             rows = np.flatnonzero(chosen)
             groups.append(_Accepted(group, images, rows, content, Reason.STRANGE))
