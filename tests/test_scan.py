@@ -212,6 +212,18 @@ def beside_noise(
     return ClassImages(VIEWS[: len(views)], views, cells, rng.permutation(2000) % 2 * 35, *thumbs)
 
 
+def test_a_trigger_of_which_each_view_sees_a_little_is_found_in_all_together() -> None:
+    rng = np.random.default_rng(0)
+    carries = np.arange(1500) < 500
+    inside = [rng.standard_normal((1500, 40), np.float32) for _ in range(6)]
+    for view in inside:
+        view[carries, 0] += 1.8
+        view[:, 1:] += 2 * (rng.random((1500, 39)) < 0.5)  # what the class has by nature
+    images = beside_noise(inside, np.zeros(1500, int), rng)
+    found = [group.members for group in Searched.of(images).groups()]
+    assert max(np.mean(members == carries) for members in found) > 0.95
+
+
 def test_extremes_tell_a_trigger_of_which_the_views_see_little() -> None:
     rng = np.random.default_rng(0)
     carries = np.arange(1500) < 150

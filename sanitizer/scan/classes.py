@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.extremes import CELLS
-from sanitizer.scan.joining import ClassImages, Group, join, look
+from sanitizer.scan.joining import ClassImages, ClassView, Group, join, look
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.pictures import variety
-from sanitizer.scan.search import LEAST_IMAGES, candidates
+from sanitizer.scan.search import LEAST_IMAGES, Candidates, Subspace, candidates
 
 #: Candidates of each view, and how many of all are left after each look in all views together.
 #: What shows in one view alone is found by its rank there; what shows in many, by the first look.
@@ -49,6 +49,7 @@ class Searched:
     def of(cls, images: ClassImages) -> Self:
         """Search a class."""
         found = [candidates(view.inside, view.rest, view.subspace) for view in images.views]
+        found.append(_in_all(images.views))
         own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
         for one in found:
@@ -89,6 +90,14 @@ class Searched:
             of_class = np.arange(len(images)) < chosen.sum()
             for group in join(images, of_class[:, None].astype(np.float32)):
                 yield images, group, chosen
+
+
+def _in_all(views: Sequence[ClassView]) -> Candidates:
+    """Candidates in all views side by side, where what each sees a little of adds up."""
+    inside, rest = (
+        np.concatenate(parts, 1) for parts in ([v.inside for v in views], [v.rest for v in views])
+    )
+    return candidates(inside, rest, Subspace.of(inside, np.random.default_rng(0)))
 
 
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:
