@@ -1,5 +1,7 @@
 """The mathematics of the set-level scan, part by part, on vectors and small images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +13,7 @@ from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import Searched
+from sanitizer.scan.classes import Searched, are_new
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView, join
@@ -123,6 +125,14 @@ def test_the_table_of_extremes_leaves_an_image_out_of_its_own_odds() -> None:
     assert table.within(cells, suspects)[7] == pytest.approx(without.outside(cells)[7])
 
 
+def test_the_table_of_extremes_says_nothing_by_what_other_classes_have_as_often() -> None:
+    cells, suspects = np.repeat([3, 0], 100), np.repeat([1.0, 0.0], 100)
+    natural = ExtremeTable.of(cells, np.repeat([3, 0], [95, 5]), suspects)
+    assert abs(natural.outside(np.array([3]))[0]) < 0.3
+    own = ExtremeTable.of(cells, np.repeat([3, 0], [5, 95]), suspects)
+    assert own.outside(np.array([3]))[0] > 2
+
+
 def test_extreme_cells_count_black_and_white() -> None:
     images = np.full((3, 32, 32, 3), 100, np.uint8)
     images[1].flat[:3] = 0
@@ -189,6 +199,56 @@ def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too
     strongest = Searched.of(images).groups()[0].members
     assert strongest[carries].mean() > 0.9
     assert strongest[~carries].mean() < 0.01
+
+
+def beside_noise(
+    inside: list[np.ndarray], cells: np.ndarray, rng: np.random.Generator
+) -> ClassImages:
+    """A class in some views, beside 2,000 images of other classes that are noise in all of them."""
+    views = []
+    for one in inside:
+        rest, noise = (rng.standard_normal((n, one.shape[1]), np.float32) for n in (2000, 8000))
+        whitening = Whitening.by(Moments.of(noise))
+        views.append(ClassView.of(one, whitening(rest), whitening, rng))
+    thumbs = rng.random((len(cells), 64)), rng.random((2000, 64))
+    return ClassImages(VIEWS[: len(views)], views, cells, rng.permutation(2000) % 2 * 35, *thumbs)
+
+
+def test_a_trigger_of_which_each_view_sees_a_little_is_found_in_all_together() -> None:
+    rng = np.random.default_rng(0)
+    carries = np.arange(1500) < 500
+    inside = [rng.standard_normal((1500, 40), np.float32) for _ in range(6)]
+    for view in inside:
+        view[carries, 0] += 1.8
+        view[:, 1:21] += 2 * (rng.random((1500, 20)) < 0.5)  # what the class has by nature
+    images = beside_noise(inside, np.zeros(1500, int), rng)
+    found = [group.members for group in Searched.of(images).groups()]
+    assert max(np.mean(members == carries) for members in found) > 0.95
+
+
+def test_extremes_tell_a_trigger_of_which_the_views_see_little() -> None:
+    rng = np.random.default_rng(0)
+    carries = np.arange(1500) < 150
+    inside = [rng.standard_normal((1500, 40), np.float32) for _ in range(2)]
+    for view in inside:
+        view[carries, :2] += 1.2
+    cells = np.where(carries, rng.integers(7, 11, 1500), rng.integers(0, 2, 1500) * 35)
+    images = beside_noise(inside, cells, rng)
+    strongest = Searched.of(images).groups()[0]
+    assert np.mean(strongest.members == carries) > 0.99
+    assert strongest.strength > np.hypot(strongest.trigger.mixture.separation, 2)
+
+
+def test_of_a_trigger_and_a_part_of_its_images_the_whole_is_reported() -> None:
+    rng = np.random.default_rng(0)
+    carries = np.arange(1000) < 300
+    inside = rng.standard_normal((1000, 40), np.float32)
+    inside[carries, :8] += 2
+    images = beside_noise([inside], np.zeros(1000, int), rng)
+    (whole,) = join(images, carries[:, None].astype(float))
+    part = replace(whole, log_odds=np.where(np.arange(1000) < 200, whole.log_odds, -5.0))
+    other = replace(whole, log_odds=-whole.log_odds)
+    assert are_new([part, whole, other]) == [False, True, True]
 
 
 def test_one_of_each_picture_is_kept() -> None:

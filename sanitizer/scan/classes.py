@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.extremes import CELLS
-from sanitizer.scan.joining import ClassImages, Group, join, look
+from sanitizer.scan.joining import ClassImages, ClassView, Group, join, look
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.pictures import variety
-from sanitizer.scan.search import LEAST_IMAGES, candidates
+from sanitizer.scan.search import LEAST_IMAGES, Candidates, Subspace, candidates
 
 #: Candidates of each view, and how many of all are left after each look in all views together.
 #: What shows in one view alone is found by its rank there; what shows in many, by the first look.
@@ -20,16 +20,20 @@ OF_A_VIEW, LEFT = 16, (24, 12)
 STRANGE_OF_A_VIEW = 4
 
 #: Two groups are the same where their members correlate by more than this; before they are joined
-#: they may still part.
-SAME = 0.6
+#: they may still part. Of those that are joined a part may be no trigger and the whole one, so
+#: only what is nearly the same is left out before it is decided.
+SAME, NEARLY_THE_SAME = 0.6, 0.95
 
 #: Groups whose thumbnails vary less than this, against the class, are one picture: a track of a
 #: video, a repost. They share their content, not a trigger.
 ONE_PICTURE = 0.5
 
-#: A cell of the extremes is a candidate where the class has so many standard deviations more
-#: images in it than the rest, and so much more of them.
-CELL_DEVIATIONS, CELL_EXCESS, CELL_CANDIDATES = 5.0, 0.004, 3
+#: A cell of the extremes tells where the class has so many standard deviations more images in it
+#: than the rest, and so much more of them.
+CELL_DEVIATIONS, CELL_EXCESS = 5.0, 0.004
+
+#: Of being in a group, for images of which nothing says so.
+LEAST_PROBABILITY = 0.003
 
 
 @dataclass(frozen=True)
@@ -39,31 +43,34 @@ class Searched:
     images: ClassImages
     own: list[np.ndarray]  #: candidates that other classes have not, (n,) probabilities each
     strange: list[np.ndarray]  #: candidates that other classes are like
+    extreme: list[np.ndarray]  #: one by the extremes, if any
 
     @classmethod
     def of(cls, images: ClassImages) -> Self:
         """Search a class."""
         found = [candidates(view.inside, view.rest, view.subspace) for view in images.views]
-        own = _by_extremes(images.cells, images.rest_cells)
+        found.append(_in_all(images.views))
+        own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
         for one in found:
             own += _different(one.own, images.thumbnails, OF_A_VIEW)
             strange += _different(one.strange, images.thumbnails, STRANGE_OF_A_VIEW)
         # Where those who are like other classes are the innocent, the others have the trigger.
         own += [1 - members for members in strange]
-        return cls(images, own, strange)
+        return cls(images, own, strange, _by_extremes(images.cells, images.rest_cells))
 
     def groups(self) -> list[Group]:
         """Groups that may share a trigger and have it for themselves, the strongest first."""
         suspects = self.own
         for most in LEFT:
             if not suspects:
-                return []
+                break
             looked = _strongest(look(self.images, np.stack(suspects, 1)))
             suspects = _different(
                 [_probabilities(group) for group in looked], self.images.thumbnails, most
             )
-        return _joined(self.images, suspects)
+        # The views see little of those with the same extremes before they are joined.
+        return _joined(self.images, self.extreme + suspects)
 
     def strangers(self) -> Iterator[tuple[ClassImages, Group, np.ndarray]]:
         """Groups that look like other classes, each with the images it is told from.
@@ -85,13 +92,39 @@ class Searched:
                 yield images, group, chosen
 
 
+def _in_all(views: Sequence[ClassView]) -> Candidates:
+    """Candidates in all views side by side, where what each sees a little of adds up.
+
+    Of each view by the directions in which the class varies most there.
+    """
+    inside = np.concatenate([view.inside @ view.subspace.basis for view in views], 1)
+    rest = np.concatenate([view.rest @ view.subspace.basis for view in views], 1)
+    return candidates(inside, rest, Subspace.of(inside, np.random.default_rng(0)))
+
+
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:
-    """Different groups that suspects lead to, the strongest first."""
+    """Groups that suspects lead to, the strongest first."""
     if not suspects:
         return []
-    known = _Known(len(images))
+    known = _Known(len(images), NEARLY_THE_SAME)
     joined = _strongest(join(images, np.stack(suspects, 1)))
     return [group for group in joined if known.is_new(_probabilities(group))]
+
+
+def are_new(groups: Sequence[Group]) -> list[bool]:
+    """Which of some groups of a class are not for the most part in weightier ones of them.
+
+    Of a group and a part of it that is as separate, the whole is the weightier.
+    """
+    weights = np.array([group.strength**2 * group.share * (1 - group.share) for group in groups])
+    new = [False] * len(groups)
+    known: np.ndarray | bool = False
+    for number in np.argsort(-weights).tolist():
+        members = groups[number].members
+        new[number] = (members & known).sum() <= members.sum() / 2
+        if new[number]:
+            known = known | members
+    return new
 
 
 def _strongest(groups: Sequence[Group]) -> list[Group]:
@@ -107,16 +140,13 @@ def _probabilities(group: Group) -> np.ndarray:
 
 
 def _by_extremes(cells: np.ndarray, rest: np.ndarray) -> list[np.ndarray]:
-    """Candidates by a cell of extremes that the class has more of than the rest."""
+    """A candidate by the cells of extremes that the class has more of than the rest, if any."""
     own = np.bincount(cells, minlength=CELLS) / len(cells)
     other = np.bincount(rest, minlength=CELLS) / len(rest)
     spread = np.sqrt(other * (1 - other) * (1 / len(cells) + 1 / len(rest)) + 1e-3 / len(cells))
-    deviations = (own - other) / spread
-    return [
-        np.where(cells == cell, 1 - other[cell] / own[cell], 0.003)
-        for cell in np.argsort(-deviations)[:CELL_CANDIDATES]
-        if deviations[cell] > CELL_DEVIATIONS and own[cell] - other[cell] > CELL_EXCESS
-    ]
+    more = (own - other > CELL_DEVIATIONS * spread) & (own - other > CELL_EXCESS)
+    surplus = np.where(more, 1 - other / np.maximum(own, CELL_EXCESS), LEAST_PROBABILITY)
+    return [surplus[cells].astype(np.float32)] if more.any() else []
 
 
 def _different(ranked: Sequence[np.ndarray], thumbnails: np.ndarray, most: int) -> list[np.ndarray]:
@@ -126,7 +156,7 @@ def _different(ranked: Sequence[np.ndarray], thumbnails: np.ndarray, most: int) 
     chosen = np.stack(ranked, 1) > 0.5
     varied = np.median(variety(thumbnails, chosen), 1) >= ONE_PICTURE
     enough = chosen.sum(0) >= LEAST_IMAGES
-    known = _Known(len(thumbnails))
+    known = _Known(len(thumbnails), SAME)
     kept: list[np.ndarray] = []
     for number in np.flatnonzero(varied & enough).tolist():
         if len(kept) == most:
@@ -139,14 +169,15 @@ def _different(ranked: Sequence[np.ndarray], thumbnails: np.ndarray, most: int) 
 class _Known:
     """Groups that were met, of n images."""
 
-    def __init__(self, images: int):
+    def __init__(self, images: int, same: float):
+        self._same = same
         self._rows = np.empty((0, images), np.float32)  # of each, of mean 0 and length 1
 
     def is_new(self, members: np.ndarray) -> bool:
         """Whether a group, (n,) probabilities, is none that was met; then it is one of them."""
         row = (members - members.mean()).astype(np.float32)
         row /= np.linalg.norm(row) + 1e-9
-        if (np.abs(self._rows @ row) > SAME).any():
+        if (np.abs(self._rows @ row) > self._same).any():
             return False
         self._rows = np.concatenate([self._rows, row[None]])
         return True

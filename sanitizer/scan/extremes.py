@@ -34,16 +34,20 @@ def extreme_cells(pixels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ExtremeTable:
-    """Log odds of being in a group, by cell."""
+    """Log odds of being in a group, by cell.
+
+    They count as far as neither the others of the class nor other classes have a cell as often:
+    images under a wrong label have the extremes of their own classes, which is no trigger.
+    """
 
     few: np.ndarray  #: (36,) weight of the group in each cell
     many: np.ndarray  #: (36,) weight of the others
-    base: np.ndarray  #: (36,) shares over all images
+    base: np.ndarray  #: (36,) shares in other classes
 
     @classmethod
     def of(cls, inside: np.ndarray, rest: np.ndarray, suspects: np.ndarray) -> Self:
         """Args: cells of the class (n,) and of other classes (m,), probabilities (n,)."""
-        base = np.bincount(inside, minlength=CELLS) + np.bincount(rest, minlength=CELLS) + 0.5
+        base = np.bincount(rest, minlength=CELLS) + 0.5
         few = np.bincount(inside, suspects, CELLS)
         many = np.bincount(inside, 1 - suspects, CELLS)
         return cls(few, many, base / base.sum())
@@ -62,4 +66,7 @@ class ExtremeTable:
         prior = PRIOR * self.base[cells]
         few = (self.few[cells] - own_few + prior) / (self.few.sum() - own_few + PRIOR)
         many = (self.many[cells] - own_many + prior) / (self.many.sum() - own_many + PRIOR)
-        return np.clip(np.log(few / many), -MOST, MOST)
+        against_class, against_rest = np.log(few / many), np.log(few / self.base[cells])
+        least = np.minimum(np.abs(against_class), np.abs(against_rest))
+        agree = against_class * against_rest > 0
+        return np.where(agree, np.copysign(np.minimum(least, MOST), against_class), 0.0)

@@ -1,5 +1,6 @@
 """One group seen in all views at once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -174,8 +175,10 @@ class Group:
 
     trigger: Trigger
     log_odds: np.ndarray  #: (n,) of being in the group, of each image by all others
+    by_extremes: np.ndarray  #: (n,) what the table of extremes adds to them
     rest_log_odds: np.ndarray  #: (m,) of images of other classes, were they of this one
     rest_scores: np.ndarray  #: (m,)
+    rest_by_extremes: np.ndarray  #: (m,)
     separations: np.ndarray  #: (v,) of the group from the others in each view, d'
 
     @property
@@ -210,25 +213,56 @@ class Group:
     @property
     def strength(self) -> float:
         """How separate the group is, less where other classes have it too."""
-        return strength(self.trigger.mixture.separation, self.share, self.share_of_rest)
+        distance = math.hypot(self.trigger.mixture.separation, self.separation_by_extremes)
+        return strength(distance, self.share, self.share_of_rest)
+
+    @property
+    def separation_by_extremes(self) -> float:
+        """How separate the group is by the table of extremes (d'), which convicts no more than a
+        view does.
+        """
+        probabilities = sigmoid(self.log_odds)
+        few, few_sd = _moments(self.by_extremes, probabilities)
+        many, many_sd = _moments(self.by_extremes, 1 - probabilities)
+        return _distance(few - many, few_sd, many_sd)
 
     @property
     def is_like_the_rest(self) -> bool:
         """Whether other classes lie nearer to the group than to those outside it."""
-        rest, mixture = middle(self.rest_scores).item(), self.trigger.mixture
-        return abs(rest - mixture.few) < abs(rest - mixture.many)
+        mixture = self.trigger.mixture
+        variance = (mixture.few_sd**2 + mixture.many_sd**2) / 2
+        halfway = (mixture.few + mixture.many) / 2
+        beyond_it = middle(self.rest_scores).item() - halfway
+        by_scores = beyond_it * (mixture.few - mixture.many) / variance
+        return by_scores + middle(self.rest_by_extremes).item() > 0
 
     @property
     def beyond(self) -> float:
         """How far the group lies beyond other classes along what it shares (d')."""
         mixture = self.trigger.mixture
-        return _apart(mixture.few, mixture.few_sd, self.rest_scores)
+        by_scores = _apart(mixture.few, mixture.few_sd, self.rest_scores)
+        few, few_sd = _moments(self.by_extremes, sigmoid(self.log_odds))
+        rest = self.rest_by_extremes
+        by_extremes = _distance(few - float(rest.mean()), few_sd, float(rest.std()))
+        return math.hypot(by_scores, by_extremes) if by_scores > 0 else by_scores
 
     @property
     def others_beyond(self) -> float:
         """The same of those outside it, on their side."""
         mixture = self.trigger.mixture
         return _apart(-mixture.many, mixture.many_sd, -self.rest_scores)
+
+
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of weighted values."""
+    mean = float(weights @ values / weights.sum())
+    return mean, math.sqrt(float(weights @ (values - mean) ** 2 / weights.sum()))
+
+
+def _distance(difference: float, sd: float, other_sd: float) -> float:
+    """A difference of means by the table of extremes as d', within 0 and the reach of a view."""
+    spread = math.sqrt((sd**2 + other_sd**2) / 2 + RIDGE)
+    return min(max(difference / spread, 0.0), REACH)
 
 
 def _apart(mean: float, sd: float, rest: np.ndarray) -> float:
@@ -340,28 +374,35 @@ def _joined(
     k: int,
 ) -> Group | None:
     """Group k by the scores of all views."""
-    inside, rest = scores.inside[k], scores.rest[k]
+    table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
+    by_extremes = table.within(images.cells, suspects)
+    rest_by_extremes = table.outside(images.rest_cells)
+    # What a view sees of the extremes, too, is not counted twice.
+    inside = np.concatenate([scores.inside[k], by_extremes[None]])
+    rest = np.concatenate([scores.rest[k], rest_by_extremes[None]])
     weight, count = suspects.sum(), len(images)
     few, many = inside @ suspects / weight, inside @ (1 - suspects) / (count - weight)
     centred = inside - np.outer(few, suspects) - np.outer(many, 1 - suspects)
     noise = (centred @ centred.T / count + np.cov(rest)) / 2
     noise[np.diag_indices_from(noise)] += RIDGE
-    weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)
+    weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)[:-1]
     if not weights.any():
         return None
+    inside, rest, noise = inside[:-1], rest[:-1], noise[:-1, :-1]
     weights /= np.sqrt(weights @ noise @ weights)
     joined, rest_joined = weights @ inside, weights @ rest
-    mixture = Mixture.fit(joined, suspects, EM_STEPS)
+    mixture = Mixture.fit(joined, suspects, EM_STEPS, by_extremes)
     if mixture is None:
         return None
-    table = ExtremeTable.of(images.cells, images.rest_cells, suspects)
     aligned = _aligned(rest_joined, mixture)
     return Group(
         trigger=Trigger(directions, scores.centres[k], scores.reaches[k], weights, mixture, table),
-        log_odds=mixture.log_odds(joined) + table.within(images.cells, suspects),
-        rest_log_odds=mixture.log_odds(aligned) + table.outside(images.rest_cells),
+        log_odds=mixture.log_odds(joined) + by_extremes,
+        by_extremes=by_extremes,
+        rest_log_odds=mixture.log_odds(aligned) + rest_by_extremes,
         rest_scores=rest_joined,
-        separations=(few - many) / np.sqrt(np.diag(noise)),
+        rest_by_extremes=rest_by_extremes,
+        separations=(few - many)[:-1] / np.sqrt(np.diag(noise)),
     )
 
 

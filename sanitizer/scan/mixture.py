@@ -28,13 +28,16 @@ class Mixture:
     few_sd: float
 
     @classmethod
-    def fit(cls, values: np.ndarray, suspects: np.ndarray, steps: int) -> Self | None:
+    def fit(
+        cls, values: np.ndarray, suspects: np.ndarray, steps: int, known: np.ndarray | float = 0.0
+    ) -> Self | None:
         """Expectation-maximisation (Dempster, Laird, Rubin, JRSS B 39, 1977).
 
         Args:
             values: (n,) scores.
             suspects: (n,) probabilities of being one of the few, to start from.
             steps: of the algorithm.
+            known: (n,) log odds of being one of the few by something else than the scores.
 
         Returns:
             The mixture; None where one of the two dies out.
@@ -45,7 +48,7 @@ class Mixture:
             if not LEAST_WEIGHT <= weight <= len(values) - LEAST_WEIGHT:
                 return None
             mixture = cls._of(values, suspects)
-            suspects = sigmoid(mixture.log_odds(values))
+            suspects = sigmoid(mixture.log_odds(values) + known)
         return mixture
 
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sanitizer.scan.canonical import Compact
-from sanitizer.scan.classes import Searched
+from sanitizer.scan.classes import Searched, are_new
 from sanitizer.scan.decision import LEAST_STRENGTH, Reason, accepted, accepted_among_others
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, Group
@@ -113,7 +113,8 @@ def _unlike_their_class(searched: Searched) -> list[_Accepted]:
         if reason is not None:
             everything = np.arange(len(searched.images))
             groups.append(_Accepted(group, searched.images, everything, evidence, reason))
-    return groups
+    new = are_new([one.group for one in groups])
+    return [one for one, is_new in zip(groups, new, strict=True) if is_new]
 
 
 def _unlike_other_classes(searched: Searched) -> list[_Accepted]:
