@@ -29,6 +29,7 @@ from sanitizer.scan.canonical import Compact
 from sanitizer.scan.joining import ClassImages
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.search import Candidates
 from sanitizer.scan.standard import VIEWS
 
 ROWS = Path("benchmarks/rows/scan_ablation.jsonl")
@@ -85,6 +86,7 @@ CUTS: dict[str, Cut] = {
 }
 
 CONSTANTS: dict[str, Constant] = {
+    "all views side by side": (classes, "_in_all", lambda views: Candidates([], [])),
     "clipping of views": (joining, "REACH", 1e6),
     "three in four candidates": (classes, "OF_A_VIEW", classes.OF_A_VIEW // 4),
     "second look": (classes, "LEFT", classes.LEFT[-1:]),
@@ -118,13 +120,16 @@ class Poisoned:
     carries: np.ndarray  #: (n,) bool
 
     @classmethod
-    def by(cls, name: str, pixels: np.ndarray, labels: np.ndarray) -> "Poisoned":
+    def by(
+        cls, name: str, pixels: np.ndarray, labels: np.ndarray, rate: float = RATE
+    ) -> "Poisoned":
+        """A class of some images, poisoned by an attack."""
         attack, rng = attacks.get(name), np.random.default_rng(1000)
         target = attack.own_target
         label = int(rng.integers(labels.max() + 1)) if target is None else target
         own = np.flatnonzero(labels == label)
         pool = own if attack.clean_label else np.flatnonzero(labels != label)
-        chosen = rng.permutation(pool)[: round(RATE * len(pixels))]
+        chosen = rng.permutation(pool)[: round(rate * len(pixels))]
         innocent = np.setdiff1d(own, chosen)
         of_class = np.concatenate([attack(pixels[chosen]), pixels[innocent]])
         kept = different_pictures(thumbnails(of_class))
