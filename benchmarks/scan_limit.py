@@ -5,9 +5,10 @@
 
 One class of the first half of the rows is poisoned by each attack in turn, and the whole set is
 encoded. Each image of the class is scored, in all views together, by the group that all *other*
-carriers make. Counted are the carriers above all but a thousandth of the innocents of the class:
-who has to search for the carriers as well cannot be expected to find more. A line for each class is
-added to ``--rows``, and a class whose line is there is not done again.
+carriers make. Counted are the carriers above all but so many innocents of the class as are a
+thousandth of those of the set: who has to search for the carriers as well cannot be expected to
+find more at that false positive rate. A line for each class is added to ``--rows``, and a class
+whose line is there is not done again.
 """
 
 import argparse
@@ -37,7 +38,7 @@ ENCODINGS = ("png", "jpeg:95", "jpeg:75")
 #: Of the images, with the attacker's label.
 RATES = (0.01, 0.05)
 
-#: Of the innocents of the class, above the threshold.
+#: Of the innocents of the set, all of them in the class, above the threshold.
 FALSE_ALARMS = 0.001
 
 #: Probabilities of being in the group for those who carry the trigger and those who do not.
@@ -60,8 +61,14 @@ def encoded(pixels: np.ndarray, encoding: Encoding) -> np.ndarray:
     return np.stack([decode(encoding.encode(image, b"", "PNG")) for image in pixels])
 
 
-def measured(poisoned: Poisoned, population: Population) -> tuple[Share, float]:
-    """Carriers found and the strength of their group; 0 where a look dissolves it."""
+def measured(poisoned: Poisoned, population: Population, allowed: int) -> tuple[Share, float]:
+    """Carriers found and the strength of their group; 0 where a look dissolves it.
+
+    Args:
+        poisoned: the class.
+        population: of the set.
+        allowed: innocents that may be taken for carriers.
+    """
     rng = np.random.default_rng(0)
     images = population.beside(poisoned.label, Compact(poisoned.pixels), rng)
     told = np.where(poisoned.carries, CARRIER, INNOCENT)
@@ -70,8 +77,7 @@ def measured(poisoned: Poisoned, population: Population) -> tuple[Share, float]:
         return Share.counted(np.zeros(poisoned.carries.sum(), bool)), 0.0
     log_odds = looked[0].log_odds
     innocent = np.sort(log_odds[~poisoned.carries])[::-1]
-    threshold = innocent[int(FALSE_ALARMS * len(innocent))]
-    return Share.counted(log_odds[poisoned.carries] > threshold), looked[0].strength
+    return Share.counted(log_odds[poisoned.carries] > innocent[allowed]), looked[0].strength
 
 
 def rows(path: Path, done: set[tuple[str, str, float]]) -> Iterator[Row]:
@@ -96,7 +102,8 @@ def rows(path: Path, done: set[tuple[str, str, float]]) -> Iterator[Row]:
         for attack, rate in todo:
             poisoned = Poisoned.by(attack, lossless, labels, rate)
             poisoned = replace(poisoned, pixels=encoded(poisoned.pixels, encoding))
-            yield Row(attack, name, rate, *measured(poisoned, population))
+            allowed = round(FALSE_ALARMS * (1 - rate) * len(labels))
+            yield Row(attack, name, rate, *measured(poisoned, population, allowed))
 
 
 def tell(known: list[Row]) -> None:
