@@ -23,7 +23,8 @@ from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
-from sanitizer.scan.robust import MAD_OF_NORMAL, deviation, middle
+from sanitizer.scan.robust import LEAST_DEVIATION, MAD_OF_NORMAL, deviation, middle
+from sanitizer.scan.scan import search
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, View
 
@@ -332,7 +333,9 @@ def test_middle_and_deviation_are_those_of_numpy_for_odd_counts(values: np.ndarr
     centre = middle(values, 0)
     np.testing.assert_array_equal(centre, np.median(values, 0, keepdims=True))
     expected = MAD_OF_NORMAL * np.median(np.abs(values - centre), 0, keepdims=True)
-    np.testing.assert_allclose(deviation(values, centre, 0), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        deviation(values, centre, 0), expected, rtol=1e-6, atol=LEAST_DEVIATION
+    )
 
 
 def test_the_sigmoid_does_not_overflow() -> None:
@@ -406,3 +409,16 @@ def test_a_portrait_is_read_as_it_was_stored_and_no_other() -> None:
         Portrait.of_tensors(stored | {"portrait detail": np.zeros(3, np.float32)})
     with pytest.raises(ValueError, match="not finite"):
         Portrait.of_tensors(stored | {"portrait spread": np.full((32, 32), np.nan, np.float32)})
+
+
+@pytest.mark.parametrize("others", [np.zeros((120, 32, 32, 3), np.uint8), smooth_images(120, 3)])
+@pytest.mark.filterwarnings("error")
+def test_images_that_are_all_alike_are_no_finding(others: np.ndarray) -> None:
+    black = np.zeros((120, 32, 32, 3), np.uint8)
+    labels = np.repeat([0, 1], 120)
+    population = Population.of(
+        Compact(np.concatenate([black, others])), labels, np.random.default_rng(0)
+    )
+    beside = population.beside(0, Compact(black), np.random.default_rng(0))
+    assert Searched.of(beside).groups() == []
+    assert list(search(population, 1, Compact(others))) == []

@@ -9,6 +9,9 @@ from sanitizer.scan.search import Subspace
 #: Added to the variances in the subspace, which few images make too small.
 RIDGE = 0.05
 
+#: No filter is shorter, so that nothing is divided by 0 where all images are alike.
+SHORTEST = 1e-9
+
 #: Share of the variance along a filter that is between the groups, at most: the rest is noise, and
 #: is divided by.
 MOST_BETWEEN = 0.95
@@ -60,5 +63,5 @@ def matched_filters(
     to_many = (-others * shares * along - (1 - suspects) * own) / np.maximum(
         others - (1 - suspects), 1e-3
     )
-    lengths = np.linalg.norm(directions, axis=0)
+    lengths = np.maximum(np.linalg.norm(directions, axis=0), SHORTEST)
     return Filtered((to_few - to_many) / lengths, directions / lengths)

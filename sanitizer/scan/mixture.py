@@ -5,6 +5,8 @@ from typing import Self
 
 import numpy as np
 
+from sanitizer.scan.robust import LEAST_DEVIATION
+
 #: The few vary at least and at most by this factor as much as the many.
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 
@@ -56,7 +58,7 @@ class Mixture:
         weight, others = suspects.sum(), (1 - suspects).sum()
         few, many = suspects @ values / weight, (1 - suspects) @ values / others
         few_sd = np.sqrt(suspects @ (values - few) ** 2 / weight)
-        many_sd = np.sqrt((1 - suspects) @ (values - many) ** 2 / others)
+        many_sd = max(np.sqrt((1 - suspects) @ (values - many) ** 2 / others), LEAST_DEVIATION)
         few_sd = np.clip(few_sd, LEAST_RATIO * many_sd, MOST_RATIO * many_sd)
         return cls(*map(float, (weight / len(values), many, many_sd, few, few_sd)))
 

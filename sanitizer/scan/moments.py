@@ -53,8 +53,8 @@ class Moments:
 
 
 #: Share of the mean variance that is added to each, at least, so that directions without variance
-#: are not blown up.
-LEAST_RIDGE = 0.01
+#: are not blown up; of images that are all alike it is a share of this variance.
+LEAST_RIDGE, LEAST_VARIANCE = 0.01, 1e-3
 
 #: The same for each dimension a vector: of few vectors the least variances come out too small. On
 #: 1,000 images, 0.4 sees a trigger in all views and 0.01 in one.
@@ -80,7 +80,8 @@ class Whitening:
         covariance = moments.covariance
         dimensions = len(covariance)
         ridge = max(LEAST_RIDGE, RIDGE_OF_FEW * dimensions / moments.count)
-        covariance[np.diag_indices(dimensions)] += ridge * np.trace(covariance) / dimensions
+        variance = max(np.trace(covariance) / dimensions, LEAST_VARIANCE)
+        covariance[np.diag_indices(dimensions)] += ridge * variance
         factor = np.linalg.cholesky(covariance)
         # The inverse of a triangle takes a sixth of the time of that of any matrix.
         matrix = solve_triangular(factor, np.eye(dimensions), lower=True, check_finite=False).T
