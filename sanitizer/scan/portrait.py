@@ -24,6 +24,10 @@ CERTAIN = 4.0
 #: Where pixels vary by less than this share of what is expected something opaque covers them.
 OPAQUE = 0.25
 
+#: Decimals of a portrait: sums of parts differ in the last digits by the order of the parts, and
+#: files of the same finding would, too.
+DECIMALS = 7
+
 #: Content that lies this far on the way from its class to the others is of other classes.
 FOREIGN = 0.5
 
@@ -137,7 +141,7 @@ class Portrait:
         certain = _picture(np.where(np.abs(beside) >= CERTAIN * error, beside, 0))
         return cls(
             *(
-                value.astype(np.float32)
+                np.round(value, DECIMALS).astype(np.float32)
                 for value in (
                     own.pixels,
                     others.mean.pixels,
