@@ -107,7 +107,11 @@ def test_what_remains_of_a_class_beside_its_poison_is_no_trigger() -> None:
 def test_most_of_a_class_is_of_other_classes_only_if_it_shows_more_than_one_does() -> None:
     most = replace(PLAIN, share=0.8, images=800, pictures=600, strength=5.0)
     assert accepted(most) is Reason.FOREIGN
+    assert accepted(replace(most, all_ways=0.89)) is Reason.FOREIGN
     assert accepted(replace(most, all_ways=0.85)) is None
+    few = replace(most, images=150, pictures=150, strength=7.5)
+    assert accepted(few) is Reason.FOREIGN
+    assert accepted(replace(few, all_ways=0.89)) is None
 
 
 @pytest.mark.parametrize(
