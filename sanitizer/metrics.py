@@ -49,10 +49,18 @@ class Estimate(Record):
 
 @dataclass(frozen=True)
 class Share(Estimate):
-    """How many of how many; the interval is Wilson's."""
+    """How many of how many; the interval is Wilson's.
+
+    Raises:
+        ValueError: a count outside 0 to ``of``.
+    """
 
     count: int
     of: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= self.of:
+            raise ValueError(f"count: expected from 0 to {self.of} of them, got {self.count}")
 
     @classmethod
     def counted(cls, flagged: np.ndarray) -> Self:

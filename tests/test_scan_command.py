@@ -1,7 +1,11 @@
 """``scan`` as users meet it: what it finds in the bundled sample, and what it leaves."""
 
 import json
+import math
+import re
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from outputs import table_of
+from safetensors import numpy as safetensors
 
 from pipelines.cli import main
 from pipelines.jobs.clean import clean
@@ -186,6 +191,67 @@ def test_a_signature_finds_its_trigger_in_other_classes(
     assert judged.rejected[np.array(carry)].all()
     assert (judged.rejected >= judge(images).rejected).all()
     assert "images labelled 'airplanes'" in judged.reasons[carry.index(True)]
+
+
+def edited(signature: Path, part: str, *keys: str, value: Any) -> bytes:
+    """The file of a finding with one number, array or text in it replaced."""
+    data = signature.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = safetensors.load(data)
+    if part in tensors:
+        tensors[part] = np.full_like(tensors[part], value)
+    elif keys:
+        figures = place = json.loads(metadata[part])
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        metadata[part] = json.dumps(figures)
+    elif value is None:
+        del metadata[part]
+    else:
+        metadata[part] = value
+    return safetensors.save(tensors, metadata)
+
+
+@pytest.mark.parametrize(
+    ("part", "keys", "value", "words"),
+    [
+        ("finding", ("screening", "threshold"), math.nan, "threshold: expected between"),
+        ("finding", ("screening", "threshold"), 1e308, "threshold: expected between"),
+        ("finding", ("screening", "slope"), 0.0, "slope: expected above 0"),
+        ("finding", ("screening", "slope"), -1.0, "slope: expected above 0"),
+        ("finding", ("screening", "slope"), math.nan, "slope: expected above 0"),
+        ("finding", ("screening", "found", "count"), -1, "count: expected from 0"),
+        ("finding", ("images", "count"), -3, "count: expected from 0"),
+        ("finding", ("innocents",), math.nan, "innocents: expected a number"),
+        ("reaches", (), 0, "'reaches'"),
+        ("reaches", (), -1, "'reaches'"),
+        ("weights", (), 0, "'weights'"),
+        ("weights", (), -1, "'weights'"),
+        ("mixture", (), 0, "'mixture'"),
+        ("extremes", (), -1, "'extremes'"),
+        ("edges", (), 0, "'edges'"),
+        ("edges", (), 1e38, "'edges'"),
+        ("offsets", (), 1e300, "'offsets'"),
+        ("format", (), "2", "its format is '2', expected '1'"),
+        ("format", (), None, "its format is 'none', expected '1'"),
+    ],
+)
+def test_a_signature_that_could_find_nothing_is_refused(
+    part: str,
+    keys: tuple[str, ...],
+    value: Any,
+    words: str,
+    scanned: tuple[ScanManifest, Path],
+    tmp_path: Path,
+) -> None:
+    signature = scanned[1] / "findings/finding-1.safetensors"
+    path = tmp_path / "edited.safetensors"
+    path.write_bytes(edited(signature, part, *keys, value=value))
+    with pytest.raises(InputError, match=re.escape(words)) as error:
+        judge([], signature=path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ class KnownTrigger:
         try:
             finding = finding_in(data)
             signature = Unpacked.of(data).signature
+            threshold, farthest = finding.screening.threshold, signature.farthest
+            if not abs(threshold) < farthest:
+                raise ValueError(
+                    f"threshold: expected between -{farthest:g} and {farthest:g}, where its "
+                    f"scores are, got {threshold:g}"
+                )
         except ValueError as error:
             raise InputError(
                 f"--signature {path} is no signature of a finding: {error}; expected a file "
