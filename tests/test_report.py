@@ -62,6 +62,7 @@ from sanitizer.summary import (
     Histogram,
     PolicyFacts,
     ScanFacts,
+    SignatureFacts,
     SourceFacts,
     Summary,
 )
@@ -490,8 +491,30 @@ def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path)
         for verdict in (CLEAN, POISONED, POISONED)
     ]
     decision = Decision("fdr", 0.0, 3, 0, 0.0, "words")
-    page = page_of(finished_run(tmp_path, [samples], decision=decision))
-    assert "All 2 removed images carry a trigger." in page.text
+    signature = SignatureFacts(
+        name="an_owl.safetensors",
+        path="found/an_owl.safetensors",
+        whose="images labelled 'owl'",
+        made_of=Share.from_counts(30, 95),
+        found=Share.from_counts(29, 30),
+        false_alarms=Share.from_counts(1, 5000),
+        images=2,
+    )
+    run = finished_run(tmp_path, [samples], decision=decision, signatures=(signature,))
+    page = page_of(run)
+    assert (
+        "found/an_owl.safetensors was found on 30 of 95 images labelled 'owl' of another set: it "
+        "finds 29 of 30 of them again (96.7%), and 1 of 5,000 innocent images (0.02%) beside. Of "
+        "this set it takes 2 images for carriers."
+    ) in page.text
+    assert "2 of 3 images removed, all of them as likely carriers of a known trigger." in page.text
+    assert (
+        "All 2 removed images are taken for carriers of a trigger. By what was measured where the "
+        "signatures were made, fewer than one of the 2 that they mark is expected to be innocent."
+    ) in page.text
+    unmeasured = dataclasses.replace(signature, false_alarms=Share.from_counts(0, 0))
+    said = removals(run[1].counts, decision, None, [unmeasured])
+    assert said.endswith("How many innocent images a signature marks was not measured.")
     assert "an_owl.safetensors 98.2%" in page.text
     assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 

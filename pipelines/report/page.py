@@ -28,7 +28,15 @@ from pipelines.report.gallery import Exhibits
 from pipelines.report.images import sampled_images
 from pipelines.report.plots import SpectraDrawing, draw_histogram, draw_spectra
 from pipelines.report.results import Validation
-from pipelines.report.words import headline, percent, removals, scan_lines, warnings
+from pipelines.report.words import (
+    carriers,
+    headline,
+    percent,
+    removals,
+    scan_lines,
+    signature_line,
+    warnings,
+)
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.errors import shortened
@@ -77,19 +85,22 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             nearest=shown.of_ids(finding.nearest),
         )
     counts, wrong = summary.counts, summary.fit.wrong
-    carriers = summary.scan.images if summary.scan else 0
+    shared, known = carriers(summary)
     _write(
         *(store, templates, layout.PAGE, "report.html"),
         output=store.address if store.local is None else store.local.name,
         is_local=store.local is not None,
-        headline=headline(counts, carriers=carriers, wrong=wrong),
+        headline=headline(counts, carriers=shared, known=known, wrong=wrong),
         warnings=warnings(summary),
-        removals=removals(counts, summary.decision, summary.scan, wrong=wrong),
+        removals=removals(
+            *(counts, summary.decision, summary.scan, summary.signatures), wrong=wrong
+        ),
         summary=summary,
         counts=counts,
         judged=summary.decision.judged,
         findings=by_strength(summary.findings),
         scan_lines=scan_lines(summary.scan) if summary.scan else [],
+        signature_lines=[signature_line(one) for one in summary.signatures],
         histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
         classes=rank_classes(
             *(summary.per_class, summary.decision.limit, summary.findings),
