@@ -39,7 +39,7 @@ from pipelines.report.words import (
 )
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.errors import shortened
+from sanitizer.errors import one_line, quoted, shortened
 from sanitizer.policy import at_most
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary
@@ -132,10 +132,16 @@ def _templates(pages: Sequence[str]) -> "jinja2.Environment":
     environment.globals |= {"layout": layout, "pages": pages}
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = percent
-    environment.filters["shortened"] = shortened
+    environment.filters["shortened"] = _shortened
+    environment.filters["quoted"] = quoted
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
     environment.filters["stem"] = lambda name: posixpath.splitext(posixpath.basename(name))[0]
     return environment
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    """A text as a page may show it, as :func:`sanitizer.errors.one_line` has it."""
+    return one_line(shortened(text, most))
 
 
 def _write(

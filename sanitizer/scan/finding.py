@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from safetensors import numpy as safetensors
 
-from sanitizer.errors import shortened
+from sanitizer.errors import quoted
 from sanitizer.metrics import Share
 from sanitizer.record import Record
 from sanitizer.scan.decision import Reason
@@ -48,7 +48,7 @@ class Finding(Record):
         """The images of its class, in words."""
         if self.label == "null":
             return "images"
-        return f"images labelled {shortened(self.class_name)!r}"
+        return f"images labelled {quoted(self.class_name)}"
 
 
 def pack(signature: Signature, portrait: Portrait) -> bytes:
