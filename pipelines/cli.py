@@ -261,25 +261,26 @@ def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
 
 def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     """What was decided; before all else, what speaks against it."""
+    from pipelines.report.words import signature_line
     from pipelines.report.words import warnings as what_speaks_against
 
     _print("")
     for warning in what_speaks_against(manifest):
         _print(f"warning: {warning}", "")
     _print(manifest.calibration.words, "", manifest.decision.words, "")
-    for words in manifest.signatures:
-        _print(words, "")
+    for signature in manifest.signatures:
+        _print(signature_line(signature), "")
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import removals, scan_lines
+    from pipelines.report.words import carriers, removals, scan_lines
 
     counts = manifest.counts
     _print_judged(manifest)
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
-    if counts.poisoned != manifest.decision.removed:
-        _print(removals(counts, manifest.decision, manifest.scan), "")
+    if any(carriers(manifest)):
+        _print(removals(counts, manifest.decision, manifest.scan, manifest.signatures), "")
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")

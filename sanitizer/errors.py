@@ -19,6 +19,18 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def quoted(name: str, most: int = 200) -> str:
+    r"""A name of a stranger's in a sentence: at most ``most`` of its characters, in quotes.
+
+    Else an empty name, or one of blanks, reads as if the sentence went on. What is not printable
+    is written as in :func:`one_line`.
+
+    >>> quoted("cat"), quoted(""), quoted("a\n\u202eb")
+    ("'cat'", "''", "'a\\n\\u202eb'")
+    """
+    return repr(shortened(name, most))
+
+
 class FreqsanError(Exception):
     """An expected failure; its message says what was found, what was expected, what to do."""
 

@@ -49,10 +49,18 @@ class Estimate(Record):
 
 @dataclass(frozen=True)
 class Share(Estimate):
-    """How many of how many; the interval is Wilson's."""
+    """How many of how many; the interval is Wilson's.
+
+    Raises:
+        ValueError: a count outside 0 to ``of``.
+    """
 
     count: int
     of: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= self.of:
+            raise ValueError(f"count: expected from 0 to {self.of} of them, got {self.count}")
 
     @classmethod
     def counted(cls, flagged: np.ndarray) -> Self:
@@ -91,8 +99,9 @@ def pooled(figures: Sequence[Estimate | None]) -> Estimate:
     """One figure of several runs, at least one, each within 0 to 1.
 
     Returns:
-        Of a single run its own figure; of several the mean and the interval of Student's t;
-        without a value where a run has none.
+        Of a single run its own figure; of several the mean and the interval of Student's t, but
+        no interval where all are alike, which says nothing of how far others would lie; without a
+        value where a run has none.
     """
     if len(figures) == 1 and figures[0] is not None:
         return Estimate(figures[0].value, figures[0].interval)
@@ -100,6 +109,8 @@ def pooled(figures: Sequence[Estimate | None]) -> Estimate:
     if len(values) < len(figures):
         return Estimate(None, None)
     mean = float(np.mean(values))
+    if len(set(values)) == 1:
+        return Estimate(mean, None)
     from scipy import special  # takes a while to load
 
     t = float(special.stdtrit(len(values) - 1, 0.975))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sanitizer.fit import CalibrationFit
+from sanitizer.metrics import Share
 from sanitizer.policy import Decision, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, VERDICTS
@@ -200,9 +201,22 @@ class ScanFacts(Record):
 
     classes: int  #: in the set
     searched: int  #: of them, those that were large enough to be searched
-    images: int  #: that carry a finding
+    images: int  #: that carry one of the findings
     # Not shown where Python shows the summary, such as in a notebook: many names of images.
     findings: tuple[Finding, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SignatureFacts(Record):
+    """A trigger that was found in another set, and looked for in this one."""
+
+    name: str  #: by which score rows call it
+    path: str  #: of its file, as the user gave it
+    whose: str  #: the images of the class where it was found, in words
+    made_of: Share  #: of that class, the images that carry it
+    found: Share  #: of these, the images that it finds again
+    false_alarms: Share  #: of innocent images there, those that it takes for carriers
+    images: int  #: of this set that it takes for carriers, and no other trigger more surely
 
 
 @dataclass(frozen=True)
@@ -231,6 +245,7 @@ class Summary(Record):
     detector: str  #: name and digest
     source: SourceFacts
     versions: dict[str, str]  #: of the packages that may change a result
+    signatures: tuple[SignatureFacts, ...] = ()  #: triggers of other sets that were looked for
 
     @property
     def removed(self) -> int:

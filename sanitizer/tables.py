@@ -29,12 +29,14 @@ def with_interval(figure: Estimate, decimals: int = 1) -> str:
 def number(figure: Estimate) -> str:
     """A figure that is no share of images, such as an AUROC, with its interval.
 
-    >>> number(Estimate(0.9, (0.85, 0.95)))
-    '0.900 [0.850, 0.950]'
+    >>> number(Estimate(0.9, (0.85, 0.95))), number(Estimate(1.0, None))
+    ('0.900 [0.850, 0.950]', '1.000')
     """
     if figure.value is None:
         return "none"
-    low, high = figure.interval or (figure.value, figure.value)
+    if figure.interval is None:
+        return f"{figure.value:.3f}"
+    low, high = figure.interval
     return f"{figure.value:.3f} [{low:.3f}, {high:.3f}]"
 
 

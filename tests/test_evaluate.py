@@ -242,6 +242,14 @@ def test_the_mean_is_over_attacks_and_the_weak_are_named(evaluated: Path) -> Non
     assert note in text
 
 
+def test_a_mean_of_figures_that_are_all_alike_has_no_interval(evaluated: Path) -> None:
+    cell = poisoned_cell(evaluated)
+    cells = [like(cell, name, draw, 0, 0) for name in ("one", "two") for draw in (0, 1)]
+    text = page(Evaluation.of(cells, "now"))
+    assert re.search(r"\| its TPR, interval +\| - +\|\n\| its FPR, interval +\| - +\|", text)
+    assert "[0.00, 0.00]" not in text
+
+
 def test_a_class_is_called_wrongly_where_no_poison_is_in_it(evaluated: Path) -> None:
     cell = poisoned_cell(evaluated)
     assert (cell.searched, len(cell.infected)) == (2, 1)
@@ -267,7 +275,7 @@ WRONG = [
     ({"attacks": "badnet"}, "no attack 'badnet', known: badnets"),
     ({"attacks": "badnets,side"}, "attack 'badnets,side': expected NAME,KEY=VALUE"),
     ({"attacks": "badnets,seize=3"}, "badnets has no setting 'seize'"),
-    ({"rates": 1.5}, "rate: expected above 0, at most 1, got 1.5"),
+    ({"rates": 1.5}, "rates: expected from 0, the set without poison, to 1, got 1.5"),
     ({"rates": ("0.1",)}, "rates: expected one or several finite numbers"),
     ({"encodings": "jpg"}, "encode: expected keep, png or jpeg:Q"),
     ({"draws": 0}, "draws: expected 1 or more, got 0"),

@@ -88,6 +88,7 @@ def test_a_single_run_keeps_its_own_interval_and_several_get_that_of_the_mean() 
     both = pooled([Estimate(0.4, None), Estimate(0.6, None)])
     assert both.value == pytest.approx(0.5)
     assert both.interval == (0, 1)  # 12.7 x 0.1 either way
+    assert pooled([Share.from_counts(0, 9)] * 3) == Estimate(0.0, None)
     assert pooled([single, Share.counted(np.zeros(0, bool))]) == Estimate(None, None)
     assert pooled([None]) == pooled([single, None]) == Estimate(None, None)
 

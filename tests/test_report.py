@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import functools
+import html
 import io
 import os
 import posixpath
@@ -62,6 +63,7 @@ from sanitizer.summary import (
     Histogram,
     PolicyFacts,
     ScanFacts,
+    SignatureFacts,
     SourceFacts,
     Summary,
 )
@@ -239,7 +241,7 @@ def test_the_page_says_what_happened(attacked: Store) -> None:
 def test_the_attacked_class_stands_out_and_no_other(attacked: Store) -> None:
     page = Page(attacked)
     assert len([a for a in page.of("tr") if a.get("class") == "stands-out"]) == 1
-    assert '<tr class="stands-out"><th scope="row"><bdi>dog</bdi>' in page.html
+    assert '<tr class="stands-out"><th scope="row"><bdi>&#39;dog&#39;</bdi>' in page.html
 
 
 def test_the_gallery_shows_the_most_suspicious_first_each_beside_its_spectrum(attacked) -> None:
@@ -303,6 +305,27 @@ def test_markup_in_data_is_shown_not_obeyed(tmp_path: Path) -> None:
     assert "{{ 7 * 7 }}" in page.text
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "''"), (" ", "' '"), ("a\nb", r"'a\nb'"), ("a\u202egnp", r"'a\u202egnp'")],
+)
+def test_an_odd_name_of_a_class_is_told_as_a_name(tmp_path: Path, name: str, words: str) -> None:
+    store = scanned_run(tmp_path, class_name=name)
+    page, overview = Page(store, FINDING_PAGE), Page(store)
+    assert f"6 images labelled {words} share a trigger" in page.text
+    assert f"In 1 class images share a trigger: {words} (" in overview.text
+    shown = {html.unescape(one) for one in re.findall("<bdi>(.*?)</bdi>", overview.html, re.S)}
+    assert words in shown
+    assert "\u202e" not in page.html + overview.html
+
+
+def test_a_long_name_of_a_class_is_broken_in_the_table_of_findings(tmp_path: Path) -> None:
+    page = Page(scanned_run(tmp_path, class_name="x" * 300))
+    (cell,) = re.findall(r'<td class="words">(<bdi.*?)</td>', page.html)
+    assert len(html.unescape(cell.rpartition("<bdi")[2].partition(">")[2])) < 100
+    assert re.search(r"td\.words {[^}]*overflow-wrap: anywhere", page.html)
+
+
 def test_long_names_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
     classes = [f'{"a long class name " * 8}{i} "<b>' for i in range(7)]
     shards = [
@@ -346,7 +369,7 @@ def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> N
     black = png(np.zeros((32, 32, 3), np.uint8))
     samples = [Sample(v, black, score=0.9) for v in (POISONED, CLEAN)]
     source = SourceFacts("caf\udce9", "image folder", (), "image")
-    assert "caf?" in page_of(finished_run(tmp_path, [samples], source=source)).text
+    assert r"caf\udce9" in page_of(finished_run(tmp_path, [samples], source=source)).text
 
 
 @pytest.mark.parametrize(
@@ -490,8 +513,30 @@ def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path)
         for verdict in (CLEAN, POISONED, POISONED)
     ]
     decision = Decision("fdr", 0.0, 3, 0, 0.0, "words")
-    page = page_of(finished_run(tmp_path, [samples], decision=decision))
-    assert "All 2 removed images carry a trigger." in page.text
+    signature = SignatureFacts(
+        name="an_owl.safetensors",
+        path="found/an_owl.safetensors",
+        whose="images labelled 'owl'",
+        made_of=Share.from_counts(30, 95),
+        found=Share.from_counts(29, 30),
+        false_alarms=Share.from_counts(1, 5000),
+        images=2,
+    )
+    run = finished_run(tmp_path, [samples], decision=decision, signatures=(signature,))
+    page = page_of(run)
+    assert (
+        "found/an_owl.safetensors was found on 30 of 95 images labelled 'owl' of another set: it "
+        "finds 29 of 30 of them again (96.7%), and 1 of 5,000 innocent images (0.02%) beside. Of "
+        "this set it takes 2 images for carriers."
+    ) in page.text
+    assert "2 of 3 images removed, all of them as likely carriers of a known trigger." in page.text
+    assert (
+        "All 2 removed images are taken for carriers of a trigger. By what was measured where the "
+        "signatures were made, fewer than one of the 2 that they mark is expected to be innocent."
+    ) in page.text
+    unmeasured = dataclasses.replace(signature, false_alarms=Share.from_counts(0, 0))
+    said = removals(run[1].counts, decision, None, [unmeasured])
+    assert said.endswith("How many innocent images a signature marks was not measured.")
     assert "an_owl.safetensors 98.2%" in page.text
     assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 
@@ -604,16 +649,16 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
     assert "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score." in page.text
     assert "fewer than one of the 6 that carry one is expected to be innocent" in page.text
     assert page.text.index("Triggers that images share") < page.text.index("What decided")
-    assert "dog642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
+    assert "'dog'642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
     assert {"href": "findings/finding-1.html"} in page.of("a")
-    assert "In 1 class images share a trigger: dog (" in page.text
+    assert "In 1 class images share a trigger: 'dog' (" in page.text
     assert page.html.count('class="stands-out"') == 1
     assert "far above the rest" not in page.text
 
 
 def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned: Store) -> None:
     text = Page(scanned, FINDING_PAGE).text
-    assert "6 images labelled dog share a trigger" in text
+    assert "6 images labelled 'dog' share a trigger" in text
     assert "fewer than one of them is expected to be innocent" in text
     assert "6 42.9%, from 21.4% to 67.4%" in text
     assert "In 16 of the 1,024 cells of the image, lower right, the images are all but" in text
@@ -698,7 +743,7 @@ def test_a_finding_stands_though_the_calibration_is_wrong(tmp_path: Path) -> Non
     page = Page(scanned_run(tmp_path, fit=WRONG))
     assert "most of the 1 images removed by their score may be innocent" in page.text
     assert "fewer than one of the 6 that carry one is expected to be innocent." in page.text
-    assert "In 1 class images share a trigger: dog (" in page.text
+    assert "In 1 class images share a trigger: 'dog' (" in page.text
     assert "where the calibration fits the set" not in page.text
 
 

@@ -1,7 +1,13 @@
 """``scan`` as users meet it: what it finds in the bundled sample, and what it leaves."""
 
+import html
 import json
+import math
+import re
+import shutil
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from outputs import table_of
+from safetensors import numpy as safetensors
 
 from pipelines.cli import main
 from pipelines.jobs.clean import clean
@@ -18,8 +25,9 @@ from pipelines.jobs.scan import ScanManifest, scan
 from pipelines.jobs.score import score
 from pipelines.judging import scan as scan_pass
 from pipelines.judging.serving import judge
+from pipelines.runs import layout
 from sanitizer import png
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import InputError, RunError, shortened
 from sanitizer.images import decode
 from sanitizer.records import NO_FINDING
 from sanitizer.resizing import resize
@@ -162,30 +170,133 @@ def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_pat
     assert carry[~truth].mean() < 0.01
 
 
-def test_a_signature_finds_its_trigger_in_other_classes(
-    scanned: tuple[ScanManifest, Path], tmp_path: Path
-) -> None:
-    _, output = scanned
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 images of other classes and 20 that carry the trigger, all under one other label."""
     table = pq.read_table(str(SAMPLE))
     other = table.filter(pc.not_equal(table["label"], TARGET))
     carriers = table.filter(table["is_poisoned"]).slice(0, 20)
     both = pa.concat_tables([other.slice(0, 200), carriers])
     index, field = both.schema.get_field_index("label"), both.schema.field("label")
     both = both.set_column(index, field, pa.array([0] * len(both), field.type))
-    pq.write_table(both, tmp_path / "other.parquet")
+    path = tmp_path_factory.mktemp("other") / "other.parquet"
+    pq.write_table(both, path)
+    return path
+
+
+def test_a_signature_finds_its_trigger_in_other_classes(
+    scanned: tuple[ScanManifest, Path], other: Path, tmp_path: Path
+) -> None:
+    _, output = scanned
     signature = output / "findings/finding-1.safetensors"
-    manifest = score(tmp_path / "other.parquet", tmp_path / "out", signature=signature, quiet=True)
+    manifest = score(other, tmp_path / "out", signature=signature, quiet=True)
     rows = table_of(tmp_path / "out", "scores/part").to_pylist()
     carry = [row["scan_log_odds"] > 0 for row in rows]
     assert sum(carry[200:]) >= 16
     assert sum(carry[:200]) <= 10  # classes that were not there when it was made
     assert {row["finding"] for row in rows if row["scan_log_odds"] > 0} == {signature.name}
     assert manifest.counts.poisoned >= 16
-    images = [image["bytes"] for image in both["image"].to_pylist()]
+    images = [image["bytes"] for image in pq.read_table(other)["image"].to_pylist()]
     judged = judge(images, signature=signature)
     assert judged.rejected[np.array(carry)].all()
     assert (judged.rejected >= judge(images).rejected).all()
-    assert "images labelled 'airplanes'" in judged.reasons[carry.index(True)]
+    made = f"images labelled 'airplanes' of the set where {signature} was made"
+    assert (
+        made.replace(str(signature), shortened(str(signature))) in judged.reasons[carry.index(True)]
+    )
+
+
+def test_a_report_tells_what_each_signature_is_and_how_many_images_it_marks(
+    scanned: tuple[ScanManifest, Path], other: Path, tmp_path: Path
+) -> None:
+    (finding,) = scanned[0].scan.findings
+    paths = [tmp_path / folder / "known.safetensors" for folder in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(scanned[1] / "findings/finding-1.safetensors", path)
+    output = tmp_path / "out"
+    manifest = clean(other, output, signature=[*paths, paths[0]], scan=False, quiet=True)
+    stored = json.loads((output / layout.SUMMARY).read_text())["signatures"]
+    assert [one["path"] for one in stored] == [*map(str, paths)]
+    rows = table_of(output, "scores/part").to_pylist()
+    marked = [row for row in rows if row["scan_log_odds"] > 0]
+    assert {row["finding"] for row in marked} == {str(paths[0])}
+    assert [one["images"] for one in stored] == [len(marked), 0]
+    page = html.unescape((output / layout.PAGE).read_text())
+    found, alarms = finding.screening.found, finding.screening.false_alarms
+    made = (
+        f"{finding.images.count} of {finding.images.of} images labelled 'airplanes' of another set"
+    )
+    for one, images in zip(paths, (len(marked), 0), strict=True):
+        assert f"{one} was found on {made}: it finds {found.count} of {found.of}" in page
+        assert f"Of this set it takes {images} images for carriers." in page
+    assert f"{alarms.count} of {alarms.of} innocent images" in page
+    assert "as likely carriers of a known trigger" in page
+    assert "for a trigger that they share" not in page
+    assert re.search(r"(carry|carriers of) a trigger", page)
+    assert "removed images carry a trigger" not in page
+    assert manifest.counts.poisoned >= len(marked)
+
+
+def edited(signature: Path, part: str, *keys: str, value: Any) -> bytes:
+    """The file of a finding with one number, array or text in it replaced."""
+    data = signature.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = safetensors.load(data)
+    if part in tensors:
+        tensors[part] = np.full_like(tensors[part], value)
+    elif keys:
+        figures = place = json.loads(metadata[part])
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        metadata[part] = json.dumps(figures)
+    elif value is None:
+        del metadata[part]
+    else:
+        metadata[part] = value
+    return safetensors.save(tensors, metadata)
+
+
+@pytest.mark.parametrize(
+    ("part", "keys", "value", "words"),
+    [
+        ("finding", ("screening", "threshold"), math.nan, "threshold: expected between"),
+        ("finding", ("screening", "threshold"), 1e308, "threshold: expected between"),
+        ("finding", ("screening", "slope"), 0.0, "slope: expected above 0"),
+        ("finding", ("screening", "slope"), -1.0, "slope: expected above 0"),
+        ("finding", ("screening", "slope"), math.nan, "slope: expected above 0"),
+        ("finding", ("screening", "found", "count"), -1, "count: expected from 0"),
+        ("finding", ("images", "count"), -3, "count: expected from 0"),
+        ("finding", ("innocents",), math.nan, "innocents: expected a number"),
+        ("reaches", (), 0, "'reaches'"),
+        ("reaches", (), -1, "'reaches'"),
+        ("weights", (), 0, "'weights'"),
+        ("weights", (), -1, "'weights'"),
+        ("mixture", (), 0, "'mixture'"),
+        ("extremes", (), -1, "'extremes'"),
+        ("edges", (), 0, "'edges'"),
+        ("edges", (), 1e38, "'edges'"),
+        ("offsets", (), 1e300, "'offsets'"),
+        ("format", (), "2", "its format is '2', expected '1'"),
+        ("format", (), None, "its format is 'none', expected '1'"),
+    ],
+)
+def test_a_signature_that_could_find_nothing_is_refused(
+    part: str,
+    keys: tuple[str, ...],
+    value: Any,
+    words: str,
+    scanned: tuple[ScanManifest, Path],
+    tmp_path: Path,
+) -> None:
+    signature = scanned[1] / "findings/finding-1.safetensors"
+    path = tmp_path / "edited.safetensors"
+    path.write_bytes(edited(signature, part, *keys, value=value))
+    with pytest.raises(InputError, match=re.escape(words)) as error:
+        judge([], signature=path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

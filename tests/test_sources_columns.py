@@ -148,6 +148,34 @@ def test_labels_are_of_a_plain_type(write: Write) -> None:
         open_source(folder, label_column="image")
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array([0.0, 1.0] * (ROWS // 2)),
+        pa.array([[0], [1]] * (ROWS // 2)),
+        pa.nulls(ROWS),
+    ],
+)
+def test_a_label_column_that_is_passed_over_is_told(write: Write, labels: pa.Array) -> None:
+    folder = write(label=labels)
+    source = open_source(folder)
+    assert source.label_column is None
+    (note,) = (note for note in source.notes if "labels are read" in note)
+    kind = pq.read_schema(folder / "set.parquet").field("label").type
+    assert note.startswith(f"no labels are read from label ({kind}), as ")
+    assert note.endswith("give --label-column label")
+    assert not any("labels are" in n for n in open_source(folder, label_column="label").notes)
+
+
+def test_true_and_false_are_labels(write: Write, tmp_path: Path) -> None:
+    folder = write(label=pa.array([True, False, None] * (ROWS // 3)))
+    manifest = clean(folder, tmp_path / "out", quiet=True)
+    assert not manifest.input.notes
+    summary = json.loads((tmp_path / "out/report/summary.json").read_text())
+    counted = {one["name"]: one["read"] for one in summary["per_class"]}
+    assert counted == {"true": ROWS // 3, "false": ROWS // 3, "(no label)": ROWS // 3}
+
+
 def test_views_are_read_as_what_parquet_stores(
     write: Write, real_images: list[bytes], tmp_path: Path
 ) -> None:

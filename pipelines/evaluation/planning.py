@@ -50,6 +50,11 @@ class Grid:
             raise InputError("encodings: expected at least one, such as keep")
         if not rates:
             raise InputError("rates: expected at least one; 0 is the set without poison")
+        for rate in rates:
+            if not 0 <= rate <= 1:
+                raise InputError(
+                    f"rates: expected from 0, the set without poison, to 1, got {rate:g}"
+                )
         for encoding in encodings:
             Encoding(encoding)
         grid = cls(

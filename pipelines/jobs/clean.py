@@ -33,6 +33,7 @@ from sanitizer.summary import (
     Counts,
     PolicyFacts,
     ScanFacts,
+    SignatureFacts,
     SourceFacts,
     Summary,
 )
@@ -56,7 +57,7 @@ class CleanManifest(Manifest):
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether the calibration fits the set
     scan: ScanFacts | None  #: what the scan found; None without one
-    signatures: tuple[str, ...]  #: triggers of other sets that were looked for, in words
+    signatures: tuple[SignatureFacts, ...]  #: triggers of other sets that were looked for
     seed: None = None  #: nothing in this job is drawn at random
 
 
@@ -180,7 +181,7 @@ class _Finish:
             calibration=summary.calibration,
             fit=summary.fit,
             scan=summary.scan,
-            signatures=tuple(one.words for one in self.judging.known),
+            signatures=summary.signatures,
         )
 
     def _summary(self, common: Manifest, made: "Outcome") -> Summary:
@@ -198,6 +199,7 @@ class _Finish:
             detector=judging.detector.identity,
             source=SourceFacts(source.location, source.kind, source.notes, source.image_column),
             versions=common.versions,
+            signatures=tuple(one.facts(tally.findings) for one in judging.known),
         )
 
 

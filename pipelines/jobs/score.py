@@ -25,7 +25,14 @@ from pipelines.runs.store import Store
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision
 from sanitizer.record import Record
-from sanitizer.summary import CalibrationFacts, ClassCounts, Counts, Histogram, PolicyFacts
+from sanitizer.summary import (
+    CalibrationFacts,
+    ClassCounts,
+    Counts,
+    Histogram,
+    PolicyFacts,
+    SignatureFacts,
+)
 
 if TYPE_CHECKING:
     from pipelines.judging.split import Outcome
@@ -52,7 +59,7 @@ class ScoreManifest(Manifest):
     decision: Decision
     calibration: CalibrationFacts
     fit: CalibrationFit  #: whether the calibration fits the set
-    signatures: tuple[str, ...]  #: triggers of other sets that were looked for, in words
+    signatures: tuple[SignatureFacts, ...]  #: triggers of other sets that were looked for
 
 
 @public
@@ -118,7 +125,7 @@ def score(
             decision=made.decision,
             calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
             fit=made.decided.known_fit,
-            signatures=tuple(one.words for one in judging.known),
+            signatures=tuple(one.facts(tally.findings) for one in judging.known),
         )
 
     manifest = Job(

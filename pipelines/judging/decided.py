@@ -66,7 +66,7 @@ class Scanned:
         return ScanFacts(
             classes=len(classes.labels),
             searched=len(self.labels),
-            images=sum(tally.findings.values()),
+            images=sum(tally.findings.get(one.name, 0) for one in self.findings),
             findings=self.findings,
         )
 

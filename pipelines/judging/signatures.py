@@ -1,20 +1,33 @@
 """Triggers that were found in another set, to be looked for in this one."""
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from sanitizer.errors import InputError
+from sanitizer.errors import InputError, shortened
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.finding import Finding, Unpacked, finding_in
 from sanitizer.scan.signature import Signature
+from sanitizer.summary import SignatureFacts
 
 #: A larger file is none of ours.
 MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class KnownFinding(Finding):
+    """A finding of another set: its images are none of this one."""
+
+    path: str = ""  #: of its file, as the user gave it
+
+    @property
+    def whose(self) -> str:
+        return f"{super().whose} of the set where {shortened(self.path)} was made"
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class KnownTrigger:
     """A trigger that was found in another set."""
 
     path: str  #: as the user gave it
+    name: str  #: of its file; where several have that name, its path
     finding: Finding
     signature: Signature
     sha256: str  #: of its file
@@ -44,21 +58,29 @@ class KnownTrigger:
         try:
             finding = finding_in(data)
             signature = Unpacked.of(data).signature
+            threshold, farthest = finding.screening.threshold, signature.farthest
+            if not abs(threshold) < farthest:
+                raise ValueError(
+                    f"threshold: expected between -{farthest:g} and {farthest:g}, where its "
+                    f"scores are, got {threshold:g}"
+                )
         except ValueError as error:
             raise InputError(
                 f"--signature {path} is no signature of a finding: {error}; expected a file "
                 "findings/NAME.safetensors of an earlier run"
             ) from error
-        return cls(str(path), finding, signature, hashlib.sha256(data).hexdigest())
+        return cls(str(path), Path(path).name, finding, signature, hashlib.sha256(data).hexdigest())
 
     @classmethod
     def open_all(cls, paths: Iterable[str | Path]) -> tuple[Self, ...]:
-        """Read several.
+        """Read several, each once.
 
         Raises:
             InputError: as :meth:`open`.
         """
-        return tuple(map(cls.open, paths))
+        known = [cls.open(path) for path in dict.fromkeys(map(str, paths))]
+        times = Counter(one.name for one in known)
+        return tuple(replace(one, name=one.path) if times[one.name] > 1 else one for one in known)
 
     def log_odds(self, images: Compact) -> np.ndarray:
         """(n,) of carrying it, for n images of any class."""
@@ -67,20 +89,21 @@ class KnownTrigger:
     @property
     def named(self) -> Finding:
         """Its finding, by the name of its file: those of this set have names of their own."""
-        return replace(self.finding, name=Path(self.path).name)
+        return KnownFinding(**vars(self.finding) | {"name": self.name, "path": self.path})
 
-    @property
-    def words(self) -> str:
-        """How well it is told, as far as that was measured, as a sentence."""
-        screening = self.finding.screening
-        alarms = screening.false_alarms
-        false = (
-            f"{alarms.count:,} of {alarms.of:,} innocent images"
-            if alarms.of
-            else "of innocent images nobody knows how many"
-        )
-        return (
-            f"{self.path} was found on {self.finding.images.count:,} images labelled "
-            f"{self.finding.class_name!r}: it finds {screening.found.count:,} of "
-            f"{screening.found.of:,} of them again, and {false} beside."
+    def facts(self, carriers: Mapping[str, int]) -> SignatureFacts:
+        """What is told of it.
+
+        Args:
+            carriers: images of this set that carry each trigger, by its name.
+        """
+        finding = self.finding
+        return SignatureFacts(
+            name=self.name,
+            path=self.path,
+            whose=finding.whose,
+            made_of=finding.images,
+            found=finding.screening.found,
+            false_alarms=finding.screening.false_alarms,
+            images=carriers.get(self.name, 0),
         )

@@ -28,10 +28,18 @@ from pipelines.report.gallery import Exhibits
 from pipelines.report.images import sampled_images
 from pipelines.report.plots import SpectraDrawing, draw_histogram, draw_spectra
 from pipelines.report.results import Validation
-from pipelines.report.words import headline, percent, removals, scan_lines, warnings
+from pipelines.report.words import (
+    carriers,
+    headline,
+    percent,
+    removals,
+    scan_lines,
+    signature_line,
+    warnings,
+)
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.errors import shortened
+from sanitizer.errors import one_line, quoted, shortened
 from sanitizer.policy import at_most
 from sanitizer.spectrum import MeanSpectrum
 from sanitizer.summary import Summary
@@ -77,19 +85,22 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             nearest=shown.of_ids(finding.nearest),
         )
     counts, wrong = summary.counts, summary.fit.wrong
-    carriers = summary.scan.images if summary.scan else 0
+    shared, known = carriers(summary)
     _write(
         *(store, templates, layout.PAGE, "report.html"),
         output=store.address if store.local is None else store.local.name,
         is_local=store.local is not None,
-        headline=headline(counts, carriers=carriers, wrong=wrong),
+        headline=headline(counts, carriers=shared, known=known, wrong=wrong),
         warnings=warnings(summary),
-        removals=removals(counts, summary.decision, summary.scan, wrong=wrong),
+        removals=removals(
+            *(counts, summary.decision, summary.scan, summary.signatures), wrong=wrong
+        ),
         summary=summary,
         counts=counts,
         judged=summary.decision.judged,
         findings=by_strength(summary.findings),
         scan_lines=scan_lines(summary.scan) if summary.scan else [],
+        signature_lines=[signature_line(one) for one in summary.signatures],
         histogram=draw_histogram(summary.score_histogram, summary.calibration.thresholds),
         classes=rank_classes(
             *(summary.per_class, summary.decision.limit, summary.findings),
@@ -121,10 +132,16 @@ def _templates(pages: Sequence[str]) -> "jinja2.Environment":
     environment.globals |= {"layout": layout, "pages": pages}
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = percent
-    environment.filters["shortened"] = shortened
+    environment.filters["shortened"] = _shortened
+    environment.filters["quoted"] = quoted
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
     environment.filters["stem"] = lambda name: posixpath.splitext(posixpath.basename(name))[0]
     return environment
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    """A text as a page may show it, as :func:`sanitizer.errors.one_line` has it."""
+    return one_line(shortened(text, most))
 
 
 def _write(

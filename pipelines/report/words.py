@@ -1,13 +1,21 @@
 """What a run amounts to in words, for the page and for the end of a command."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from sanitizer.errors import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, at_most
 from sanitizer.scan.finding import Finding
-from sanitizer.summary import CalibrationFacts, Counts, PolicyFacts, ScanFacts, unjudged
+from sanitizer.summary import (
+    CalibrationFacts,
+    Counts,
+    PolicyFacts,
+    ScanFacts,
+    SignatureFacts,
+    unjudged,
+)
 
 
 class Judged(Protocol):
@@ -45,17 +53,36 @@ def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def headline(counts: Counts, *, carriers: int = 0, wrong: bool = False) -> str:
+class Carrying(Protocol):
+    """What is known of triggers in a run: by its summary, or its manifest."""
+
+    @property
+    def scan(self) -> ScanFacts | None: ...
+
+    @property
+    def signatures(self) -> Sequence[SignatureFacts]: ...
+
+
+def carriers(run: Carrying) -> tuple[int, int]:
+    """Images that share a trigger, and other ones that are taken for carriers of a known one."""
+    return run.scan.images if run.scan else 0, sum(one.images for one in run.signatures)
+
+
+def headline(counts: Counts, *, carriers: int = 0, known: int = 0, wrong: bool = False) -> str:
     """What happened, in one sentence.
 
     Args:
         carriers: images that share a trigger with others of their class.
+        known: other ones, that are taken for carriers of a trigger from another set.
         wrong: the calibration does not fit the set.
 
     >>> headline(Counts(60, 52, 7, 1))
     '7 of 60 images removed, 1 could not be judged.'
     >>> headline(Counts(60, 53, 7, 0), carriers=5)
     '7 of 60 images removed, 5 of them for a trigger that they share.'
+    >>> headline(Counts(60, 53, 7, 0), carriers=5, known=1)
+    '7 of 60 images removed, 5 of them for a trigger that they share, 1 of them as a likely \
+carrier of a known trigger.'
     >>> headline(Counts(60, 2, 1, 57))
     'Only 3 of 60 images could be judged; 1 of them removed.'
     """
@@ -73,11 +100,34 @@ def headline(counts: Counts, *, carriers: int = 0, wrong: bool = False) -> str:
         f"{removed:,} of {read:,} {images} removed" if removed else f"No image of {read:,} removed"
     )
     if carriers:
-        them = "all of them" if carriers == removed else f"{carriers:,} of them"
-        start += f", {them} for a trigger that they share"
+        start += f", {_of_them(carriers, removed)} for a trigger that they share"
+    if known:
+        likely = "a likely carrier" if known == 1 else "likely carriers"
+        start += f", {_of_them(known, removed)} as {likely} of a known trigger"
     if wrong:
         start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
+
+
+def _of_them(some: int, removed: int) -> str:
+    return "all of them" if some == removed else f"{some:,} of them"
+
+
+def signature_line(known: SignatureFacts) -> str:
+    """How well a trigger of another set is told, as far as that was measured, and how often."""
+    made, found, alarms = known.made_of, known.found, known.false_alarms
+    again = f"{found.count:,} of {found.of:,} of them again" if found.of else "none of them again"
+    rate = f" ({percent(found.value)})" if found.value is not None else ""
+    beside = (
+        f"{alarms.count:,} of {alarms.of:,} innocent images ({percent(alarms.value)})"
+        if alarms.value is not None
+        else "of innocent images nobody knows how many"
+    )
+    return (
+        f"{shortened(known.path)} was found on {made.count:,} of {made.of:,} {known.whose} of "
+        f"another set: it finds {again}{rate}, and {beside} beside. Of this set it takes "
+        f"{known.images:,} image{'s' if known.images != 1 else ''} for carriers."
+    )
 
 
 def scan_lines(scan: ScanFacts) -> list[str]:
@@ -118,7 +168,12 @@ def _line(finding: Finding) -> str:
 
 
 def removals(
-    counts: Counts, decision: Decision, scan: ScanFacts | None, *, wrong: bool = False
+    counts: Counts,
+    decision: Decision,
+    scan: ScanFacts | None,
+    signatures: Sequence[SignatureFacts] = (),
+    *,
+    wrong: bool = False,
 ) -> str:
     """By what images were removed, and how many innocent ones are expected among them.
 
@@ -126,17 +181,31 @@ def removals(
         wrong: the calibration does not fit the set, so nothing is expected by it.
     """
     removed, by_score = counts.poisoned, decision.removed
-    if removed == by_score and not (scan and scan.images):
+    shared = scan.images if scan else 0
+    known = sum(one.images for one in signatures)
+    carriers = shared + known
+    if not carriers:
         return "" if wrong else innocents(decision)
-    # Without a scan there may be triggers that were known before, which the scores need not see.
-    carriers = scan.images if scan else removed - by_score
-    words = _by_what(removed - by_score, removed - carriers, carriers + by_score - removed)
+    words = _by_what(
+        *(removed - by_score, removed - carriers, carriers + by_score - removed),
+        likely=bool(known),
+    )
     mistaken = sum(finding.innocents for finding in scan.findings) if scan else 0.0
     if scan and scan.findings:
         words += (
-            f". By the odds of each, {at_most(mistaken)} of the {carriers:,} that carry one "
-            f"{_are(mistaken)} expected to be innocent"
+            f". By the odds of each, {at_most(mistaken)} of the {shared:,} that "
+            f"{'share' if known else 'carry'} one {_are(mistaken)} expected to be innocent"
         )
+    if known:
+        alarms = _false_alarms(signatures, counts.read)
+        if alarms is None:
+            return f"{words}. How many innocent images a signature marks was not measured."
+        alarms = min(alarms, known)
+        words += (
+            f". By what was measured where the signatures were made, {at_most(alarms)} of the "
+            f"{known:,} that they mark {_are(alarms)} expected to be innocent"
+        )
+        mistaken += alarms
     if not by_score or wrong:
         return f"{words}."
     expected = mistaken + decision.expected_innocents
@@ -149,19 +218,30 @@ def removals(
     return f"{words}."
 
 
-def _by_what(trigger: int, score: int, both: int) -> str:
+def _false_alarms(signatures: Sequence[SignatureFacts], images: int) -> float | None:
+    """Innocent images that are marked at most, at 95% confidence; None where nobody measured it."""
+    most = [one.false_alarms.interval for one in signatures if one.images]
+    return sum(images * one[1] for one in most if one) if all(most) else None
+
+
+def _by_what(trigger: int, score: int, both: int, *, likely: bool = False) -> str:
     """By what images were removed.
+
+    Args:
+        trigger, score, both: for one alone, and for both.
+        likely: some are carriers by a signature, which has false alarms.
 
     >>> _by_what(6, 2, 0)
     'Of the 8 removed images 6 carry a trigger, 2 have a suspicious score'
     """
     removed = trigger + score + both
+    carry = "are taken for carriers of a trigger" if likely else "carry a trigger"
     if trigger == removed:
-        return f"All {removed:,} removed images carry a trigger"
+        return f"All {removed:,} removed images {carry}"
     parts = [
-        (trigger, "carry a trigger"),
+        (trigger, carry),
         (score, "have a suspicious score"),
-        (both, "carry a trigger and have a suspicious score"),
+        (both, f"{carry} and have a suspicious score"),
     ]
     told = ", ".join(f"{count:,} {words}" for count, words in parts if count)
     return f"Of the {removed:,} removed images {told}"

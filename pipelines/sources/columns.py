@@ -242,7 +242,10 @@ def _generated_features(fields: list[pa.Field]) -> dict[str, Any]:
 
 
 def notes(
-    stored: pa.Schema, schema: pa.Schema, read: Callable[[str], Iterator[Piece]]
+    stored: pa.Schema,
+    schema: pa.Schema,
+    label: str | None,
+    read: Callable[[str], Iterator[Piece]],
 ) -> tuple[str, ...]:
     """What the user should be told of the columns.
 
@@ -251,6 +254,7 @@ def notes(
     Args:
         stored: of the input.
         schema: what :func:`output_schema` makes of it.
+        label: the column of labels; None where there is none.
         read: as for :func:`check_texts`.
 
     Raises:
@@ -269,6 +273,13 @@ def notes(
         for file, value in _without_name(field, class_names(schema, field.name), read)
     ]
     told = []
+    unused = [f for f in stored if f.name in LABEL_NAMES and not _is_label(f.type)]
+    if label is None and unused:
+        names = _some([f"{field.name} ({field.type})" for field in unused])
+        told.append(
+            f"no labels are read from {names}, as labels are whole numbers, text or true and "
+            f"false; if it holds classes, give --label-column {unused[0].name}"
+        )
     if strange:
         told.append(
             f"load_dataset has no type for {_some(strange)}: it reads neither INPUT nor a copy of "
@@ -376,8 +387,13 @@ def _find_label_column(schema: pa.Schema, wanted: str | None, image: str) -> str
     classes = [n for n in names if _feature_type(known, n) == "ClassLabel"]
     if len(classes) == 1:
         return classes[0]
-    plain = [f.name for f in schema if pa.types.is_integer(f.type) or _is_text(f.type)]
+    plain = [f.name for f in schema if _is_label(f.type)]
     return next((n for n in LABEL_NAMES if n in (classes or plain)), None)
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    """Whether a column of this type that is called ``label`` is taken for labels."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind))
 
 
 def check_texts(

@@ -170,7 +170,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         rows=rows,
         root=listing.local,
         nbytes=files.total_size(footer.stamp for footer in footers),
-        notes=(*notes, *columns.notes(first.schema, schema, pieces)),
+        notes=(*notes, *columns.notes(first.schema, schema, label, pieces)),
     )
 
 

@@ -170,7 +170,7 @@ def resolve(location: str, follow_links: bool, reading: Reading) -> Source:
         rows=sum(rows.values()),
         root=str(root),
         nbytes=files.total_size(stamps.values()),
-        notes=(*_left_out(root / folder, listed), *columns.notes(stored, schema, pieces)),
+        notes=(*_left_out(root / folder, listed), *columns.notes(stored, schema, label, pieces)),
     )
 
 

@@ -1,13 +1,14 @@
 """A finding: a trigger that images of one class share, in figures and as a file."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from safetensors import numpy as safetensors
 
-from sanitizer.errors import shortened
+from sanitizer.errors import quoted
 from sanitizer.metrics import Share
 from sanitizer.record import Record
 from sanitizer.scan.decision import Reason
@@ -19,7 +20,11 @@ from sanitizer.scan.signature import Signature
 
 @dataclass(frozen=True)
 class Finding(Record):
-    """A trigger that was found, in figures."""
+    """A trigger that was found, in figures.
+
+    Raises:
+        ValueError: a negative number of innocent images, or none that is a number.
+    """
 
     name: str  #: such as "finding-1"
     label: str  #: of the class, a :func:`sanitizer.summary.label_key`
@@ -34,12 +39,16 @@ class Finding(Record):
     weakest: tuple[str, ...]  #: of those that carry it least clearly
     nearest: tuple[str, ...]  #: of those of the class that look most like it and were kept
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.innocents < math.inf:
+            raise ValueError(f"innocents: expected a number from 0, got {self.innocents}")
+
     @property
     def whose(self) -> str:
         """The images of its class, in words."""
         if self.label == "null":
             return "images"
-        return f"images labelled {shortened(self.class_name)!r}"
+        return f"images labelled {quoted(self.class_name)}"
 
 
 def pack(signature: Signature, portrait: Portrait) -> bytes:
@@ -50,7 +59,7 @@ def pack(signature: Signature, portrait: Portrait) -> bytes:
 
 def labelled(data: bytes, finding: Finding) -> bytes:
     """The file that :func:`pack` made, with the figures of the finding in it."""
-    metadata = {_FINDING: json.dumps(finding.to_json())}
+    metadata = {_FORMAT: str(FORMAT), _FINDING: json.dumps(finding.to_json())}
     return safetensors.save(safetensors.load(data), metadata)
 
 
@@ -58,18 +67,28 @@ def finding_in(data: bytes) -> Finding:
     """The figures in a file that :func:`labelled` made.
 
     Raises:
-        ValueError: there are none; the message says what is wrong.
+        ValueError: there are none, they are out of range, or the file is of another format; the
+            message says what is wrong.
     """
     size = int.from_bytes(data[:_LENGTH], "little")
     try:
-        header = json.loads(data[_LENGTH : _LENGTH + size])
-        return Finding.from_json(json.loads(header["__metadata__"][_FINDING]))
+        metadata = json.loads(data[_LENGTH : _LENGTH + size])["__metadata__"]
+        stored, version = json.loads(metadata[_FINDING]), metadata.get(_FORMAT, "none")
+        if version != str(FORMAT):
+            raise ValueError(
+                f"its format is {version!r:.20}, expected {str(FORMAT)!r}: another version of "
+                "freqsan made it; make it anew by a scan with this one"
+            )
+        return Finding.from_json(stored)
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("no figures of a finding in it") from error
 
 
-#: Bytes of the length of the header, and the name of the figures in it.
-_LENGTH, _FINDING = 8, "finding"
+#: Of the files that this version writes and reads: what is in them, and what it means.
+FORMAT = 1
+
+#: Bytes of the length of the header, and the names of the format and of the figures in it.
+_LENGTH, _FORMAT, _FINDING = 8, "format", "finding"
 
 
 @dataclass(frozen=True)

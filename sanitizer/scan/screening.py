@@ -13,15 +13,26 @@ from sanitizer.scan.robust import deviation, middle
 #: Of innocent images at most this share is taken for carriers.
 FALSE_ALARMS = 0.001
 
+#: A unit of score, which is about a deviation, never adds more log odds than this.
+STEEPEST = 1e9
+
 
 @dataclass(frozen=True)
 class Screening(Record):
-    """How images of any class are told from carriers, by the scores of a signature."""
+    """How images of any class are told from carriers, by the scores of a signature.
+
+    Raises:
+        ValueError: a slope out of range.
+    """
 
     threshold: float  #: the score above which an image is taken for a carrier
-    slope: float  #: log odds that a unit of score adds, above 0
+    slope: float  #: log odds that a unit of score adds, above 0, at most ``STEEPEST``
     false_alarms: Share  #: of images of other classes; of a large set, not used in the search
     found: Share  #: of the images that carry it in the class where it was found
+
+    def __post_init__(self) -> None:
+        if not 0 < self.slope <= STEEPEST:
+            raise ValueError(f"slope: expected above 0, at most {STEEPEST:g}, got {self.slope}")
 
     @classmethod
     def of(cls, mixture: Mixture, carriers: np.ndarray, innocent: np.ndarray) -> Self:

@@ -12,6 +12,9 @@ from sanitizer.scan.joining import ClassView, Trigger, clipped
 from sanitizer.scan.mixture import Mixture
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, needs_sums
 
+#: Numbers in a file are at most this large: sums of their products are finite in float32.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -51,6 +54,11 @@ class Signature:
             scores[here] = clipped(np.stack(by_view, 1) - self.offsets, self.reaches) @ self.weights
         return scores
 
+    @property
+    def farthest(self) -> float:
+        """No score lies as far from 0 as this."""
+        return float(self.reaches @ self.weights)
+
     def log_odds(self, images: Compact) -> np.ndarray:
         """(n,) of carrying the trigger, for images of the class where it was found."""
         return self.mixture.log_odds(self.scores(images)) + self.table.outside(
@@ -75,7 +83,8 @@ class Signature:
         """The signature that :meth:`tensors` gave.
 
         Raises:
-            ValueError: an array is missing, of another shape, or not finite; the message names it.
+            ValueError: an array is missing, of another shape, or holds numbers with which no
+                trigger would be found; the message names it.
         """
 
         def checked(name: str, *shape: int | None) -> np.ndarray:
@@ -87,20 +96,40 @@ class Signature:
                 for expected, length in zip(shape, found.shape, strict=True)
             ):
                 raise ValueError(f"{name!r} has shape {found.shape}, expected {shape}")
-            if not np.isfinite(found).all():
-                raise ValueError(f"{name!r} holds numbers that are not finite")
+            if not (np.abs(found) <= LARGEST).all():
+                raise ValueError(
+                    f"{name!r} holds numbers that are not finite or beyond {LARGEST:g}"
+                )
             return found
+
+        def above_0(name: str, numbers: np.ndarray) -> np.ndarray:
+            if not (numbers > 0).all():
+                raise ValueError(f"{name!r} holds numbers that are not above 0, as all must be")
+            return numbers
 
         native = any(view.name in tensors for view in NATIVE_VIEWS)
         views = VIEWS + NATIVE_VIEWS if native else VIEWS
         rows = [checked(view.name, 3, None).astype(np.float32) for view in views]
+        for view, (_, scale, _) in zip(views, rows, strict=True):
+            above_0(view.name, scale)
         few, many, base = checked("extremes", 3, CELLS)
+        above_0("extremes", base)
+        if min(few.min(), many.min()) < 0:
+            raise ValueError("'extremes' holds weights below 0")
+        weights = checked("weights", len(views))
+        if weights.min() < 0 or not weights.any():
+            raise ValueError("'weights' holds numbers below 0, or only zeros")
+        mixture = Mixture(*checked("mixture", 5).tolist())
+        if not (0 < mixture.share < 1 and min(mixture.many_sd, mixture.few_sd) > 0):
+            raise ValueError(
+                "'mixture' has a share outside 0 to 1, or a deviation that is not above 0"
+            )
         return cls(
             scales=[Scale(view, *own[:2]) for view, own in zip(views, rows, strict=True)],
             filters=[own[2] for own in rows],
             offsets=checked("offsets", len(views)),
-            reaches=checked("reaches", len(views)),
-            weights=checked("weights", len(views)),
-            mixture=Mixture(*checked("mixture", 5).tolist()),
+            reaches=above_0("reaches", checked("reaches", len(views))),
+            weights=weights,
+            mixture=mixture,
             table=ExtremeTable(few, many, base),
         )
