@@ -376,7 +376,7 @@ def _find_label_column(schema: pa.Schema, wanted: str | None, image: str) -> str
     classes = [n for n in names if _feature_type(known, n) == "ClassLabel"]
     if len(classes) == 1:
         return classes[0]
-    plain = [f.name for f in schema if pa.types.is_integer(f.type) or _is_text(f.type)]
+    plain = [f.name for f in schema if _is_text(f.type) or _is_integer(f.type)]
     return next((n for n in LABEL_NAMES if n in (classes or plain)), None)
 
 
@@ -450,6 +450,12 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind))
 
 
 def _feature_type(known: dict[str, Any], name: str) -> str | None:
