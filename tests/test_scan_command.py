@@ -122,9 +122,9 @@ def test_a_run_that_failed_goes_on_at_the_class_that_was_missing(
     assert manifest.scan == scanned[0].scan
 
 
-def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
-    classes: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def large(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same set, in images that are too large for the detector."""
     table = pq.read_table(classes)
     large = [
         {"bytes": png.encode(resize(decode(image["bytes"]), (200, 180))), "path": None}
@@ -134,18 +134,43 @@ def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
     table = table.set_column(
         index, table.field("image"), pa.array(large, table.field("image").type)
     )
-    pq.write_table(table, tmp_path / "large.parquet")
-    manifest = clean(tmp_path / "large.parquet", tmp_path / "out", quiet=True)
+    path = tmp_path_factory.mktemp("large") / "large.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
+    large: Path, tmp_path: Path
+) -> None:
+    manifest = clean(large, tmp_path / "out", quiet=True)
     assert manifest.counts.rejected == 0
-    assert manifest.counts.poisoned >= 0.8 * sum(table["is_poisoned"].to_pylist())
+    assert manifest.counts.poisoned >= 0.8 * sum(truth_of(large).values())
     rows = table_of(tmp_path / "out", "scores/part").to_pylist()
     kept = next(row for row in rows if row["verdict"] == "clean")
     assert kept["reason"].startswith("judged by the scan of its class alone (too large to judge")
-    without = CliRunner().invoke(
-        main, ["clean", str(tmp_path / "large.parquet"), str(tmp_path / "two"), "--no-scan"]
-    )
+    without = CliRunner().invoke(main, ["clean", str(large), str(tmp_path / "two"), "--no-scan"])
     assert without.exit_code == 1
     assert "too large to judge" in without.output
+
+
+@pytest.mark.parametrize("command", [["clean", "--no-scan"], ["score"]])
+def test_a_signature_alone_clears_nobody(
+    scanned: tuple[ScanManifest, Path], large: Path, tmp_path: Path, command: list[str]
+) -> None:
+    signature = str(scanned[1] / "findings/finding-1.safetensors")
+    asked = [*command, str(large), str(tmp_path / "out"), "--signature", signature]
+    done = CliRunner().invoke(main, asked)
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    carriers = [row for row in rows if row["verdict"] == "poisoned"]
+    others = [row for row in rows if row["verdict"] == "rejected"]
+    assert len(carriers) >= 0.8 * sum(truth_of(large).values())
+    assert len(carriers) + len(others) == len(rows)
+    assert all("share" in row["reason"] and row["scan_log_odds"] > 0 for row in carriers)
+    for row in others:
+        assert row["reason"].startswith("too large to judge")
+        assert row["scan_log_odds"] is row["finding"] is None
+    assert done.exit_code == 1
+    assert f"only {len(carriers)} of {len(rows)} images could be judged" in done.output
 
 
 def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_path: Path) -> None:

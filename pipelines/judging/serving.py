@@ -132,7 +132,8 @@ def _carriers(
         return
     places, images = list(seen), Compact.joined(list(seen.values()))
     found = [(trigger.named, trigger.log_odds(images)) for trigger in known]
-    for place, carried in zip(places, strongest(len(places), found), strict=True):
+    strengths = strongest(len(places), found, searched=False)
+    for place, carried in zip(places, strengths, strict=True):
         if carried.log_odds > 0:
             yield place, shares(carried)
 

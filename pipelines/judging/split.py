@@ -44,24 +44,28 @@ COPIED_ROWS = 2048
 
 @dataclass(frozen=True)
 class Carried:
-    """How surely an image carries a trigger that the scan has found, at the most."""
+    """How surely an image carries a trigger that is known, at the most."""
 
     log_odds: float  #: of carrying it
     finding: Finding | None  #: None where its class shares none
+    searched: bool  #: whether its class was searched; triggers of other sets alone clear nobody
 
 
-def strongest(images: int, found: Iterable[tuple[Finding, np.ndarray]]) -> list[Carried]:
-    """How surely each image of a class carries what was found in it.
+def strongest(
+    images: int, found: Iterable[tuple[Finding, np.ndarray]], *, searched: bool
+) -> list[Carried]:
+    """How surely each image of a class carries what was looked for in it.
 
     Args:
         images: of the class, or some of them.
         found: each finding, with the (images,) log odds of carrying it.
+        searched: whether the class was searched for triggers of its own.
     """
-    carried = [Carried(NO_FINDING, None)] * images
+    carried = [Carried(NO_FINDING, None, searched)] * images
     for finding, log_odds in found:
         for place, own in enumerate(np.clip(log_odds, NO_FINDING, -NO_FINDING).tolist()):
             if own > carried[place].log_odds:
-                carried[place] = Carried(own, finding)
+                carried[place] = Carried(own, finding, searched)
     return carried
 
 
@@ -75,7 +79,7 @@ def verdict_rows(
 
     Args:
         samples: of a shard, in order.
-        carried: what the scan says of each sample that it saw, by its place.
+        carried: what is known of each sample in which triggers were looked for, by its place.
         decision: on the whole set.
         detector: identity of the detector that scored them.
     """
@@ -99,9 +103,11 @@ def _row(
 
     Args:
         suspicious: what was decided by its score; None where it has none.
-        carried: None where it was not scanned.
+        carried: None where no trigger was looked for in it.
     """
     verdict, words = _verdict(sample, suspicious, carried)
+    if verdict == REJECTED:
+        carried = None
     finding = None if carried is None else carried.finding
     return ScoreRow(
         sample_id=sample.sample_id,
@@ -131,9 +137,9 @@ def _verdict(
         said.append(shares(carried))
     if sample.as_high is not None and sample.compared is not None and (suspicious or not carries):
         said.append(reason(bool(suspicious), sample.as_high, sample.compared))
-    if suspicious is None and carried is None:
-        return REJECTED, sample.reject_reason or ""
     if suspicious is None and not carries:
+        if carried is None or not carried.searched:
+            return REJECTED, sample.reject_reason or ""
         said.append(f"judged by the scan of its class alone ({sample.reject_reason})")
     return POISONED if suspicious or carries else CLEAN, "; ".join(said)
 
@@ -193,16 +199,18 @@ class VerdictStep(Step[Tally]):
         return samples, rows
 
     def _carried(self, task: ShardTask) -> dict[int, Carried]:
-        """What the scan says of each sample of the shard that it saw, by its place."""
+        """What is known of each sample in which triggers were looked for, by its place."""
         if not self.scanned.labels and not self.known:
             return {}
         carried: dict[int, Carried] = {}
         for label, images in read_views(task.store, ScorePass.name, task.index):
-            if label not in self.scanned.labels and not self.known:
+            searched = label in self.scanned.labels
+            if not searched and not self.known:
                 continue
             found = self.scanned.of_shard(task.index, label)
             found += [(one.named, one.log_odds(images.seen)) for one in self.known]
-            carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
+            known = strongest(len(images.rows), found, searched=searched)
+            carried |= zip(images.rows.tolist(), known, strict=True)
         return carried
 
     def tally(self, samples: Sequence[ScoredSample], rows: Sequence[ScoreRow]) -> Tally:
