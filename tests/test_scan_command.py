@@ -71,6 +71,8 @@ def test_the_trigger_of_a_class_is_found(scanned: tuple[ScanManifest, Path], cla
         assert (row["label"] == TARGET) or row["scan_log_odds"] == NO_FINDING
         if row["verdict"] == "poisoned":
             assert "images labelled 'airplanes'; posterior " in row["reason"]
+        else:
+            assert row["reason"] == "judged by the scan of its class alone"
     assert not (output / "data").exists()
     assert not (output / ".freqsan").exists()
 

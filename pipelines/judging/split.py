@@ -140,7 +140,8 @@ def _verdict(
     if suspicious is None and not carries:
         if carried is None or not carried.searched:
             return REJECTED, sample.reject_reason or ""
-        said.append(f"judged by the scan of its class alone ({sample.reject_reason})")
+        why = f" ({sample.reject_reason})" if sample.reject_reason else ""  # none: no detector
+        said.append(f"judged by the scan of its class alone{why}")
     return POISONED if suspicious or carries else CLEAN, "; ".join(said)
 
 
