@@ -67,7 +67,7 @@ def test_the_trigger_of_a_class_is_found(scanned: tuple[ScanManifest, Path], cla
     for row in rows:
         assert row["score"] is row["p_value"] is None
         assert (row["scan_log_odds"] > 0) == (row["verdict"] == "poisoned")
-        assert (row["finding"] == finding.name) == (row["scan_log_odds"] > NO_FINDING)
+        assert row["finding"] == (finding.name if row["scan_log_odds"] > 0 else None)
         assert (row["label"] == TARGET) or row["scan_log_odds"] == NO_FINDING
         if row["verdict"] == "poisoned":
             assert "images labelled 'airplanes'; posterior " in row["reason"]
@@ -206,7 +206,8 @@ def test_a_signature_finds_its_trigger_in_other_classes(
     carry = [row["scan_log_odds"] > 0 for row in rows]
     assert sum(carry[200:]) >= 16
     assert sum(carry[:200]) <= 10  # classes that were not there when it was made
-    assert {row["finding"] for row in rows if row["scan_log_odds"] > 0} == {signature.name}
+    for row in rows:
+        assert row["finding"] == (signature.name if row["scan_log_odds"] > 0 else None)
     assert manifest.counts.poisoned >= 16
     images = [image["bytes"] for image in both["image"].to_pylist()]
     judged = judge(images, signature=signature)

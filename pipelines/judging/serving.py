@@ -134,8 +134,8 @@ def _carriers(
     found = [(trigger.named, trigger.log_odds(images)) for trigger in known]
     strengths = strongest(len(places), found, searched=False)
     for place, carried in zip(places, strengths, strict=True):
-        if carried.log_odds > 0:
-            yield place, shares(carried)
+        if carried.finding is not None:
+            yield place, shares(carried.finding, carried.log_odds)
 
 
 def _written(path: str | Path) -> int:

@@ -47,7 +47,7 @@ class Carried:
     """How surely an image carries a trigger that is known, at the most."""
 
     log_odds: float  #: of carrying it
-    finding: Finding | None  #: None where its class shares none
+    finding: Finding | None  #: the surest; None where it more likely carries none
     searched: bool  #: whether its class was searched; triggers of other sets alone clear nobody
 
 
@@ -65,7 +65,7 @@ def strongest(
     for finding, log_odds in found:
         for place, own in enumerate(np.clip(log_odds, NO_FINDING, -NO_FINDING).tolist()):
             if own > carried[place].log_odds:
-                carried[place] = Carried(own, finding, searched)
+                carried[place] = Carried(own, finding if own > 0 else None, searched)
     return carried
 
 
@@ -131,27 +131,26 @@ def _verdict(
     sample: ScoredSample, suspicious: bool | None, carried: Carried | None
 ) -> tuple[str, str]:
     """The verdict of a sample, and its reason."""
-    carries = carried is not None and carried.finding is not None and carried.log_odds > 0
+    finding = None if carried is None else carried.finding
     said = []
-    if carried is not None and carries:
-        said.append(shares(carried))
-    if sample.as_high is not None and sample.compared is not None and (suspicious or not carries):
+    if carried is not None and finding is not None:
+        said.append(shares(finding, carried.log_odds))
+    if sample.as_high is not None and sample.compared is not None and (suspicious or not finding):
         said.append(reason(bool(suspicious), sample.as_high, sample.compared))
-    if suspicious is None and not carries:
+    if suspicious is None and finding is None:
         if carried is None or not carried.searched:
             return REJECTED, sample.reject_reason or ""
         why = f" ({sample.reject_reason})" if sample.reject_reason else ""  # none: no detector
         said.append(f"judged by the scan of its class alone{why}")
-    return POISONED if suspicious or carries else CLEAN, "; ".join(said)
+    return POISONED if suspicious or finding else CLEAN, "; ".join(said)
 
 
-def shares(carried: Carried) -> str:
+def shares(finding: Finding, log_odds: float) -> str:
     """In words, that an image carries a trigger."""
-    assert carried.finding is not None
-    images = carried.finding.images
+    images = finding.images
     return (
-        f"shares a pattern with {images.count:,} of {images.of:,} {carried.finding.whose}; "
-        f"posterior {_posterior(carried.log_odds)}"
+        f"shares a pattern with {images.count:,} of {images.of:,} {finding.whose}; "
+        f"posterior {_posterior(log_odds)}"
     )
 
 
@@ -225,7 +224,7 @@ class VerdictStep(Step[Tally]):
                 for sample, row in zip(samples, rows, strict=True)
                 if row.verdict == REJECTED and sample.reject_kind is not None
             ],
-            [row.finding for row in rows if row.finding and (row.scan_log_odds or 0) > 0],
+            [row.finding for row in rows if row.finding],
         )
 
 
