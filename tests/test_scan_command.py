@@ -23,6 +23,7 @@ from sanitizer.errors import InputError, RunError
 from sanitizer.images import decode
 from sanitizer.records import NO_FINDING
 from sanitizer.resizing import resize
+from sanitizer.scan import mirror
 from sanitizer.scan.scan import LEAST_PICTURES
 
 #: Label of the sample's images that carry the trigger.
@@ -187,6 +188,30 @@ def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_pat
     carry = np.array([row["scan_log_odds"] > 0 for row in rows])
     assert carry[truth].mean() > 0.8
     assert carry[~truth].mean() < 0.01
+
+
+@pytest.mark.parametrize("classes", ["small", "none"])
+def test_where_nothing_is_searched_nothing_is_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: str
+) -> None:
+    table = pq.read_table(str(SAMPLE)).slice(0, 60)
+    reason = f"in a class of fewer than {LEAST_PICTURES} images, too few to be searched"
+    words = "classes has enough images to be searched: nobody looked for triggers"
+    if classes == "none":  # and no set is like its mirror images, as traffic signs are not
+        table = table.select(["image"])
+        monkeypatch.setattr(mirror, "MOST_ASYMMETRY", -np.inf)
+        reason = "in a set without classes that is unlike its own mirror images"
+        words = "or is unlike its own mirror images, so it was not searched"
+    pq.write_table(table, tmp_path / "set.parquet")
+    asked = ["scan", str(tmp_path / "set.parquet"), str(tmp_path / "out"), "--workers", "1"]
+    done = CliRunner().invoke(main, [*asked, "--quiet"])
+    assert done.exit_code == 1
+    assert f"None of {len(table)} images could be judged ({len(table)} {reason})" in done.output
+    assert words in done.output
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    assert {(row["verdict"], row["reason"]) for row in rows} == {("rejected", reason)}
+    accepted = CliRunner().invoke(main, [*asked, "--overwrite", "--allow-unjudged"])
+    assert accepted.exit_code == 0, accepted.output
 
 
 def test_a_signature_finds_its_trigger_in_other_classes(

@@ -5,7 +5,7 @@ Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -192,11 +192,21 @@ class VerdictStep(Step[Tally]):
     def write_scores(self, task: ShardTask) -> tuple[list[ScoredSample], list[ScoreRow]]:
         """The shard's samples and their score rows, which are written and not yet published."""
         scored = task.artefact_of(ScorePass.name)
-        samples = [ScoredSample(**row) for row in scored.to_pylist()]
-        rows = verdict_rows(samples, self._carried(task), self.decision, self.detector)
+        carried = self._carried(task)
+        samples = [
+            self._unsearched(sample)
+            if sample.p_value is None and sample.reject_kind is None and place not in carried
+            else sample
+            for place, sample in enumerate(ScoredSample(**row) for row in scored.to_pylist())
+        ]
+        rows = verdict_rows(samples, carried, self.decision, self.detector)
         schema = score_schema(self.label_type)
         task.open(layout.SCORES, schema).write(to_batch(rows, schema))
         return samples, rows
+
+    def _unsearched(self, sample: ScoredSample) -> ScoredSample:
+        """A sample that only a scan could have judged, with the reason why none did."""
+        return replace(sample, reject_kind=self.scanned.why_not, reject_reason=self.scanned.why_not)
 
     def _carried(self, task: ShardTask) -> dict[int, Carried]:
         """What is known of each sample in which triggers were looked for, by its place."""
