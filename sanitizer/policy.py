@@ -220,7 +220,7 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
         images = "images" if judged > 1 else "image"
         words = f"Of {judged:,} judged {images} none is removed for its score: {why_none}."
     else:
-        words = "No image could be judged, so none is removed."
+        words = "No image has a score, so none is removed for one."
     return Decision(policy, limit, judged, removed, innocents, words)
 
 

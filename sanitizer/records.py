@@ -56,7 +56,7 @@ class ScoreRow:
     #: Log of the posterior odds of the strongest finding; ``NO_FINDING`` where its class shares
     #: none; None where it was not scanned.
     scan_log_odds: float | None
-    finding: str | None  #: name of that finding
+    finding: str | None  #: name of that finding; None where it more likely carries none
     verdict: str  #: one of VERDICTS
     reason: str  #: in words, what decided
     detector: str  #: name and weights digest, such as "freqsan-small@0123abcd4567"; "" if none

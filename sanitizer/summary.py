@@ -288,15 +288,17 @@ def kinds_in_words(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
 
 
-def label_counts(labels: pa.Array, verdicts: pa.Array) -> Counter[tuple[str, str]]:
+def label_counts(
+    labels: pa.Array | pa.ChunkedArray, verdicts: pa.Array | pa.ChunkedArray
+) -> Counter[tuple[str, str]]:
     """Samples by label key and verdict.
 
     Args:
         labels: (n,) of any Arrow type.
-        verdicts: (n,) strings.
+        verdicts: (n,) strings, in chunks where the labels are.
     """
     if pa.types.is_dictionary(labels.type):
-        labels = labels.dictionary_decode()
+        labels = labels.cast(labels.type.value_type)
     counts: Counter[tuple[str, str]] = Counter()
     for verdict in VERDICTS:
         mine = labels.filter(pc.equal(verdicts, verdict))

@@ -169,7 +169,7 @@ def test_what_is_said_of_one_image_and_of_none_is_true() -> None:
         .words.startswith("Of 1 judged image none is removed for its score")
     )
     for policy in (Budget(), FalseDiscovery()):
-        assert policy.fit(np.zeros(0)).words == "No image could be judged, so none is removed."
+        assert policy.fit(np.zeros(0)).words == "No image has a score, so none is removed for one."
 
 
 def test_a_calibration_that_is_too_coarse_is_told_with_the_images_needed() -> None:

@@ -614,7 +614,7 @@ def scanned_set() -> list[list[Sample]]:
         every[i] = dataclasses.replace(
             every[i], score=0.3, scan_log_odds=9.0 - i / 10, finding="finding-1"
         )
-    every[10] = dataclasses.replace(every[10], scan_log_odds=-2.0, finding="finding-1")
+    every[10] = dataclasses.replace(every[10], scan_log_odds=-2.0)
     return [every[:30], every[30:]]
 
 
@@ -693,7 +693,7 @@ def test_the_page_of_a_finding_shows_the_trigger_and_the_images(scanned: Store) 
     np.testing.assert_array_equal(first, with_trigger(pictures(4)[3]))
     kept = picture_of(by_alt["Image train/0/0010.png, 32 by 32 px"])
     np.testing.assert_array_equal(kept, pictures(11)[10])
-    assert "finding-1 11.9%" in page.text  # how likely that one carries it
+    assert "carries it: 11.9%" in page.text  # how likely that is of this one
 
 
 def picture_of(uri: str) -> np.ndarray:

@@ -31,6 +31,7 @@ from sanitizer.errors import InputError, RunError, shortened
 from sanitizer.images import decode
 from sanitizer.records import NO_FINDING
 from sanitizer.resizing import resize
+from sanitizer.scan import mirror
 from sanitizer.scan.scan import LEAST_PICTURES
 
 #: Label of the sample's images that carry the trigger.
@@ -75,10 +76,12 @@ def test_the_trigger_of_a_class_is_found(scanned: tuple[ScanManifest, Path], cla
     for row in rows:
         assert row["score"] is row["p_value"] is None
         assert (row["scan_log_odds"] > 0) == (row["verdict"] == "poisoned")
-        assert (row["finding"] == finding.name) == (row["scan_log_odds"] > NO_FINDING)
+        assert row["finding"] == (finding.name if row["scan_log_odds"] > 0 else None)
         assert (row["label"] == TARGET) or row["scan_log_odds"] == NO_FINDING
         if row["verdict"] == "poisoned":
             assert "images labelled 'airplanes'; posterior " in row["reason"]
+        else:
+            assert row["reason"] == "judged by the scan of its class alone"
     assert not (output / "data").exists()
     assert not (output / ".freqsan").exists()
 
@@ -130,9 +133,9 @@ def test_a_run_that_failed_goes_on_at_the_class_that_was_missing(
     assert manifest.scan == scanned[0].scan
 
 
-def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
-    classes: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def large(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same set, in images that are too large for the detector."""
     table = pq.read_table(classes)
     large = [
         {"bytes": png.encode(resize(decode(image["bytes"]), (200, 180))), "path": None}
@@ -142,18 +145,43 @@ def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
     table = table.set_column(
         index, table.field("image"), pa.array(large, table.field("image").type)
     )
-    pq.write_table(table, tmp_path / "large.parquet")
-    manifest = clean(tmp_path / "large.parquet", tmp_path / "out", quiet=True)
+    path = tmp_path_factory.mktemp("large") / "large.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
+    large: Path, tmp_path: Path
+) -> None:
+    manifest = clean(large, tmp_path / "out", quiet=True)
     assert manifest.counts.rejected == 0
-    assert manifest.counts.poisoned >= 0.8 * sum(table["is_poisoned"].to_pylist())
+    assert manifest.counts.poisoned >= 0.8 * sum(truth_of(large).values())
     rows = table_of(tmp_path / "out", "scores/part").to_pylist()
     kept = next(row for row in rows if row["verdict"] == "clean")
     assert kept["reason"].startswith("judged by the scan of its class alone (too large to judge")
-    without = CliRunner().invoke(
-        main, ["clean", str(tmp_path / "large.parquet"), str(tmp_path / "two"), "--no-scan"]
-    )
+    without = CliRunner().invoke(main, ["clean", str(large), str(tmp_path / "two"), "--no-scan"])
     assert without.exit_code == 1
     assert "too large to judge" in without.output
+
+
+@pytest.mark.parametrize("command", [["clean", "--no-scan"], ["score"]])
+def test_a_signature_alone_clears_nobody(
+    scanned: tuple[ScanManifest, Path], large: Path, tmp_path: Path, command: list[str]
+) -> None:
+    signature = str(scanned[1] / "findings/finding-1.safetensors")
+    asked = [*command, str(large), str(tmp_path / "out"), "--signature", signature]
+    done = CliRunner().invoke(main, asked)
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    carriers = [row for row in rows if row["verdict"] == "poisoned"]
+    others = [row for row in rows if row["verdict"] == "rejected"]
+    assert len(carriers) >= 0.8 * sum(truth_of(large).values())
+    assert len(carriers) + len(others) == len(rows)
+    assert all("share" in row["reason"] and row["scan_log_odds"] > 0 for row in carriers)
+    for row in others:
+        assert row["reason"].startswith("too large to judge")
+        assert row["scan_log_odds"] is row["finding"] is None
+    assert done.exit_code == 1
+    assert f"only {len(carriers)} of {len(rows)} images could be judged" in done.output
 
 
 def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_path: Path) -> None:
@@ -168,6 +196,30 @@ def test_a_set_without_classes_is_said_not_to_be_searched(classes: Path, tmp_pat
     carry = np.array([row["scan_log_odds"] > 0 for row in rows])
     assert carry[truth].mean() > 0.8
     assert carry[~truth].mean() < 0.01
+
+
+@pytest.mark.parametrize("classes", ["small", "none"])
+def test_where_nothing_is_searched_nothing_is_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: str
+) -> None:
+    table = pq.read_table(str(SAMPLE)).slice(0, 60)
+    reason = f"in a class of fewer than {LEAST_PICTURES} images, too few to be searched"
+    words = "classes has enough images to be searched: nobody looked for triggers"
+    if classes == "none":  # and no set is like its mirror images, as traffic signs are not
+        table = table.select(["image"])
+        monkeypatch.setattr(mirror, "MOST_ASYMMETRY", -np.inf)
+        reason = "in a set without classes that is unlike its own mirror images"
+        words = "or is unlike its own mirror images, so it was not searched"
+    pq.write_table(table, tmp_path / "set.parquet")
+    asked = ["scan", str(tmp_path / "set.parquet"), str(tmp_path / "out"), "--workers", "1"]
+    done = CliRunner().invoke(main, [*asked, "--quiet"])
+    assert done.exit_code == 1
+    assert f"None of {len(table)} images could be judged ({len(table)} {reason})" in done.output
+    assert words in done.output
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    assert {(row["verdict"], row["reason"]) for row in rows} == {("rejected", reason)}
+    accepted = CliRunner().invoke(main, [*asked, "--overwrite", "--allow-unjudged"])
+    assert accepted.exit_code == 0, accepted.output
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +246,8 @@ def test_a_signature_finds_its_trigger_in_other_classes(
     carry = [row["scan_log_odds"] > 0 for row in rows]
     assert sum(carry[200:]) >= 16
     assert sum(carry[:200]) <= 10  # classes that were not there when it was made
-    assert {row["finding"] for row in rows if row["scan_log_odds"] > 0} == {signature.name}
+    for row in rows:
+        assert row["finding"] == (signature.name if row["scan_log_odds"] > 0 else None)
     assert manifest.counts.poisoned >= 16
     images = [image["bytes"] for image in pq.read_table(other)["image"].to_pylist()]
     judged = judge(images, signature=signature)

@@ -15,7 +15,10 @@ from outputs import table_of
 from reading import rows_of
 
 from pipelines.jobs.clean import clean
+from pipelines.jobs.evaluate import evaluate
 from pipelines.jobs.ingest import ingest
+from pipelines.jobs.poison import poison
+from pipelines.jobs.scan import scan
 from pipelines.sources import open_source
 from pipelines.sources.columns import IMAGE_TYPE
 from sanitizer.errors import InputError
@@ -174,6 +177,38 @@ def test_true_and_false_are_labels(write: Write, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out/report/summary.json").read_text())
     counted = {one["name"]: one["read"] for one in summary["per_class"]}
     assert counted == {"true": ROWS // 3, "false": ROWS // 3, "(no label)": ROWS // 3}
+
+
+def test_labels_may_be_categories(write: Write, tmp_path: Path) -> None:
+    labels = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, None, 1, 1, 0], pa.int8()), pa.array(["cat", "dog"]), ordered=True
+    )
+    folder = write(label=labels)
+    counts = {"cat": 2, "dog": 3, "(no label)": 1}
+    cleaned = clean(folder, tmp_path / "cleaned", quiet=True)
+    searched = scan(folder, tmp_path / "scanned", quiet=True, allow_unjudged=True)
+    assert cleaned.counts.read == searched.counts.read == ROWS
+    summary = json.loads((tmp_path / "cleaned/report/summary.json").read_text())
+    assert {one["name"]: one["read"] for one in summary["per_class"]} == counts
+    splits = [table_of(tmp_path / "cleaned", f"data/{split}") for split in ("clean", "poisoned")]
+    for table in (*splits, table_of(tmp_path / "scanned", "scores/part")):
+        assert table["label"].type == labels.type
+    written = [row for table in splits for row in table.to_pylist()]
+    written.sort(key=lambda row: row["sample_id"])
+    assert [row["label"] for row in written] == labels.to_pylist()
+    poison(folder, tmp_path / "poisoned", attack="badnets", quiet=True)
+    poisoned = table_of(tmp_path / "poisoned", "data/train")
+    assert poisoned["label"].type == poisoned["original_label"].type == labels.type
+    done = evaluate([folder], tmp_path / "evaluated", attacks=["badnets"], rates=[0.5], quiet=True)
+    assert done.cells == 1
+
+
+def test_categories_that_are_numbers_are_labels_too(
+    real_images: list[bytes], tmp_path: Path
+) -> None:
+    labels = pa.array([7, 8]).dictionary_encode()
+    folder = save(tmp_path / "saved", pa.table({"image": real_images[:2], "label": labels}))
+    assert open_source(folder, image_column="image").label_column == "label"
 
 
 def test_views_are_read_as_what_parquet_stores(

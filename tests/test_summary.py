@@ -184,8 +184,11 @@ def test_labels_that_look_alike_stay_apart() -> None:
 )
 def test_labels_of_any_type_are_counted(label_type, values, keys) -> None:
     verdicts = pa.array([CLEAN, CLEAN, POISONED])
-    counts = label_counts(pa.array([*values, values[0]], label_type), verdicts)
-    assert counts == {(keys[0], CLEAN): 1, (keys[1], CLEAN): 1, (keys[0], POISONED): 1}
+    labels = pa.array([*values, values[0]], label_type)
+    counts = {(keys[0], CLEAN): 1, (keys[1], CLEAN): 1, (keys[0], POISONED): 1}
+    assert label_counts(labels, verdicts) == counts
+    two = pa.chunked_array([pa.array(values, label_type), pa.array(values[:1], label_type)])
+    assert label_counts(two, pa.chunked_array([verdicts[:2], verdicts[2:]])) == counts
 
 
 def test_classes_have_names_and_come_in_order() -> None:

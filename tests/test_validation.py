@@ -399,7 +399,7 @@ def test_a_sample_may_be_poisoned_for_a_trigger_that_the_scan_found_alone(run: R
 
 
 def test_a_clean_sample_that_more_likely_carries_a_trigger_is_noticed(run: Run) -> None:
-    run.change_scores(0, lambda rows: rows[0].update(scan_log_odds=-0.1, finding="finding-1"))
+    run.change_scores(0, lambda rows: rows[0].update(scan_log_odds=-0.1))
     assert run.failures() == []
     run.change_scores(0, lambda rows: rows[0].update(scan_log_odds=0.1))
     assert_fails(run, "clean", "carries no trigger that was found")

@@ -195,7 +195,7 @@ def _called(found: SetScan, kinds: np.ndarray) -> tuple[Called, ...]:
 
 def _carries(found: SetScan, row: int) -> bool:
     carried = found.carried.get(row)
-    return carried is not None and carried.finding is not None and carried.log_odds > 0
+    return carried is not None and carried.finding is not None
 
 
 def _or_nan(value: float | None) -> float:

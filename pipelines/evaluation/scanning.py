@@ -69,6 +69,6 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
             findings.append(finding)
             found.append((finding, log_odds))
             members[finding.name] = own[log_odds > 0]
-        carried |= zip(own.tolist(), strongest(len(own), found), strict=True)
+        carried |= zip(own.tolist(), strongest(len(own), found, searched=True), strict=True)
     names = frozenset(labels[number] for number in to_search)
     return SetScan(Scanned(tuple(findings), labels=names), carried, members)

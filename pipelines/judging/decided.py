@@ -47,6 +47,7 @@ class Scanned:
     #: of each, by the number of a shard: (n,) log odds of carrying it, of the images of its class
     log_odds: tuple[Mapping[int, np.ndarray], ...] = ()
     labels: frozenset[str] = frozenset()  #: of the classes that were searched
+    why_not: str = ""  #: in words, why the others were not, said of their images
 
     def of_shard(self, shard: int, label: str) -> list[tuple[Finding, np.ndarray]]:
         """The findings in a class, each with the (n,) log odds of carrying it in a shard."""

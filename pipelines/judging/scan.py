@@ -39,6 +39,10 @@ from sanitizer.summary import class_name
 #: Images of each kind that a finding names.
 NAMED = 12
 
+#: Why an image is not in a class that was searched.
+TOO_FEW = f"in a class of fewer than {LEAST_PICTURES} images, too few to be searched"
+UNLIKE_MIRRORED = "in a set without classes that is unlike its own mirror images"
+
 #: What a class leaves: the figures of each finding, and the file that finds it in other data.
 #: The log odds of carrying it are those of all images of the class, by the shard they are in.
 FOUND = pa.schema(
@@ -239,5 +243,7 @@ class ScanPass(Pass[Decided, Searched, Decided]):
             for number, of_class in zip(searched(classes.rows), finished.counts, strict=True)
             if of_class.comparable
         )
-        scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), labels)
+        large = len(classes.labels) == 1 and bool(searched(classes.rows))
+        why_not = UNLIKE_MIRRORED if large else TOO_FEW
+        scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), labels, why_not)
         return given.with_scan(scanned, self.policy)

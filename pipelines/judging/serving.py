@@ -132,9 +132,10 @@ def _carriers(
         return
     places, images = list(seen), Compact.joined(list(seen.values()))
     found = [(trigger.named, trigger.log_odds(images)) for trigger in known]
-    for place, carried in zip(places, strongest(len(places), found), strict=True):
-        if carried.log_odds > 0:
-            yield place, shares(carried)
+    strengths = strongest(len(places), found, searched=False)
+    for place, carried in zip(places, strengths, strict=True):
+        if carried.finding is not None:
+            yield place, shares(carried.finding, carried.log_odds)
 
 
 def _written(path: str | Path) -> int:

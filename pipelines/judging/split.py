@@ -5,7 +5,7 @@ Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -44,24 +44,28 @@ COPIED_ROWS = 2048
 
 @dataclass(frozen=True)
 class Carried:
-    """How surely an image carries a trigger that the scan has found, at the most."""
+    """How surely an image carries a trigger that is known, at the most."""
 
     log_odds: float  #: of carrying it
-    finding: Finding | None  #: None where its class shares none
+    finding: Finding | None  #: the surest; None where it more likely carries none
+    searched: bool  #: whether its class was searched; triggers of other sets alone clear nobody
 
 
-def strongest(images: int, found: Iterable[tuple[Finding, np.ndarray]]) -> list[Carried]:
-    """How surely each image of a class carries what was found in it.
+def strongest(
+    images: int, found: Iterable[tuple[Finding, np.ndarray]], *, searched: bool
+) -> list[Carried]:
+    """How surely each image of a class carries what was looked for in it.
 
     Args:
         images: of the class, or some of them.
         found: each finding, with the (images,) log odds of carrying it.
+        searched: whether the class was searched for triggers of its own.
     """
-    carried = [Carried(NO_FINDING, None)] * images
+    carried = [Carried(NO_FINDING, None, searched)] * images
     for finding, log_odds in found:
         for place, own in enumerate(np.clip(log_odds, NO_FINDING, -NO_FINDING).tolist()):
             if own > carried[place].log_odds:
-                carried[place] = Carried(own, finding)
+                carried[place] = Carried(own, finding if own > 0 else None, searched)
     return carried
 
 
@@ -75,7 +79,7 @@ def verdict_rows(
 
     Args:
         samples: of a shard, in order.
-        carried: what the scan says of each sample that it saw, by its place.
+        carried: what is known of each sample in which triggers were looked for, by its place.
         decision: on the whole set.
         detector: identity of the detector that scored them.
     """
@@ -99,9 +103,11 @@ def _row(
 
     Args:
         suspicious: what was decided by its score; None where it has none.
-        carried: None where it was not scanned.
+        carried: None where no trigger was looked for in it.
     """
     verdict, words = _verdict(sample, suspicious, carried)
+    if verdict == REJECTED:
+        carried = None
     finding = None if carried is None else carried.finding
     return ScoreRow(
         sample_id=sample.sample_id,
@@ -125,26 +131,26 @@ def _verdict(
     sample: ScoredSample, suspicious: bool | None, carried: Carried | None
 ) -> tuple[str, str]:
     """The verdict of a sample, and its reason."""
-    carries = carried is not None and carried.finding is not None and carried.log_odds > 0
+    finding = None if carried is None else carried.finding
     said = []
-    if carried is not None and carries:
-        said.append(shares(carried))
-    if sample.as_high is not None and sample.compared is not None and (suspicious or not carries):
+    if carried is not None and finding is not None:
+        said.append(shares(finding, carried.log_odds))
+    if sample.as_high is not None and sample.compared is not None and (suspicious or not finding):
         said.append(reason(bool(suspicious), sample.as_high, sample.compared))
-    if suspicious is None and carried is None:
-        return REJECTED, sample.reject_reason or ""
-    if suspicious is None and not carries:
-        said.append(f"judged by the scan of its class alone ({sample.reject_reason})")
-    return POISONED if suspicious or carries else CLEAN, "; ".join(said)
+    if suspicious is None and finding is None:
+        if carried is None or not carried.searched:
+            return REJECTED, sample.reject_reason or ""
+        why = f" ({sample.reject_reason})" if sample.reject_reason else ""  # none: no detector
+        said.append(f"judged by the scan of its class alone{why}")
+    return POISONED if suspicious or finding else CLEAN, "; ".join(said)
 
 
-def shares(carried: Carried) -> str:
+def shares(finding: Finding, log_odds: float) -> str:
     """In words, that an image carries a trigger."""
-    assert carried.finding is not None
-    images = carried.finding.images
+    images = finding.images
     return (
-        f"shares a pattern with {images.count:,} of {images.of:,} {carried.finding.whose}; "
-        f"posterior {_posterior(carried.log_odds)}"
+        f"shares a pattern with {images.count:,} of {images.of:,} {finding.whose}; "
+        f"posterior {_posterior(log_odds)}"
     )
 
 
@@ -186,23 +192,35 @@ class VerdictStep(Step[Tally]):
     def write_scores(self, task: ShardTask) -> tuple[list[ScoredSample], list[ScoreRow]]:
         """The shard's samples and their score rows, which are written and not yet published."""
         scored = task.artefact_of(ScorePass.name)
-        samples = [ScoredSample(**row) for row in scored.to_pylist()]
-        rows = verdict_rows(samples, self._carried(task), self.decision, self.detector)
+        carried = self._carried(task)
+        samples = [
+            self._unsearched(sample)
+            if sample.p_value is None and sample.reject_kind is None and place not in carried
+            else sample
+            for place, sample in enumerate(ScoredSample(**row) for row in scored.to_pylist())
+        ]
+        rows = verdict_rows(samples, carried, self.decision, self.detector)
         schema = score_schema(self.label_type)
         task.open(layout.SCORES, schema).write(to_batch(rows, schema))
         return samples, rows
 
+    def _unsearched(self, sample: ScoredSample) -> ScoredSample:
+        """A sample that only a scan could have judged, with the reason why none did."""
+        return replace(sample, reject_kind=self.scanned.why_not, reject_reason=self.scanned.why_not)
+
     def _carried(self, task: ShardTask) -> dict[int, Carried]:
-        """What the scan says of each sample of the shard that it saw, by its place."""
+        """What is known of each sample in which triggers were looked for, by its place."""
         if not self.scanned.labels and not self.known:
             return {}
         carried: dict[int, Carried] = {}
         for label, images in read_views(task.store, ScorePass.name, task.index):
-            if label not in self.scanned.labels and not self.known:
+            searched = label in self.scanned.labels
+            if not searched and not self.known:
                 continue
             found = self.scanned.of_shard(task.index, label)
             found += [(one.named, one.log_odds(images.seen)) for one in self.known]
-            carried |= zip(images.rows.tolist(), strongest(len(images.rows), found), strict=True)
+            known = strongest(len(images.rows), found, searched=searched)
+            carried |= zip(images.rows.tolist(), known, strict=True)
         return carried
 
     def tally(self, samples: Sequence[ScoredSample], rows: Sequence[ScoreRow]) -> Tally:
@@ -216,7 +234,7 @@ class VerdictStep(Step[Tally]):
                 for sample, row in zip(samples, rows, strict=True)
                 if row.verdict == REJECTED and sample.reject_kind is not None
             ],
-            [row.finding for row in rows if row.finding and (row.scan_log_odds or 0) > 0],
+            [row.finding for row in rows if row.finding],
         )
 
 

@@ -47,7 +47,7 @@ class Shown:
     score: float | None  #: None where the detector could not judge it, like ``p_value``
     p_value: float | None
     scan_log_odds: float | None  #: None where it was not scanned
-    finding: str | None  #: that it may carry
+    finding: str | None  #: the surest that it carries
     verdict: str  #: clean or poisoned
     reason: str
     width: int  #: pixels
@@ -55,13 +55,8 @@ class Shown:
     file: str  #: that holds the image, relative to OUTPUT
 
     @property
-    def carries(self) -> str | None:
-        """The finding that it more likely carries than not."""
-        return self.finding if (self.scan_log_odds or 0) > 0 else None
-
-    @property
     def posterior(self) -> float:
-        """The probability that it carries its finding; 0 where it has none."""
+        """The probability that it carries a trigger; 0 where none was looked for."""
         return 0.0 if self.scan_log_odds is None else 1 / (1 + math.exp(-self.scan_log_odds))
 
 
@@ -135,7 +130,7 @@ class _Chosen:
         if row.verdict != POISONED:
             return
         self._first = _with(self._first, row, GALLERY)
-        if name := row.carries:
+        if name := row.finding:
             self._by_finding[name] = _with(self._by_finding.get(name, []), row, FOR_EACH)
 
     def removed(self) -> list[Shown]:

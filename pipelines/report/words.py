@@ -135,6 +135,11 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     few = scan.classes - scan.searched
     if scan.classes < 2:
         return _lines_of_one_class(scan)
+    if not scan.searched:
+        return [
+            f"None of the {scan.classes:,} classes has enough images to be searched: nobody "
+            "looked for triggers that images share."
+        ]
     too_small = f"; {few:,} have too few images to be searched" if few else ""
     start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
     if not scan.findings:

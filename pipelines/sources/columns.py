@@ -393,6 +393,8 @@ def _find_label_column(schema: pa.Schema, wanted: str | None, image: str) -> str
 
 def _is_label(kind: pa.DataType) -> bool:
     """Whether a column of this type that is called ``label`` is taken for labels."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind))
 
 
