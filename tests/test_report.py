@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -654,6 +655,20 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
     assert "In 1 class images share a trigger: 'dog' (" in page.text
     assert page.html.count('class="stands-out"') == 1
     assert "far above the rest" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("foreign", "error", "words"),
+    [
+        (0.6, 0.11, "0.60 ± 0.11: which of the two, these images are too few to tell."),
+        (-1.15, 0.18, "0.00 ± 0.18: they rather show what their class shows."),
+        (2.0, 0.14, "1.00 ± 0.14: they rather look like images of other classes"),
+    ],
+)
+def test_content_is_told_as_far_as_it_is_known(foreign: float, error: float, words: str) -> None:
+    finding = finding_of("dog", [f"train/0/{number}.png" for number in range(6)])
+    evidence = replace(finding.evidence, foreign=foreign, foreign_error=error)
+    assert any(words in ground for ground in grounds(replace(finding, evidence=evidence)))
 
 
 def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned: Store) -> None:

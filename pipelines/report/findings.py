@@ -25,7 +25,7 @@ from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.scan.decision import AMONG_OTHERS, BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
 from sanitizer.scan.finding import Finding, Unpacked
-from sanitizer.scan.portrait import Portrait, is_foreign
+from sanitizer.scan.portrait import FOREIGN, Portrait, is_foreign
 from sanitizer.spectrum import MeanSpectrum
 
 #: What each view looks at, for people, by its name.
@@ -208,12 +208,15 @@ def grounds(finding: Finding) -> list[str]:
             "does not: they rather are images of other classes that were given this label.",
             _varied(finding),
         ]
-    place = f"{evidence.foreign:.2f} ± {evidence.foreign_error:.2f}"
+    # Of a few images the figure may fall short of one end or beyond the other.
+    place = f"{min(max(evidence.foreign, 0), 1):.2f} ± {evidence.foreign_error:.2f}"
     content = (
         f"If what their own class shows is 0 and what the others show is 1, these images show "
         f"{place}: "
     )
-    if is_foreign(evidence.foreign):
+    if abs(evidence.foreign - FOREIGN) < 2 * evidence.foreign_error:
+        words.append(content + "which of the two, these images are too few to tell.")
+    elif is_foreign(evidence.foreign):
         words.append(
             content + "they rather look like images of other classes that were given this label. "
             "Images that are alike by nature show what their class shows."
