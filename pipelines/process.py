@@ -17,6 +17,9 @@ from pathlib import Path
 #: What is said of each signal. The exit code is 128 and its number, as in a shell.
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
+#: How often a folder is removed, at most, where files appear in it meanwhile.
+_REMOVALS = 20
+
 
 def mend_streams() -> None:
     """Connect standard streams that were closed by who started us to nothing.
@@ -85,9 +88,20 @@ def _stop_at(heard: set[signal.Signals], temporary: str | None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # other threads have had their say
         _kill_helpers()
         if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
         os.write(stderr, line.encode())
     os._exit(128 + number)
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder in which other threads of this process are still at work.
+
+    One of them may put a file into it while it is being removed; they cannot do so for ever.
+    """
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
 
 
 def _kill_helpers() -> None:
