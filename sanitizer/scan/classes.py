@@ -38,7 +38,7 @@ LEAST_PROBABILITY = 0.003
 
 @dataclass(frozen=True)
 class Searched:
-    """A class whose views were searched one by one."""
+    """A class whose views were searched, one by one and side by side."""
 
     images: ClassImages
     own: list[np.ndarray]  #: candidates that other classes have not, (n,) probabilities each

@@ -64,19 +64,11 @@ class ClassView:
     ) -> Self:
         """Args: inside: (n, d), standardised; rest: (m, d), whitened already."""
         white = whitening(inside)
-        mean = white.mean(0)
-        white -= mean
-        return cls(whitening, mean, white, rest - mean, _squares(white), Subspace.of(white, rng))
+        return cls._about_mean(whitening, np.zeros_like(whitening.mean), white, rest, rng)
 
     def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
         """Some of the class, as by :meth:`of`."""
-        inside = self.inside[chosen]
-        mean = inside.mean(0)
-        inside -= mean
-        subspace = Subspace.of(inside, rng)
-        return type(self)(
-            self.whitening, self.mean + mean, inside, self.rest - mean, _squares(inside), subspace
-        )
+        return self._about_mean(self.whitening, self.mean, self.inside[chosen], self.rest, rng)
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
@@ -84,18 +76,31 @@ class ClassView:
         Most of them are white by their making, so no subspace is measured.
         """
         inside = np.concatenate([self.inside[chosen], self.rest[::2]])
+        return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2], None)
+
+    @classmethod
+    def _about_mean(
+        cls,
+        whitening: Whitening,
+        origin: np.ndarray,
+        inside: np.ndarray,
+        rest: np.ndarray,
+        rng: np.random.Generator | None,
+    ) -> Self:
+        """Move whitened vectors so that the mean of ``inside``, which is written to, is 0.
+
+        Args:
+            whitening: that made them.
+            origin: (d,) what has been taken off them since.
+            inside: (n, d).
+            rest: (m, d).
+            rng: for the start of the search for the subspace; None: none is measured.
+        """
         mean = inside.mean(0)
         inside -= mean
-        subspace = Subspace.none(inside.shape[1])
-        rest = self.rest[1::2] - mean
-        return type(self)(
-            self.whitening, self.mean + mean, inside, rest, _squares(inside), subspace
-        )
-
-
-def _squares(vectors: np.ndarray) -> np.ndarray:
-    """(n,) squared lengths of (n, d) vectors."""
-    return np.einsum("nd,nd->n", vectors, vectors)
+        squares = np.einsum("nd,nd->n", inside, inside)
+        subspace = Subspace.none(inside.shape[1]) if rng is None else Subspace.of(inside, rng)
+        return cls(whitening, origin + mean, inside, rest - mean, squares, subspace)
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
             accepted = _unlike_other_classes(searched)
         if not accepted:
             return
-        carries = np.zeros(len(rows), bool)
+        carries, left = np.zeros(len(rows), bool), images[rows]
         for group in accepted:
-            found, own = _found(population, label, images[rows], group)
+            found, own = _found(population, label, left, group)
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
