@@ -181,7 +181,7 @@ def test_a_class_that_is_poison_as_a_whole_is_told_from_a_natural_one(
             bool(chosen.all()),
             float(group.separations[0]),
         )
-        for among, group, chosen in Searched.of(images).strangers()
+        for among, group, chosen in Searched.of(images).strangers([])
     ]
     assert any(groups) is expected
 

@@ -72,20 +72,26 @@ class Searched:
         # The views see little of those with the same extremes before they are joined.
         return _joined(self.images, self.extreme + suspects)
 
-    def strangers(self) -> Iterator[tuple[ClassImages, Group, np.ndarray]]:
+    def strangers(
+        self, innocent: Sequence[Group]
+    ) -> Iterator[tuple[ClassImages, Group, np.ndarray]]:
         """Groups that look like other classes, each with the images it is told from.
 
         What such a group shares shows little beside the images of its class, from which it differs
         in content, but well beside images of the classes that it is like. So all of the class is
-        tried as well.
+        tried as well, and all but its innocent part.
+
+        Args:
+            innocent: groups that may be the innocent part of the class.
 
         Yields:
             images of the class and, behind them, of others; the group; and (n,) bool,
             which images of the class there are.
         """
-        everything = np.ones(len(self.images), np.float32)
-        for suspects in (everything, *self.strange):
-            chosen = suspects > 0.5
+        chosen_ones = [np.ones(len(self.images), bool)]
+        chosen_ones += [~group.members for group in innocent]
+        chosen_ones += [members > 0.5 for members in self.strange]
+        for chosen in chosen_ones:
             images = self.images.among_rest(chosen)
             of_class = np.arange(len(images)) < chosen.sum()
             for group in join(images, of_class[:, None].astype(np.float32)):

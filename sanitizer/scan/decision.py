@@ -155,11 +155,11 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.variety >= LEAST_VARIETY
         and evidence.least_variety >= LEAST_QUARTILE
         and evidence.beyond >= LEAST_BEYOND
-        and not _is_the_innocent_part(evidence)
+        and not is_the_innocent_part(evidence)
     )
 
 
-def _is_the_innocent_part(evidence: Evidence) -> bool:
+def is_the_innocent_part(evidence: Evidence) -> bool:
     """Whether a group is the innocent part of a class that is mostly poison."""
     if evidence.others_all_ways >= ALL_WAYS:
         fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)

@@ -1,13 +1,21 @@
 """The scan of one class, from its images to the triggers that are found in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import Searched, are_new
-from sanitizer.scan.decision import LEAST_STRENGTH, Reason, accepted, accepted_among_others
+from sanitizer.scan.decision import (
+    HALF,
+    LEAST_STRENGTH,
+    Reason,
+    accepted,
+    accepted_among_others,
+    is_the_innocent_part,
+)
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import different_pictures, thumbnails
@@ -75,9 +83,10 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
     beside = population.beside(label, images[rows], rng)
     for _ in range(ROUNDS):
         searched = Searched.of(beside)
-        accepted = _unlike_their_class(searched)
+        groups = _groups(searched)
+        accepted = _unlike_their_class(groups, searched)
         if not accepted and population.share(label) <= MOST_OF_SET:
-            accepted = _unlike_other_classes(searched)
+            accepted = _unlike_other_classes(groups, searched)
         if not accepted:
             return
         carries, left = np.zeros(len(rows), bool), images[rows]
@@ -102,32 +111,44 @@ class _Accepted:
     reason: Reason
 
 
-def _unlike_their_class(searched: Searched) -> list[_Accepted]:
+def _groups(searched: Searched) -> list[tuple[Group, Evidence]]:
+    """Groups of a class that are strong enough to be looked at, the strongest first."""
+    strong = takewhile(lambda group: group.strength >= LEAST_STRENGTH, searched.groups())
+    return [(group, Evidence.of(group, searched.images)) for group in strong]
+
+
+def _unlike_their_class(
+    groups: Sequence[tuple[Group, Evidence]], searched: Searched
+) -> list[_Accepted]:
     """Groups that are told from the others of their class."""
-    groups = []
-    for group in searched.groups():
-        if group.strength < LEAST_STRENGTH:
-            break  # the strongest come first
-        evidence = Evidence.of(group, searched.images)
-        reason = accepted(evidence)
-        if reason is not None:
-            everything = np.arange(len(searched.images))
-            groups.append(_Accepted(group, searched.images, everything, evidence, reason))
-    new = are_new([one.group for one in groups])
-    return [one for one, is_new in zip(groups, new, strict=True) if is_new]
+    everything = np.arange(len(searched.images))
+    judged = [
+        _Accepted(group, searched.images, everything, evidence, reason)
+        for group, evidence in groups
+        if (reason := accepted(evidence)) is not None
+    ]
+    # Where most of the class is poison, what is left of it lies apart, and is looked at without.
+    of_most = [one for one in judged if one.group.share > HALF]
+    if of_most:
+        return of_most[:1]
+    new = are_new([one.group for one in judged])
+    return [one for one, is_new in zip(judged, new, strict=True) if is_new]
 
 
-def _unlike_other_classes(searched: Searched) -> list[_Accepted]:
+def _unlike_other_classes(
+    groups: Sequence[tuple[Group, Evidence]], searched: Searched
+) -> list[_Accepted]:
     """The strongest group that looks like other classes, and is told from these."""
-    groups = []
-    for images, group, chosen in searched.strangers():
+    innocent = [group for group, evidence in groups if is_the_innocent_part(evidence)]
+    judged = []
+    for images, group, chosen in searched.strangers(innocent):
         evidence = Evidence.of(group, images)
         share = float(group.members[: chosen.sum()].mean())
         if accepted_among_others(evidence, share, bool(chosen.all()), float(group.separations[0])):
             content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for that
             rows = np.flatnonzero(chosen)
-            groups.append(_Accepted(group, images, rows, content, Reason.STRANGE))
-    return sorted(groups, key=lambda one: one.evidence.strength)[-1:]
+            judged.append(_Accepted(group, images, rows, content, Reason.STRANGE))
+    return sorted(judged, key=lambda one: one.evidence.strength)[-1:]
 
 
 def _found(
