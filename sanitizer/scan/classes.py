@@ -70,7 +70,8 @@ class Searched:
                 [_probabilities(group) for group in looked], self.images.thumbnails, most
             )
         # The views see little of those with the same extremes before they are joined.
-        return _joined(self.images, self.extreme + suspects)
+        joined = _joined(self.images, self.extreme + suspects)
+        return _new_of(self.images, joined + _united(self.images, joined))
 
     def strangers(
         self, innocent: Sequence[Group]
@@ -110,11 +111,23 @@ def _in_all(views: Sequence[ClassView]) -> Candidates:
 
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:
     """Groups that suspects lead to, the strongest first."""
-    if not suspects:
-        return []
+    return _strongest(join(images, np.stack(suspects, 1))) if suspects else []
+
+
+def _united(images: ClassImages, groups: Sequence[Group]) -> list[Group]:
+    """Groups that the strongest leads to, together with each of the others.
+
+    What shows otherwise in dark images than in bright ones is found as two groups, neither of
+    which has the content of other classes.
+    """
+    innocent = [1 - _probabilities(group) for group in groups]
+    return _joined(images, [1 - innocent[0] * other for other in innocent[1:]])
+
+
+def _new_of(images: ClassImages, groups: Sequence[Group]) -> list[Group]:
+    """The strongest of groups that are nearly the same, the strongest first."""
     known = _Known(len(images), NEARLY_THE_SAME)
-    joined = _strongest(join(images, np.stack(suspects, 1)))
-    return [group for group in joined if known.is_new(_probabilities(group))]
+    return [group for group in _strongest(groups) if known.is_new(_probabilities(group))]
 
 
 def are_new(groups: Sequence[Group]) -> list[bool]:
