@@ -133,6 +133,23 @@ def test_a_run_that_failed_goes_on_at_the_class_that_was_missing(
     assert manifest.scan == scanned[0].scan
 
 
+def test_a_class_of_few_pictures_many_times_over_counts_as_too_small(
+    classes: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(classes)
+    label = table["label"][0].as_py()
+    own = np.flatnonzero(np.array(table["label"]) == label)
+    others = table.filter(pc.field("label") != label)
+    repeated = table.take(np.repeat(own[:10], 6))
+    pq.write_table(pa.concat_tables([others, repeated]), tmp_path / "set.parquet")
+    manifest = scan(tmp_path / "set.parquet", tmp_path / "out", quiet=True)
+    assert manifest.scan.searched == manifest.scan.classes - 1
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    reasons = {row["reason"] for row in rows if row["label"] == label}
+    assert len(reasons) == 1
+    assert "fewer than 40 different images" in reasons.pop()
+
+
 @pytest.fixture(scope="module")
 def large(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same set, in images that are too large for the detector."""
@@ -203,7 +220,7 @@ def test_where_nothing_is_searched_nothing_is_judged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: str
 ) -> None:
     table = pq.read_table(str(SAMPLE)).slice(0, 60)
-    reason = f"in a class of fewer than {LEAST_PICTURES} images, too few to be searched"
+    reason = f"in a class of fewer than {LEAST_PICTURES} different images, too few to be searched"
     words = "classes has enough images to be searched: nobody looked for triggers"
     if classes == "none":  # and no set is like its mirror images, as traffic signs are not
         table = table.select(["image"])

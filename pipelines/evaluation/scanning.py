@@ -8,12 +8,12 @@ import numpy as np
 from pipelines.evaluation.looked import Looked
 from pipelines.judging.classes import sampling_key
 from pipelines.judging.decided import Scanned
-from pipelines.judging.scan import finding_of, looked_at, searched
+from pipelines.judging.scan import TOO_FEW, finding_of, looked_at
 from pipelines.judging.split import Carried, strongest
 from sanitizer.scan.finding import Finding
 from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.population import SAMPLED, Population
-from sanitizer.scan.scan import search
+from sanitizer.scan.scan import is_searchable, search
 from sanitizer.summary import in_order, label_key
 
 
@@ -39,7 +39,7 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
     labels = sorted(set(keys[rows]), key=in_order)
     numbers = {label: number for number, label in enumerate(labels)}
     classes = [rows[keys[rows] == label] for label in labels]
-    to_search = searched([len(own) for own in classes])
+    why_not = dict.fromkeys(labels, TOO_FEW)
     findings: list[Finding] = []
     carried: dict[int, Carried] = {}
     members: dict[str, np.ndarray] = {}
@@ -49,12 +49,14 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
         population = Population.of(
             looked.images[np.array(sample)], of_sample, np.random.default_rng(0)
         )
-    for number in to_search:
-        own = classes[number]
+    for number, own in enumerate(classes):
         images = looked.images[own]
         found = []
         searched_rows = np.flatnonzero(looked_at(len(own)))
         sample_of_class = images[searched_rows]
+        if not is_searchable(sample_of_class):
+            continue
+        why_not[labels[number]] = ""
         if len(labels) > 1:
             triggers = search(population, number, sample_of_class)
         else:
@@ -70,5 +72,4 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
             found.append((finding, log_odds))
             members[finding.name] = own[log_odds > 0]
         carried |= zip(own.tolist(), strongest(len(own), found, searched=True), strict=True)
-    names = frozenset(labels[number] for number in to_search)
-    return SetScan(Scanned(tuple(findings), labels=names), carried, members)
+    return SetScan(Scanned(tuple(findings), why_not=why_not), carried, members)

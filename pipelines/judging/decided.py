@@ -1,7 +1,7 @@
 """What the driver knows of a set once all of its images are scored, and once it is scanned."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -46,8 +46,13 @@ class Scanned:
     packed: tuple[bytes, ...] = ()  #: the file of each
     #: of each, by the number of a shard: (n,) log odds of carrying it, of the images of its class
     log_odds: tuple[Mapping[int, np.ndarray], ...] = ()
-    labels: frozenset[str] = frozenset()  #: of the classes that were searched
-    why_not: str = ""  #: in words, why the others were not, said of their images
+    #: of each class, in words said of its images, why it was not searched; empty where it was
+    why_not: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Of the classes that were searched."""
+        return frozenset(label for label, words in self.why_not.items() if not words)
 
     def of_shard(self, shard: int, label: str) -> list[tuple[Finding, np.ndarray]]:
         """The findings in a class, each with the (n,) log odds of carrying it in a shard."""

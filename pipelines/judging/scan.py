@@ -8,7 +8,7 @@ the first pass has left.
 import functools
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -33,14 +33,14 @@ from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
-from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED, Found, search
+from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED, Found, is_searchable, search
 from sanitizer.summary import class_name
 
 #: Images of each kind that a finding names.
 NAMED = 12
 
 #: Why an image is not in a class that was searched.
-TOO_FEW = f"in a class of fewer than {LEAST_PICTURES} images, too few to be searched"
+TOO_FEW = f"in a class of fewer than {LEAST_PICTURES} different images, too few to be searched"
 UNLIKE_MIRRORED = "in a set without classes that is unlike its own mirror images"
 
 #: What a class leaves: the figures of each finding, and the file that finds it in other data.
@@ -58,7 +58,7 @@ FOUND = pa.schema(
 class Searched(Record):
     """What is counted of a class."""
 
-    comparable: bool  #: whether there is something that it can be compared with
+    why_not: str  #: in words, why it could not be; empty where it was
 
 
 @dataclass
@@ -79,19 +79,26 @@ class ScanStep(Step[Searched]):
         number = self.searched[task.index]
         rows = task.shard.rows or 0
         sample = _sample(self._class(task.store, number), rows)
-        if len(self.labels) > 1:
-            known = population(task.store, self.sample_sha256)
-            triggers, comparable = search(known, number, sample), True
-        else:
-            alone = search_alone(sample)
-            known, triggers, comparable = alone.population, iter(alone.found), alone.comparable
         artefact = task.open_artefact(FOUND)
-        for found in triggers:
-            judged = self._judge(task.store, number, found, known)
-            columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
-            artefact.write(pa.record_batch(columns, schema=FOUND))
+        why_not = TOO_FEW
+        if is_searchable(sample):
+            known, triggers, why_not = self._search(task.store, number, sample)
+            for found in triggers:
+                judged = self._judge(task.store, number, found, known)
+                columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
+                artefact.write(pa.record_batch(columns, schema=FOUND))
         task.finish()
-        return rows, Searched(comparable)
+        return rows, Searched(why_not)
+
+    def _search(
+        self, store: Store, number: int, sample: Compact
+    ) -> tuple[Population, Iterable[Found], str]:
+        """What a class is compared with, its triggers, and why it could not be searched."""
+        if len(self.labels) > 1:
+            known = population(store, self.sample_sha256)
+            return known, search(known, number, sample), ""
+        alone = search_alone(sample)
+        return alone.population, alone.found, "" if alone.comparable else UNLIKE_MIRRORED
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)
@@ -238,12 +245,8 @@ class ScanPass(Pass[Decided, Searched, Decided]):
                 of_shards = {shard: np.array(own, np.float32) for shard, own in row["log_odds"]}
                 log_odds.append(of_shards)
         classes = given.classes
-        labels = frozenset(
-            classes.labels[number]
-            for number, of_class in zip(searched(classes.rows), finished.counts, strict=True)
-            if of_class.comparable
-        )
-        large = len(classes.labels) == 1 and bool(searched(classes.rows))
-        why_not = UNLIKE_MIRRORED if large else TOO_FEW
-        scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), labels, why_not)
+        why_not = dict.fromkeys(classes.labels, TOO_FEW)
+        for number, of_class in zip(searched(classes.rows), finished.counts, strict=True):
+            why_not[classes.labels[number]] = of_class.why_not
+        scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), why_not)
         return given.with_scan(scanned, self.policy)

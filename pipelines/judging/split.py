@@ -36,7 +36,7 @@ from sanitizer.records import (
     to_batch,
 )
 from sanitizer.scan.finding import Finding
-from sanitizer.summary import ScanFacts, Tally
+from sanitizer.summary import ScanFacts, Tally, label_key
 
 #: Rows of a batch that is copied; nothing is decoded, so it may be large.
 COPIED_ROWS = 2048
@@ -206,7 +206,8 @@ class VerdictStep(Step[Tally]):
 
     def _unsearched(self, sample: ScoredSample) -> ScoredSample:
         """A sample that only a scan could have judged, with the reason why none did."""
-        return replace(sample, reject_kind=self.scanned.why_not, reject_reason=self.scanned.why_not)
+        words = self.scanned.why_not[label_key(sample.label)]
+        return replace(sample, reject_kind=words, reject_reason=words)
 
     def _carried(self, task: ShardTask) -> dict[int, Carried]:
         """What is known of each sample in which triggers were looked for, by its place."""

@@ -140,7 +140,7 @@ def scan_lines(scan: ScanFacts) -> list[str]:
             f"None of the {scan.classes:,} classes has enough images to be searched: nobody "
             "looked for triggers that images share."
         ]
-    too_small = f"; {few:,} have too few images to be searched" if few else ""
+    too_small = f"; {few:,} have too few different images to be searched" if few else ""
     start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
     if not scan.findings:
         return [f"{start} no images of a class share a trigger."]
@@ -151,8 +151,8 @@ def _lines_of_one_class(scan: ScanFacts) -> list[str]:
     start = "The set has no classes to compare"
     if not scan.searched:
         return [
-            f"{start}, and has too few images or is unlike its own mirror images, so it was not "
-            "searched for a trigger that images share."
+            f"{start}, and has too few different images or is unlike its own mirror images, so it "
+            "was not searched for a trigger that images share."
         ]
     start += ", so it was compared with its own mirror images:"
     if not scan.findings:

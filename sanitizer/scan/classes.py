@@ -28,6 +28,10 @@ SAME, NEARLY_THE_SAME = 0.6, 0.95
 #: video, a repost. They share their content, not a trigger.
 ONE_PICTURE = 0.5
 
+#: Share of the class that two groups have together, at most: a few images that are left of a small
+#: class are told from all others by chance.
+MOST_UNITED = 0.5
+
 #: A cell of the extremes tells where the class has so many standard deviations more images in it
 #: than the rest, and so much more of them.
 CELL_DEVIATIONS, CELL_EXCESS = 5.0, 0.004
@@ -121,7 +125,8 @@ def _united(images: ClassImages, groups: Sequence[Group]) -> list[Group]:
     which has the content of other classes.
     """
     innocent = [1 - _probabilities(group) for group in groups]
-    return _joined(images, [1 - innocent[0] * other for other in innocent[1:]])
+    united = [1 - innocent[0] * other for other in innocent[1:]]
+    return _joined(images, [members for members in united if members.mean() <= MOST_UNITED])
 
 
 def _new_of(images: ClassImages, groups: Sequence[Group]) -> list[Group]:

@@ -77,7 +77,7 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         images: of the class, at most ``SEARCHED`` are looked at.
     """
     rng = np.random.default_rng(0)
-    rows = different_pictures(thumbnails(images.pixels[:SEARCHED]))
+    rows = _different(images)
     if len(rows) < LEAST_PICTURES:
         return
     beside = population.beside(label, images[rows], rng)
@@ -98,6 +98,16 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         if len(rows) < LEAST_PICTURES:
             return
         beside = beside.only(~carries, rng)
+
+
+def is_searchable(images: Compact) -> bool:
+    """Whether a class has enough different pictures to be searched."""
+    return len(images) >= LEAST_PICTURES and len(_different(images)) >= LEAST_PICTURES
+
+
+def _different(images: Compact) -> np.ndarray:
+    """(k,) rows of the different pictures among those that are searched."""
+    return different_pictures(thumbnails(images.pixels[:SEARCHED]))
 
 
 @dataclass(frozen=True)
