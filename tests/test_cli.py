@@ -107,13 +107,15 @@ def test_images_that_cannot_be_judged_are_told_before_the_work_begins(
 ) -> None:
     lines = run("clean", mostly_large, tmp_path / "out").stderr.splitlines()
     assert lines[0] == (
-        "warning: 2 of the first 3 images cannot be judged and will be rejected "
-        "(1 too large to judge, 1 unsupported format), such as large.jpg: too large to judge: "
-        "640x480, this detector judges images of up to 160 px a side"
+        "warning: 2 of the first 3 images cannot be judged by the detector and will be judged by "
+        "the scan alone if it can read them (1 too large to judge, 1 unsupported format), such "
+        "as large.jpg: too large to judge: 640x480, this detector judges images of up to 160 px "
+        "a side"
     )
     (mostly_large / "good.png").unlink()
     lines = run("score", mostly_large, tmp_path / "none").stderr.splitlines()
-    assert "all of the first 2 images cannot be judged" in lines[0]
+    assert "all of the first 2 images cannot be judged by the detector and will be" in lines[0]
+    assert "will be rejected (" in lines[0]
     assert "cannot be judged" not in run("score", small_set, tmp_path / "good").stderr
 
 
@@ -143,6 +145,8 @@ def test_bad_input_is_one_line_and_exit_code_2(small_set: Path, tmp_path: Path) 
     assert_one_line(run("clean", small_set, out, "--trusted", empty), 2, "empty")
     assert_one_line(run("report", empty), 2, "no finished run")
     assert not out.exists()
+    run("score", small_set, out)
+    assert_one_line(run("report", out), 2, "freqsan score, which has no report")
 
 
 def test_names_that_are_not_utf8_can_be_printed(small_set: Path, tmp_path: Path) -> None:

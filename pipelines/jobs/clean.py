@@ -113,7 +113,7 @@ def clean(
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
-    look_ahead(source, detector_inputs(address), quiet=chosen.quiet)
+    look_ahead(source, detector_inputs(address), quiet=chosen.quiet, scanned=scan)
     # Seconds to load, after all that can be refused without them.
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator

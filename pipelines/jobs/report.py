@@ -51,8 +51,13 @@ def report(output: str | Path) -> Checked:
             earlier = Earlier.read(store)
             if earlier.broken is not None:
                 raise InputError(f"{earlier.broken}; clean again with --overwrite")
-            if earlier.finished is None or earlier.finished.manifest.job != "clean":
+            if earlier.finished is None:
                 raise nothing
+            if (job := earlier.finished.manifest.job) != "clean":
+                raise InputError(
+                    f"{store.address} holds a run of freqsan {job}, which has no report; "
+                    "freqsan clean makes one"
+                )
             if earlier.plan is not None and earlier.plan.replaces is not None:
                 raise InputError(f"{store.address} is being replaced; clean again with --overwrite")
             return _report(store, earlier.finished)

@@ -49,11 +49,17 @@ def check_judged(manifest: Result, *, allow_unjudged: bool) -> Result:
     return manifest
 
 
-def look_ahead(source: Source, inputs: Tiles, *, quiet: bool) -> None:
-    """Say at once which of the first images cannot be judged, as far as their headers tell.
+def look_ahead(source: Source, inputs: Tiles, *, quiet: bool, scanned: bool = False) -> None:
+    """Say at once which of the first images the detector cannot judge, as far as headers tell.
 
     Nothing is decompressed, and of an input that is not on this machine nothing is read, so
     this takes a fraction of a second.
+
+    Args:
+        source: whose first shard is looked at.
+        inputs: of the detector.
+        quiet: say nothing.
+        scanned: whether a scan judges what it can decode.
 
     Raises:
         InputError: the first shard is unreadable.
@@ -73,7 +79,8 @@ def look_ahead(source: Source, inputs: Tiles, *, quiet: bool) -> None:
         kinds = Counter(error.kind for _, error in errors)
         first_id, first = errors[0]
         which = "all" if len(errors) == len(ids) else f"{len(errors):,}"
+        fate = "be judged by the scan alone if it can read them" if scanned else "be rejected"
         Progress("looking ahead").say(
-            f"warning: {which} of the first {len(ids):,} images cannot be judged and will be "
-            f"rejected ({kinds_in_words(kinds)}), such as {first_id}: {first}"
+            f"warning: {which} of the first {len(ids):,} images cannot be judged by the detector "
+            f"and will {fate} ({kinds_in_words(kinds)}), such as {first_id}: {first}"
         )
