@@ -89,6 +89,7 @@ CONSTANTS: dict[str, Constant] = {
     "all views side by side": (classes, "_in_all", lambda views: Candidates([], [])),
     "clipping of views": (joining, "REACH", 1e6),
     "three in four candidates": (classes, "OF_A_VIEW", classes.OF_A_VIEW // 4),
+    "two groups together": (classes, "_united", lambda images, groups: []),
     "second look": (classes, "LEFT", classes.LEFT[-1:]),
     "skewed starts": (search, "SKEWED", 1),
 }

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from sanitizer.scan.classes import Searched
-from sanitizer.scan.decision import Reason, accepted, accepted_among_others
+from sanitizer.scan.decision import (
+    Reason,
+    accepted,
+    accepted_among_others,
+    is_the_innocent_part,
+)
 from sanitizer.scan.evidence import Evidence
-from sanitizer.scan.joining import ClassImages, ClassView, join
+from sanitizer.scan.joining import ClassImages, ClassView, join, look
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.pictures import effective_count
 from sanitizer.scan.standard import VIEWS
@@ -184,6 +189,21 @@ def test_a_class_that_is_poison_as_a_whole_is_told_from_a_natural_one(
         for among, group, chosen in Searched.of(images).strangers([])
     ]
     assert any(groups) is expected
+
+
+def test_all_but_the_innocent_part_of_a_class_are_told_from_other_classes() -> None:
+    images = synthetic(80, 320, 5, false_labels=True)
+    innocent = np.arange(400) < 80
+    (group,) = look(images, np.where(innocent, 0.95, 0.05)[:, None].astype(np.float32))
+    assert np.array_equal(group.members, innocent)
+    assert is_the_innocent_part(Evidence.of(group, images))
+    among, others = next(
+        (among, other)
+        for among, other, chosen in Searched.of(images).strangers([group])
+        if np.array_equal(chosen, ~innocent)
+    )
+    assert others.members[:320].mean() > 0.98
+    assert accepted_among_others(Evidence.of(others, among), 1.0, False, 0.0)
 
 
 def test_frames_of_a_few_tracks_are_few_pictures() -> None:
