@@ -11,7 +11,6 @@ the search, and carry the trigger.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 import attacks
 from benchmarks.detection_data import decoded, table
+from benchmarks.lines import append, rows_of
 from sanitizer.record import Record
 from sanitizer.scan import classes, joining, search
 from sanitizer.scan.canonical import Compact
@@ -165,15 +165,9 @@ def main() -> None:
     parser.add_argument("--tell", action="store_true", help="search nothing")
     parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
     if not options.tell:
         _search(options.set, options.rows)
-    tell(_rows(options.rows))
-
-
-def _rows(path: Path) -> list[Row]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [Row.from_json(json.loads(line)) for line in lines]
+    tell(rows_of(options.rows, Row))
 
 
 def _search(path: Path, rows: Path) -> None:
@@ -182,7 +176,7 @@ def _search(path: Path, rows: Path) -> None:
     pixels = np.stack([Compact.of(one).pixels[0] for one in decoded(images, half)])
     labels = pq.read_table(path, columns=["label"])["label"].to_numpy()[half]
     population = Population.of(Compact(pixels), labels, np.random.default_rng(0))
-    done = {(row.attack, row.left_out) for row in _rows(rows)}
+    done = {(row.attack, row.left_out) for row in rows_of(rows, Row)}
     for name in attacks.names():
         parts = [part for part in PARTS if (name, part) not in done]
         if not parts:
@@ -190,8 +184,7 @@ def _search(path: Path, rows: Path) -> None:
         poisoned = Poisoned.by(name, pixels, labels)
         for part, found, innocents, strength in searched(poisoned, population, parts):
             row = Row(name, part, int(poisoned.carries.sum()), found, innocents, strength)
-            with rows.open("a") as file:
-                file.write(json.dumps(row.to_json()) + "\n")
+            append(rows, [row])
             print(name, part, f"{100 * row.rate:.0f} %, {innocents} innocents", flush=True)
 
 

@@ -12,7 +12,6 @@ whose line is there is not done again.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 import attacks
 from benchmarks.detection_data import decoded, table
+from benchmarks.lines import append, rows_of
 from benchmarks.scan_ablation import Poisoned
 from pipelines.poisoning.encoding import Encoding
 from sanitizer.images import decode
@@ -121,26 +121,19 @@ def tell(known: list[Row]) -> None:
         print(f"| `{attack}` | " + " | ".join(told) + " |")
 
 
-def _read(path: Path) -> list[Row]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [Row.from_json(json.loads(line)) for line in lines]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("set", type=Path, help="CIFAR-10's training set")
     parser.add_argument("--tell", action="store_true", help="measure nothing")
     parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
     if not options.tell:
-        done = {(row.attack, row.encoding, row.rate) for row in _read(options.rows)}
+        done = {(row.attack, row.encoding, row.rate) for row in rows_of(options.rows, Row)}
         for row in rows(options.set, done):
-            with options.rows.open("a") as file:
-                file.write(json.dumps(row.to_json()) + "\n")
+            append(options.rows, [row])
             found = 100 * (row.found.value or 0)
             print(f"{row.encoding} {row.rate:g} {row.attack}: {found:.1f} %", flush=True)
-    tell(_read(options.rows))
+    tell(rows_of(options.rows, Row))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ where the scan has changed, remove the file.
 
 import argparse
 import io
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from PIL import Image
 from scipy.stats import beta
 
 from benchmarks.detection_data import decoded, table, tracks
+from benchmarks.lines import append, rows_of
 from sanitizer.record import Record
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
@@ -264,26 +264,20 @@ def main() -> None:
     parser.add_argument("--tell", action="store_true", help="scan nothing")
     parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
-    options.rows.touch()
     if not options.tell:
         for source in options.source or SOURCES:
             for half, images in halves(options.data / f"{source}.parquet"):
                 if half in (options.half or HALVES):
                     _scan(source, half, images, options)
-    rows = _rows(options.rows)
+    rows = rows_of(options.rows, Row)
     for half in options.half or HALVES:
         tell(half, [row for row in rows if row.half == half])
-
-
-def _rows(path: Path) -> list[Row]:
-    return [Row.from_json(json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def _scan(source: str, half: str, images: Images, options: argparse.Namespace) -> None:
     """Scan all kinds of classes of a half that are missing."""
     path: Path = options.rows
-    done = {row.key[:4] for row in _rows(path)}
+    done = {row.key[:4] for row in rows_of(path, Row)}
     for kind, made in SOURCES[source].items():
         if options.kind and kind not in options.kind:
             continue
@@ -295,8 +289,7 @@ def _scan(source: str, half: str, images: Images, options: argparse.Namespace) -
                 Row(source, half, kind, part, label, count, pictures, round(seconds, 2), called)
                 for label, count, pictures, seconds, called in scanned(one)
             ]
-            with path.open("a") as file:
-                file.writelines(json.dumps(row.to_json()) + "\n" for row in rows)
+            append(path, rows)
             print(f"{source}, {half}, {kind} {part}: {len(rows)} classes", flush=True)
 
 
