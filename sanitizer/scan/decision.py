@@ -64,8 +64,9 @@ WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 #: strength of at most 9 there.
 AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 
-#: No group that is weaker than this passes a bar.
+#: No group that is weaker than this passes a bar, told from its class and from other classes.
 LEAST_STRENGTH = math.sqrt(WITH_FOREIGN_CONTENT.natural)
+LEAST_AMONG_OTHERS = math.sqrt(AMONG_OTHERS.natural)
 
 #: Content is foreign where it lies this near to other classes, at 0 as the class's own and at 1 as
 #: theirs, less two standard errors; less one of a group that is strong by itself.

@@ -10,6 +10,7 @@ from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import Searched, are_new
 from sanitizer.scan.decision import (
     HALF,
+    LEAST_AMONG_OTHERS,
     LEAST_STRENGTH,
     Reason,
     accepted,
@@ -152,6 +153,8 @@ def _unlike_other_classes(
     innocent = [group for group, evidence in groups if is_the_innocent_part(evidence)]
     judged = []
     for images, group, chosen in searched.strangers(innocent):
+        if group.strength < LEAST_AMONG_OTHERS:
+            continue
         evidence = Evidence.of(group, images)
         share = float(group.members[: chosen.sum()].mean())
         if accepted_among_others(evidence, share, bool(chosen.all()), float(group.separations[0])):
