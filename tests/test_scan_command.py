@@ -316,16 +316,12 @@ def edited(signature: Path, part: str, *keys: str, value: Any) -> bytes:
     tensors = safetensors.load(data)
     if part in tensors:
         tensors[part] = np.full_like(tensors[part], value)
-    elif keys:
-        figures = place = json.loads(metadata[part])
-        for key in keys[:-1]:
-            place = place[key]
-        place[keys[-1]] = value
-        metadata[part] = json.dumps(figures)
-    elif value is None:
-        del metadata[part]
     else:
-        metadata[part] = value
+        figures = place = json.loads(metadata["freqsan"])
+        for key in (part, *keys)[:-1]:
+            place = place[key]
+        place[(part, *keys)[-1]] = value
+        metadata["freqsan"] = json.dumps(figures)
     return safetensors.save(tensors, metadata)
 
 
@@ -349,8 +345,8 @@ def edited(signature: Path, part: str, *keys: str, value: Any) -> bytes:
         ("edges", (), 0, "'edges'"),
         ("edges", (), 1e38, "'edges'"),
         ("offsets", (), 1e300, "'offsets'"),
-        ("format", (), "2", "its format is '2', expected '1'"),
-        ("format", (), None, "its format is 'none', expected '1'"),
+        ("format", (), 2, "its format is 2, expected 1"),
+        ("format", (), None, "its format is None, expected 1"),
     ],
 )
 def test_a_signature_that_could_find_nothing_is_refused(

@@ -19,7 +19,7 @@ from sanitizer.scan.pictures import effective_count
 from sanitizer.scan.standard import VIEWS
 
 #: Of a view of synthetic images.
-DIMENSIONS = 40
+DIMENSIONS = 192
 
 #: A blended picture in 250 images of a class of 2,700.
 PLAIN = Evidence(

@@ -9,8 +9,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from sanitizer.scan.evidence import Evidence
-from sanitizer.scan.pictures import ALL_WAYS
+from sanitizer.scan.joining import ClassImages
+from sanitizer.scan.pictures import ALL_WAYS, ways_against
 
 #: A group and the others of its class have at least so many different pictures, as fewer may be
 #: alike by chance or be one track of a video; and the group has such a share of the class.
@@ -89,6 +92,10 @@ LEAST_OF_OTHERS = 0.8
 #: varies in few ways, too.
 LEAST_FARTHER = 4.0
 
+#: What lies so far beyond other classes is no innocent part: natural classes lie at most 10.7
+#: deviations beyond others, triggers that cover the image and leave it few ways to vary 20 to 35.
+FAR_BEYOND = 15.0
+
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
 #: pictures, and content has 192 dimensions.
 TELLING = 200
@@ -118,7 +125,7 @@ def accepted(evidence: Evidence) -> Reason | None:
         return None
     if BY_ITSELF.is_passed_by(evidence, evidence.share):
         return Reason.ABSENT
-    if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and _is_foreign(evidence):
+    if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and is_foreign(evidence):
         return Reason.FOREIGN
     return None
 
@@ -136,12 +143,25 @@ def accepted_among_others(
     """
     return (
         _can_be_told(evidence)
-        and AMONG_OTHERS.is_passed_by(
-            evidence, share if evidence.pictures >= TELLING else evidence.share
-        )
+        and AMONG_OTHERS.is_passed_by(evidence, share)
+        and evidence.pictures >= TELLING  # what a whole class shares, a part of few has in all ways
         and evidence.all_ways >= ALL_WAYS
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
     )
+
+
+def shows_all_classes(images: ClassImages, chosen: np.ndarray | None = None) -> bool:
+    """Whether the content of a class varies in as many ways as that of all: most of it is poison.
+
+    Its few innocent images are told from the poison by what they show, and the poison falls into
+    parts that differ in how they carry the trigger.
+
+    Args:
+        images: of the class.
+        chosen: (n,) bool, those of them that count; None: all.
+    """
+    content = images.content if chosen is None else images.content[chosen]
+    return len(content) >= TELLING and ways_against(content, images.rest_content) >= ALL_WAYS
 
 
 def _can_be_told(evidence: Evidence) -> bool:
@@ -162,13 +182,15 @@ def _can_be_told(evidence: Evidence) -> bool:
 
 def is_the_innocent_part(evidence: Evidence) -> bool:
     """Whether a group is the innocent part of a class that is mostly poison."""
+    if evidence.beyond >= FAR_BEYOND:
+        return False
     if evidence.others_all_ways >= ALL_WAYS:
         fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
         return fewer < LEAST_OF_OTHERS
     return evidence.farther >= LEAST_FARTHER and evidence.ways < LEAST_OF_OTHERS
 
 
-def _is_foreign(evidence: Evidence) -> bool:
+def is_foreign(evidence: Evidence) -> bool:
     """Whether the content of a group is that of other classes, rather than a part of its own."""
     strong = evidence.strength >= BY_ITSELF.height(evidence)
     doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error

@@ -59,8 +59,9 @@ def pack(signature: Signature, portrait: Portrait) -> bytes:
 
 def labelled(data: bytes, finding: Finding) -> bytes:
     """The file that :func:`pack` made, with the figures of the finding in it."""
-    metadata = {_FORMAT: str(FORMAT), _FINDING: json.dumps(finding.to_json())}
-    return safetensors.save(safetensors.load(data), metadata)
+    # One entry: several are written in any order, and the same run would not give the same file.
+    header = json.dumps({_FORMAT: FORMAT, _FINDING: finding.to_json()})
+    return safetensors.save(safetensors.load(data), {_HEADER: header})
 
 
 def finding_in(data: bytes) -> Finding:
@@ -72,23 +73,22 @@ def finding_in(data: bytes) -> Finding:
     """
     size = int.from_bytes(data[:_LENGTH], "little")
     try:
-        metadata = json.loads(data[_LENGTH : _LENGTH + size])["__metadata__"]
-        stored, version = json.loads(metadata[_FINDING]), metadata.get(_FORMAT, "none")
-        if version != str(FORMAT):
+        header = json.loads(json.loads(data[_LENGTH : _LENGTH + size])["__metadata__"][_HEADER])
+        if (version := header.get(_FORMAT)) != FORMAT:
             raise ValueError(
-                f"its format is {version!r:.20}, expected {str(FORMAT)!r}: another version of "
-                "freqsan made it; make it anew by a scan with this one"
+                f"its format is {version!r:.20}, expected {FORMAT}: another version of freqsan "
+                "made it; make it anew by a scan with this one"
             )
-        return Finding.from_json(stored)
-    except (KeyError, TypeError, RecursionError) as error:
+        return Finding.from_json(header[_FINDING])
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("no figures of a finding in it") from error
 
 
 #: Of the files that this version writes and reads: what is in them, and what it means.
 FORMAT = 1
 
-#: Bytes of the length of the header, and the names of the format and of the figures in it.
-_LENGTH, _FORMAT, _FINDING = 8, "format", "finding"
+#: Bytes of the length of the file's header, and the names of what is in it.
+_LENGTH, _HEADER, _FORMAT, _FINDING = 8, "freqsan", "format", "finding"
 
 
 @dataclass(frozen=True)

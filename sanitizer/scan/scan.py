@@ -1,7 +1,8 @@
 """The scan of one class, from its images to the triggers that are found in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 
 import numpy as np
@@ -15,12 +16,15 @@ from sanitizer.scan.decision import (
     Reason,
     accepted,
     accepted_among_others,
+    is_foreign,
     is_the_innocent_part,
+    shows_all_classes,
 )
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
+from sanitizer.scan.recompressed import is_a_compression
 from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 
@@ -82,17 +86,18 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
     if len(rows) < LEAST_PICTURES:
         return
     beside = population.beside(label, images[rows], rng)
-    for _ in range(ROUNDS):
-        searched = Searched.of(beside)
-        groups = _groups(searched)
-        accepted = _unlike_their_class(groups, searched)
-        if not accepted and population.share(label) <= MOST_OF_SET:
-            accepted = _unlike_other_classes(groups, searched)
+    for number in range(ROUNDS):
+        one = _Round(population, images[rows], Searched.of(beside))
+        accepted = one.unlike_their_class()
+        # What is left of a class without its poison is like no other class.
+        may_be_strange = number == 0 and population.share(label) <= MOST_OF_SET
+        if may_be_strange and (not accepted or shows_all_classes(beside)):
+            accepted = one.unlike_other_classes() or accepted
         if not accepted:
             return
-        carries, left = np.zeros(len(rows), bool), images[rows]
+        carries = np.zeros(len(rows), bool)
         for group in accepted:
-            found, own = _found(population, label, left, group)
+            found, own = one.found(group, population.unseen(label))
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
@@ -121,66 +126,100 @@ class _Accepted:
     evidence: Evidence
     reason: Reason
 
-
-def _groups(searched: Searched) -> list[tuple[Group, Evidence]]:
-    """Groups of a class that are strong enough to be looked at, the strongest first."""
-    strong = takewhile(lambda group: group.strength >= LEAST_STRENGTH, searched.groups())
-    return [(group, Evidence.of(group, searched.images)) for group in strong]
-
-
-def _unlike_their_class(
-    groups: Sequence[tuple[Group, Evidence]], searched: Searched
-) -> list[_Accepted]:
-    """Groups that are told from the others of their class."""
-    everything = np.arange(len(searched.images))
-    judged = [
-        _Accepted(group, searched.images, everything, evidence, reason)
-        for group, evidence in groups
-        if (reason := accepted(evidence)) is not None
-    ]
-    # Where most of the class is poison, what is left of it lies apart, and is looked at without.
-    of_most = [one for one in judged if one.group.share > HALF]
-    if of_most:
-        return of_most[:1]
-    new = are_new([one.group for one in judged])
-    return [one for one, is_new in zip(judged, new, strict=True) if is_new]
+    @property
+    def log_odds(self) -> np.ndarray:
+        """(k,) of the images of its class, of being in the group."""
+        return self.group.log_odds[: len(self.of_class)]
 
 
-def _unlike_other_classes(
-    groups: Sequence[tuple[Group, Evidence]], searched: Searched
-) -> list[_Accepted]:
-    """The strongest group that looks like other classes, and is told from these."""
-    innocent = [group for group, evidence in groups if is_the_innocent_part(evidence)]
-    judged = []
-    for images, group, chosen in searched.strangers(innocent):
-        if group.strength < LEAST_AMONG_OTHERS:
-            continue
-        evidence = Evidence.of(group, images)
-        share = float(group.members[: chosen.sum()].mean())
-        if accepted_among_others(evidence, share, bool(chosen.all()), float(group.separations[0])):
-            content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for that
-            rows = np.flatnonzero(chosen)
-            judged.append(_Accepted(group, images, rows, content, Reason.STRANGE))
-    return sorted(judged, key=lambda one: one.evidence.strength)[-1:]
+@dataclass(frozen=True)
+class _Round:
+    """A class, or what is left of it, that was searched once."""
+
+    population: Population
+    images: Compact
+    searched: Searched  #: the same images
+
+    @cached_property
+    def groups(self) -> list[tuple[Group, Evidence]]:
+        """Groups that are strong enough to be looked at, the strongest first."""
+        strong = takewhile(lambda group: group.strength >= LEAST_STRENGTH, self.searched.groups())
+        return [(group, Evidence.of(group, self.searched.images)) for group in strong]
+
+    def unlike_their_class(self) -> list[_Accepted]:
+        """Groups that are told from the others of their class."""
+        everything = np.arange(len(self.images))
+        judged = [
+            _Accepted(group, self.searched.images, everything, evidence, reason)
+            for group, evidence in self.groups
+            if (reason := accepted(evidence)) is not None
+        ]
+        judged = [one for one in judged if not self._is_a_source(one)]
+        # Where most of the class is poison, what is left of it lies apart, and is looked at alone.
+        largest = max(judged, key=_images, default=None)
+        if largest is not None and largest.group.share > HALF:
+            return [largest]
+        new = are_new([one.group for one in judged])
+        return [one for one, is_new in zip(judged, new, strict=True) if is_new]
+
+    def _is_a_source(self, one: _Accepted) -> bool:
+        """Whether a group shows what its class shows, and was only compressed."""
+        if is_foreign(one.evidence):
+            return False
+        others = self.images[~one.group.members]
+        return is_a_compression(self._signature(one), others)
+
+    def unlike_other_classes(self) -> list[_Accepted]:
+        """The largest group that looks like other classes, and is told from these, if any."""
+        innocent = [group for group, evidence in self.groups if is_the_innocent_part(evidence)]
+        judged = []
+        for images, group, chosen in self.searched.strangers(innocent):
+            if group.strength < LEAST_AMONG_OTHERS:
+                continue
+            evidence = Evidence.of(group, images)
+            share = float(group.members[: chosen.sum()].mean())
+            apart = float(group.separations[0])
+            if accepted_among_others(evidence, share, bool(chosen.all()), apart):
+                content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for it
+                rows = np.flatnonzero(chosen)
+                judged.append(_Accepted(group, images, rows, content, Reason.STRANGE))
+        # What all of a class share, such as the mark of a supplier, a chosen part shares, too.
+        largest_first = sorted(judged, key=_images, reverse=True)
+        beside = self.searched.images
+        return [one for one in largest_first if shows_all_classes(beside, self._carries(one))][:1]
+
+    def _signature(self, one: _Accepted) -> Signature:
+        return Signature.of(one.group.trigger, one.among.views, self.population.scales)
+
+    def _carries(self, one: _Accepted) -> np.ndarray:
+        """(n,) bool, which images carry what a group shares."""
+        carries = np.zeros(len(self.images), bool)
+        carries[one.of_class] = one.log_odds > 0
+        others = np.setdiff1d(np.arange(len(self.images)), one.of_class)
+        carries[others] = self._signature(one).log_odds(self.images[others]) > 0
+        return carries
+
+    def found(self, one: _Accepted, unseen: Compact) -> tuple[Found, np.ndarray]:
+        """What a group shares, and (n,) bool, which images carry it.
+
+        Args:
+            one: the group.
+            unseen: images of other classes that were not looked at.
+        """
+        signature, carries = self._signature(one), self._carries(one)
+        screening = Screening.of(
+            signature.mixture, signature.scores(self.images[carries]), signature.scores(unseen)
+        )
+        kinds = zip(one.among.kinds, one.group.separations, strict=True)
+        separations = {kind.name: float(d) for kind, d in kinds}
+        return (
+            Found(
+                *(one.reason, one.evidence, separations, signature, screening),
+                *(one.of_class, one.log_odds),
+            ),
+            carries,
+        )
 
 
-def _found(
-    population: Population, label: int, images: Compact, one: _Accepted
-) -> tuple[Found, np.ndarray]:
-    """What a group shares, and which images of the class carry it."""
-    signature = Signature.of(one.group.trigger, one.among.views, population.scales)
-    own = one.group.log_odds[: len(one.of_class)]
-    carries = np.zeros(len(images), bool)
-    carries[one.of_class] = own > 0
-    others = np.setdiff1d(np.arange(len(images)), one.of_class)
-    carries[others] = signature.log_odds(images[others]) > 0
-    screening = Screening.of(
-        signature.mixture,
-        signature.scores(images[carries]),
-        signature.scores(population.unseen(label)),
-    )
-    separations = {
-        kind.name: float(d) for kind, d in zip(one.among.kinds, one.group.separations, strict=True)
-    }
-    found = Found(one.reason, one.evidence, separations, signature, screening, one.of_class, own)
-    return found, carries
+def _images(one: _Accepted) -> int:
+    return one.evidence.images

@@ -1,0 +1,51 @@
+"""Whether a group is only a part of its class that was compressed: a second source, no trigger.
+
+A class that was put together from two sources may be JPEG for one half alone. Those images share
+the marks of their compression, which no other class need have. So the others of the class are
+compressed in the same way: if that makes them carriers, the carriers may be just that.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from sanitizer.scan.canonical import Compact
+from sanitizer.scan.signature import Signature
+
+#: JPEG qualities that are tried. The first takes in 93 % or more where half of a class is JPEG of
+#: 40 to 85, and at most 4 % where the half carries one of eight triggers.
+QUALITIES = 75, 90
+
+#: Images that are compressed.
+TRIED = 200
+
+#: A group is a compression where it takes in this share of the images that were compressed so.
+TAKEN_IN = 0.5
+
+
+def is_a_compression(signature: Signature, others: Compact) -> bool:
+    """Whether images that do not carry a trigger would carry it once they are compressed.
+
+    Args:
+        signature: of the trigger.
+        others: images of the class that do not carry it, in random order. Large images are not
+            tried: compressed at their own size they lose less than 32 x 32 cells can tell.
+    """
+    if others.native is not None or not len(others):
+        return False
+    pixels = others.pixels[:TRIED]
+    return any(
+        (signature.log_odds(Compact(_jpeg(pixels, quality))) > 0).mean() >= TAKEN_IN
+        for quality in QUALITIES
+    )
+
+
+def _jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """(n, 32, 32, 3) uint8 images as they are after JPEG."""
+    after = []
+    for image in pixels:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        after.append(np.asarray(Image.open(file)))
+    return np.stack(after)
