@@ -52,7 +52,7 @@ from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.finding import Finding, pack
 from sanitizer.scan.joining import join
 from sanitizer.scan.population import Population
-from sanitizer.scan.portrait import Likeness, Portrait
+from sanitizer.scan.portrait import Likeness, Portrait, is_foreign
 from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS
@@ -527,8 +527,8 @@ def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path)
     page = page_of(run)
     assert (
         "found/an_owl.safetensors was found on 30 of 95 images labelled 'owl' of another set: it "
-        "finds 29 of 30 of them again (96.7%), and 1 of 5,000 innocent images (0.02%) beside. Of "
-        "this set it takes 2 images for carriers."
+        "finds 29 of the 30 of them again that are different pictures (96.7%), and 1 of 5,000 "
+        "innocent images (0.02%) beside. Of this set it takes 2 images for carriers."
     ) in page.text
     assert "2 of 3 images removed, all of them as likely carriers of a known trigger." in page.text
     assert (
@@ -668,7 +668,12 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
 def test_content_is_told_as_far_as_it_is_known(foreign: float, error: float, words: str) -> None:
     finding = finding_of("dog", [f"train/0/{number}.png" for number in range(6)])
     evidence = replace(finding.evidence, foreign=foreign, foreign_error=error)
-    assert any(words in ground for ground in grounds(replace(finding, evidence=evidence)))
+    finding = replace(finding, evidence=evidence, reason=Reason.ABSENT)
+    assert any(words in ground for ground in grounds(finding))
+    # What was decided by the content is not said to be unknown.
+    if is_foreign(foreign):
+        finding = replace(finding, reason=Reason.FOREIGN)
+        assert any("they rather look like images of other" in one for one in grounds(finding))
 
 
 def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned: Store) -> None:

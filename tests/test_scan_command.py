@@ -298,7 +298,7 @@ def test_a_report_tells_what_each_signature_is_and_how_many_images_it_marks(
         f"{finding.images.count} of {finding.images.of} images labelled 'airplanes' of another set"
     )
     for one, images in zip(paths, (len(marked), 0), strict=True):
-        assert f"{one} was found on {made}: it finds {found.count} of {found.of}" in page
+        assert f"{one} was found on {made}: it finds {found.count} of the {found.of}" in page
         assert f"Of this set it takes {images} images for carriers." in page
     assert f"{alarms.count} of {alarms.of} innocent images" in page
     assert "as likely carriers of a known trigger" in page

@@ -94,9 +94,10 @@ class Likenesses:
 
     @classmethod
     def of(cls, portrait: Portrait, finding: Finding) -> Self:
-        trigger, trigger_gain = amplified(portrait.trigger)
-        difference, difference_gain = amplified(portrait.difference)
         covered = portrait.covered
+        has_trigger = bool(covered.any()) or _laid_over(portrait) >= LEAST_LEVELS
+        trigger, trigger_gain = amplified(portrait.trigger * has_trigger)
+        difference, difference_gain = amplified(portrait.difference)
         extreme = max(LEAST_EXTREME, float(np.quantile(np.abs(portrait.detail), 0.98)))
         others = finding.images.of - finding.images.count
         means = portrait.spectrum, portrait.expected_spectrum
@@ -106,7 +107,7 @@ class Likenesses:
         return cls(
             trigger=picture(trigger),
             trigger_gain=trigger_gain,
-            has_trigger=bool(portrait.trigger.any()),
+            has_trigger=has_trigger,
             difference=picture(difference),
             difference_gain=difference_gain,
             carriers=picture(outlined(portrait.carriers, covered)),
@@ -129,17 +130,17 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
             f"In {count:,} of the {covered.size:,} cells of the image, {_place(covered)}, the "
             "images are all but identical: something opaque covers what is below."
         )
-    beside = np.abs(portrait.trigger[~covered])
-    if beside.max(initial=0) >= LEAST_LEVELS:
+    levels = _laid_over(portrait)
+    if levels >= LEAST_LEVELS:
         too = " too" if count else ""
         words.append(
             f"Something see-through is laid over all of them in the same way{too}. It changes a "
-            f"pixel by up to {beside.max():.0f} of 255 levels."
+            f"pixel by up to {levels:.0f} of 255 levels."
         )
     elif not count:
         words.append(
-            "Nothing is laid over all of them in the same way: what they share is a treatment, "
-            "not a picture."
+            "Nothing is laid over all of them at the same place: what they share is a treatment, "
+            "such as a blur or a warp, or is somewhere else in each."
         )
     used, usual = map(_values_used, (portrait.values, portrait.expected_values))
     if 2 * used < usual:
@@ -152,6 +153,11 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
         more = "stronger" if change > 0 else "weaker"
         words.append(f"Their fine detail is {percent(abs(change))} {more} than expected.")
     return words
+
+
+def _laid_over(portrait: Portrait) -> float:
+    """By how many of 255 levels something see-through changes a pixel, at most."""
+    return float(np.abs(portrait.trigger[~portrait.covered]).max(initial=0))
 
 
 def _values_used(shares: np.ndarray) -> int:
@@ -194,8 +200,9 @@ def grounds(finding: Finding) -> list[str]:
     everywhere = f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(own)}. "
     if finding.reason is Reason.ABSENT:
         words.append(
-            everywhere + "What images have in common by nature, such as snow, a white background "
-            "or one camera, is met in other classes, too."
+            everywhere + "What images have in common by nature, such as snow or a white "
+            "background, is met in other classes, too. A second source that gave images to this "
+            "class alone may look the same: a scanner, a program that draws borders or dates."
         )
     else:
         words.append(everywhere.strip())
@@ -214,7 +221,8 @@ def grounds(finding: Finding) -> list[str]:
         f"If what their own class shows is 0 and what the others show is 1, these images show "
         f"{place}: "
     )
-    if abs(evidence.foreign - FOREIGN) < 2 * evidence.foreign_error:
+    decided = finding.reason is Reason.FOREIGN and is_foreign(evidence.foreign)
+    if abs(evidence.foreign - FOREIGN) < 2 * evidence.foreign_error and not decided:
         words.append(content + "which of the two, these images are too few to tell.")
     elif is_foreign(evidence.foreign):
         words.append(
@@ -236,7 +244,8 @@ def elsewhere(finding: Finding) -> str:
 def _varied(finding: Finding) -> str:
     evidence = finding.evidence
     return (
-        f"They are not one picture many times over, but {evidence.pictures:,.0f} different ones: "
+        f"They are not one picture many times over: the {evidence.images:,} of them that were "
+        f"looked at, one of each picture, count as {evidence.pictures:,.0f} different ones, and "
         f"what they show varies {percent(evidence.spread)} as much as in the rest of the set."
     )
 

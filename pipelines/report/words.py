@@ -116,7 +116,11 @@ def _of_them(some: int, removed: int) -> str:
 def signature_line(known: SignatureFacts) -> str:
     """How well a trigger of another set is told, as far as that was measured, and how often."""
     made, found, alarms = known.made_of, known.found, known.false_alarms
-    again = f"{found.count:,} of {found.of:,} of them again" if found.of else "none of them again"
+    again = (
+        f"{found.count:,} of the {found.of:,} of them again that are different pictures"
+        if found.of
+        else "none of them again"
+    )
     rate = f" ({percent(found.value)})" if found.value is not None else ""
     beside = (
         f"{alarms.count:,} of {alarms.of:,} innocent images ({percent(alarms.value)})"
