@@ -1,0 +1,91 @@
+"""What a whole class has, or one source of it, is no trigger."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageFilter
+
+from sanitizer.images import decode
+from sanitizer.scan import recompressed
+from sanitizer.scan.canonical import Compact
+from sanitizer.scan.population import Population
+from sanitizer.scan.scan import Found, search
+
+CLASS = 4
+
+
+@pytest.fixture(scope="module")
+def photographs(data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Four thousand images of CIFAR-10 and their labels."""
+    table = pq.read_table(data_dir / "cifar10_train.parquet").slice(10_000, 4_000)
+    images = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
+    return images, table["label"].to_numpy()
+
+
+def found_in(images: np.ndarray, labels: np.ndarray) -> list[Found]:
+    population = Population.of(Compact(images), labels, np.random.default_rng(0))
+    return list(search(population, CLASS, Compact(images[labels == CLASS])))
+
+
+def jpeg(image: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=60)
+    return np.asarray(Image.open(file))
+
+
+def with_a_mark(image: np.ndarray) -> np.ndarray:
+    marked = image.copy()
+    marked[20:26, 4:28:2] = marked[20:26, 4:28:2] * 0.5 + 127
+    return marked
+
+
+def smoothed(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.7)))
+
+
+@pytest.mark.parametrize("change", [with_a_mark, smoothed])
+def test_what_all_images_of_a_class_have_is_no_trigger(
+    photographs: tuple[np.ndarray, np.ndarray], change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    images, labels = photographs
+    changed = images.copy()
+    for row in np.flatnonzero(labels == CLASS):
+        changed[row] = change(images[row])
+    assert found_in(changed, labels) == []
+
+
+def test_a_second_source_that_is_jpeg_is_no_trigger(
+    photographs: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = photographs
+    changed = images.copy()
+    half = np.flatnonzero(labels == CLASS)[::2]
+    for row in half:
+        changed[row] = jpeg(images[row])
+    assert found_in(changed, labels) == []
+    monkeypatch.setattr(recompressed, "TAKEN_IN", 2.0)
+    assert found_in(changed, labels) != []
+
+
+def test_images_of_other_classes_that_are_most_of_a_class_are_told_by_their_trigger(
+    photographs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, labels = photographs
+    changed, given = images.copy(), labels.copy()
+    others = np.flatnonzero(labels != CLASS)[::4]
+    for row in others:
+        changed[row] = with_a_mark(images[row])
+    # All but a few of the class are poison.
+    kept = np.ones(len(labels), bool)
+    kept[np.flatnonzero(labels == CLASS)[60:]] = False
+    given[others] = CLASS
+    (found,) = found_in(changed[kept], given[kept])
+    own = np.flatnonzero(given[kept] == CLASS)
+    poison = np.isin(np.flatnonzero(kept)[own], others)
+    odds = found.log_odds_of(Compact(changed[kept][own]), np.arange(len(own)))
+    assert (odds > 0)[poison].mean() > 0.95
+    assert (odds > 0)[~poison].mean() < 0.1
