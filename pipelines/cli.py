@@ -96,6 +96,12 @@ reading_options = _options(
     click.option("--label-column", help="Column with the labels; found by itself by default."),
     click.option("--follow-links", is_flag=True, help="Read what links out of INPUT lead to."),
 )
+output_argument = click.argument(
+    "output",
+    metavar="OUTPUT",
+    # Paths in what is printed go on with a slash.
+    callback=lambda context, argument, output: output.rstrip("/") or output,
+)
 output_options = _options(
     click.option("--quiet", is_flag=True, help="No progress."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
@@ -339,7 +345,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @judging_options
 @policy_options
 @scan_option
@@ -366,7 +372,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @unjudged_option
 @job_options
 def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -388,7 +394,7 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @judging_options
 @policy_options
 @signature_option
@@ -410,7 +416,7 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @job_options
 def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Copy INPUT to Parquet shards in OUTPUT, every byte as it came.
@@ -431,7 +437,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @unjudged_option
 @job_options
 def features(input: str, output: str, as_json: bool, **options: Any) -> None:
@@ -450,7 +456,7 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("input")
-@click.argument("output")
+@output_argument
 @attack_options
 @click.option("--preview", metavar="PNG", help="Draw poisoned images, before and after.")
 @job_options
@@ -644,7 +650,7 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("output")
+@output_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def report(output: str, as_json: bool) -> None:
     """Check the finished run in OUTPUT against its checksums and rebuild its report.

@@ -367,7 +367,12 @@ def test_a_signature_that_could_find_nothing_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "No such file"), (b"", "no signature"), (b"x" * 100, "no signature of a finding")],
+    [
+        (None, "No such file"),
+        (b"", "no signature"),
+        (b"x" * 100, "no signature of a finding: no safetensors"),
+        (b'{"a": 1}', "no safetensors file"),
+    ],
 )
 def test_what_is_no_signature_is_told_in_one_line(
     content: bytes | None, words: str, classes: Path, tmp_path: Path

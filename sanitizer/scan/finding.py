@@ -80,6 +80,8 @@ def finding_in(data: bytes) -> Finding:
                 "made it; make it anew by a scan with this one"
             )
         return Finding.from_json(header[_FINDING])
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError("no safetensors file") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("no figures of a finding in it") from error
 
