@@ -572,6 +572,7 @@ def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> 
             share=0.43,
             strength=7.25,
             share_of_rest=0.0,
+            share_of_all_but_one=0.0,
             beyond=5.0,
             spread=0.98,
             ways=0.97,

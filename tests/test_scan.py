@@ -178,7 +178,7 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
     ]
     cells = np.zeros(1000, int), np.zeros(1500, int)
     thumbs = rng.random((1000, 64)), rng.random((1500, 64))
-    images = ClassImages(VIEWS[:2], views, *cells, *thumbs)
+    images = ClassImages(VIEWS[:2], views, *cells, *thumbs, np.zeros(len(cells[1])))
     (group,) = join(images, rare[:, None].astype(float))
     assert group.members[carries & rare].all()
     assert group.members[~carries].mean() < rare[~carries].mean() / 2
@@ -196,7 +196,7 @@ def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too
     view = ClassView.of(inside, whitening(rest), whitening, rng)
     cells = np.zeros(1500, int), np.zeros(2000, int)
     thumbs = rng.random((1500, 64)), rng.random((2000, 64))
-    images = ClassImages(VIEWS[:1], [view], *cells, *thumbs)
+    images = ClassImages(VIEWS[:1], [view], *cells, *thumbs, np.zeros(len(cells[1])))
     strongest = Searched.of(images).groups()[0].members
     assert strongest[carries].mean() > 0.9
     assert strongest[~carries].mean() < 0.01
@@ -212,7 +212,8 @@ def beside_noise(
         whitening = Whitening.by(Moments.of(noise))
         views.append(ClassView.of(one, whitening(rest), whitening, rng))
     thumbs = rng.random((len(cells), 64)), rng.random((2000, 64))
-    return ClassImages(VIEWS[: len(views)], views, cells, rng.permutation(2000) % 2 * 35, *thumbs)
+    rest_cells = rng.permutation(2000) % 2 * 35
+    return ClassImages(VIEWS[: len(views)], views, cells, rest_cells, *thumbs, np.zeros(2000))
 
 
 def test_a_trigger_of_which_each_view_sees_a_little_is_found_in_all_together() -> None:

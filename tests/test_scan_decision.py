@@ -28,6 +28,7 @@ PLAIN = Evidence(
     share=0.09,
     strength=9.0,
     share_of_rest=0.0,
+    share_of_all_but_one=0.0,
     beyond=8.0,
     spread=1.0,
     ways=1.1,
@@ -57,7 +58,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     "natural",
     [
         replace(PLAIN, strength=2.0),
-        replace(PLAIN, share_of_rest=0.09),
+        replace(PLAIN, share_of_rest=0.09, share_of_all_but_one=0.08),
         replace(PLAIN, images=8, pictures=8, share=0.003),
         replace(PLAIN, pictures=10),
         replace(PLAIN, pictures=60, images=106, share=0.88, strength=20),
@@ -98,7 +99,9 @@ def test_fewer_pictures_have_to_stand_further_apart() -> None:
 
 
 def test_what_is_strong_needs_less_to_be_known_as_foreign() -> None:
-    some_elsewhere = replace(PLAIN, share_of_rest=0.009, foreign=0.6, foreign_error=0.12)
+    some_elsewhere = replace(
+        PLAIN, share_of_rest=0.009, share_of_all_but_one=0.008, foreign=0.6, foreign_error=0.12
+    )
     assert accepted(some_elsewhere) is Reason.FOREIGN
     assert accepted(replace(some_elsewhere, strength=4.8)) is None
     assert accepted(replace(some_elsewhere, foreign=0.5)) is None
@@ -139,6 +142,13 @@ def test_a_group_that_looks_like_other_classes_is_told_from_them(
     assert accepted_among_others(evidence, share, of_all, apart_in_content) is expected
 
 
+def test_one_other_class_may_carry_the_same_trigger() -> None:
+    in_two = replace(PLAIN, share_of_rest=0.01, foreign=0.0)
+    assert accepted(in_two) is Reason.ABSENT
+    assert accepted(replace(in_two, share_of_all_but_one=0.003)) is None
+    assert accepted(replace(in_two, strength=4.0)) is None
+
+
 def test_reasons_are_words() -> None:
     assert all(" " in reason for reason in Reason)
 
@@ -159,7 +169,7 @@ def synthetic(clean: int, poisoned: int, trigger: float, false_labels: bool) -> 
         views.append(ClassView.of(inside, rest, white, rng))
     thumbs = (rng.standard_normal((n, 64), np.float32) for n in (clean + poisoned, 800))
     cells = (np.zeros(n, int) for n in (clean + poisoned, 800))
-    return ClassImages(VIEWS, views, *cells, *thumbs)
+    return ClassImages(VIEWS, views, *cells, *thumbs, np.arange(800) % 9)
 
 
 @pytest.mark.parametrize("false_labels", [True, False])

@@ -67,6 +67,10 @@ WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 #: strength of at most 9 there.
 AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
 
+#: One trigger may be in two classes. What all other classes have of it, against its own, is at most
+#: this; natural groups as strong as a trigger have a third of it there.
+MOST_BUT_ONE = 0.02
+
 #: No group that is weaker than this passes a bar, told from its class and from other classes.
 LEAST_STRENGTH = math.sqrt(WITH_FOREIGN_CONTENT.natural)
 LEAST_AMONG_OTHERS = math.sqrt(AMONG_OTHERS.natural)
@@ -123,7 +127,7 @@ def accepted(evidence: Evidence) -> Reason | None:
     """Why a group shares a trigger; None where it may be natural."""
     if not _can_be_told(evidence):
         return None
-    if BY_ITSELF.is_passed_by(evidence, evidence.share):
+    if BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence):
         return Reason.ABSENT
     if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and is_foreign(evidence):
         return Reason.FOREIGN
@@ -147,6 +151,14 @@ def accepted_among_others(
         and evidence.pictures >= TELLING  # what a whole class shares, a part of few has in all ways
         and evidence.all_ways >= ALL_WAYS
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
+    )
+
+
+def _is_in_two_classes(evidence: Evidence) -> bool:
+    """Whether what a group shares is as good as absent from other classes, but for one."""
+    return (
+        evidence.strength >= BY_ITSELF.height(evidence)
+        and evidence.share_of_all_but_one <= MOST_BUT_ONE * evidence.share
     )
 
 

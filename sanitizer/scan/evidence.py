@@ -25,6 +25,7 @@ class Evidence(Record):
     share: float  #: of the class
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
+    share_of_all_but_one: float  #: the same, less the class that has most of them
     beyond: float  #: how far it lies from other classes along what it shares, in deviations
     #: How much its content varies against that of the others of the class or of other classes,
     #: whichever varies more: mean squared distance to the mean.
@@ -53,7 +54,8 @@ class Evidence(Record):
             pictures=pictures,
             share=group.share,
             strength=group.strength,
-            share_of_rest=max(group.share_of_rest, group.share_of_twin),
+            share_of_rest=max(group.share_of_rest, group.twin[0]),
+            share_of_all_but_one=group.share_of_all_but_one(images.rest_labels),
             beyond=group.beyond,
             spread=_spread(content[members])
             / max(_spread(content[~members]), _spread(images.rest_content)),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -39,6 +40,9 @@ APART = 2.0
 #: Poison with false labels shows the content of many classes, in more ways than one class has by
 #: this factor.
 MORE_WAYS = 1.25
+
+#: So many other classes are several, of which one may carry the same trigger.
+SEVERAL = 4
 
 #: A group of other classes is a twin where it is this much as separate.
 AS_SEPARATE = 0.6
@@ -113,6 +117,7 @@ class ClassImages:
     rest_cells: np.ndarray  #: (m,)
     thumbnails: np.ndarray  #: (n, 64) float32, mean grey of 8 x 8 cells
     rest_thumbnails: np.ndarray  #: (m, 64)
+    rest_labels: np.ndarray  #: (m,) of any dtype
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -131,6 +136,7 @@ class ClassImages:
             self.rest_cells,
             self.thumbnails[chosen],
             self.rest_thumbnails,
+            self.rest_labels,
         )
 
     def among_rest(self, chosen: np.ndarray) -> Self:
@@ -146,6 +152,7 @@ class ClassImages:
             self.rest_cells[1::2],
             np.concatenate([self.thumbnails[chosen], self.rest_thumbnails[::2]]),
             self.rest_thumbnails[1::2],
+            self.rest_labels[1::2],
         )
 
     @property
@@ -201,19 +208,36 @@ class Group:
         """Of the images of other classes that would be in the group."""
         return float((self.rest_log_odds > 0).mean())
 
-    @property
-    def share_of_twin(self) -> float:
-        """Of the images of other classes that are in a group of theirs as separate as this one.
+    @cached_property
+    def twin(self) -> tuple[float, np.ndarray]:
+        """A group of other classes that is as separate as this one: its share, (m,) bool members.
 
-        0 where there is none. Where each image has a feature or not, other classes may spread more
-        widely than this one and yet have the same group.
+        The share is 0 where there is none. Where each image has a feature or not, other classes may
+        spread more widely than this one and yet have the same group.
         """
         own = self.trigger.mixture
         moved = self.rest_scores - middle(self.rest_scores) + own.many
         twin = Mixture.fit(moved, sigmoid(own.log_odds(moved)), EM_STEPS)
         if twin is None or twin.separation < AS_SEPARATE * own.separation:
-            return 0.0
-        return twin.share
+            return 0.0, np.zeros(len(moved), bool)
+        return twin.share, twin.log_odds(moved) > 0
+
+    def share_of_all_but_one(self, rest_labels: np.ndarray) -> float:
+        """Of the images of other classes, but the one that has most of them, that would be in it
+        or are in its twin.
+
+        Of fewer than ``SEVERAL`` classes none is left out.
+
+        Args:
+            rest_labels: (m,) of these images.
+        """
+        _, of_class = np.unique(rest_labels, return_inverse=True)
+        images = np.bincount(of_class)
+        inside = np.bincount(of_class, (self.rest_log_odds > 0) | self.twin[1])
+        left = np.ones(len(images), bool)
+        if len(images) >= SEVERAL:
+            left[inside.argmax()] = False
+        return float(inside[left].sum() / images[left].sum())
 
     @property
     def strength(self) -> float:

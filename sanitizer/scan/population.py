@@ -100,7 +100,7 @@ class Population:
         rest_pixels = self.images.pixels[:RESTED][others]
         cells = extreme_cells(images.pixels), extreme_cells(rest_pixels)
         thumbs = thumbnails(images.pixels), thumbnails(rest_pixels)
-        return ClassImages(kinds, views, *cells, *thumbs)
+        return ClassImages(kinds, views, *cells, *thumbs, self.labels[:RESTED][others])
 
     # What all classes are compared with is made once.
 
