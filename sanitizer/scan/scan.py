@@ -13,6 +13,7 @@ from sanitizer.scan.decision import (
     HALF,
     LEAST_AMONG_OTHERS,
     LEAST_STRENGTH,
+    TELLING,
     Reason,
     accepted,
     accepted_among_others,
@@ -89,8 +90,9 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
     for number in range(ROUNDS):
         one = _Round(population, images[rows], Searched.of(beside))
         accepted = one.unlike_their_class()
-        # What is left of a class without its poison is like no other class.
-        may_be_strange = number == 0 and population.share(label) <= MOST_OF_SET
+        # Of few pictures it cannot be told; what is left without the poison is like no other class.
+        enough = number == 0 and len(rows) >= TELLING
+        may_be_strange = enough and population.share(label) <= MOST_OF_SET
         if may_be_strange and (not accepted or shows_all_classes(beside)):
             accepted = one.unlike_other_classes() or accepted
         if not accepted:
