@@ -97,8 +97,9 @@ LEAST_OF_OTHERS = 0.8
 LEAST_FARTHER = 4.0
 
 #: What lies so far beyond other classes is no innocent part: natural classes lie at most 10.7
-#: deviations beyond others, triggers that cover the image and leave it few ways to vary 20 to 35.
-FAR_BEYOND = 15.0
+#: deviations beyond others, told from images with wrong labels 17, and triggers that cover their
+#: images and leave them few ways to vary 31 to 35.
+FAR_BEYOND = 25.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
 #: pictures, and content has 192 dimensions.
