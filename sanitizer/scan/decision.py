@@ -130,7 +130,9 @@ def accepted(evidence: Evidence) -> Reason | None:
         return None
     if BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence):
         return Reason.ABSENT
-    if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and is_foreign(evidence):
+    if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and shows_other_classes(
+        evidence
+    ):
         return Reason.FOREIGN
     return None
 
@@ -149,7 +151,7 @@ def accepted_among_others(
     return (
         _can_be_told(evidence)
         and AMONG_OTHERS.is_passed_by(evidence, share)
-        and evidence.pictures >= TELLING  # what a whole class shares, a part of few has in all ways
+        and evidence.pictures >= TELLING  # fewer may vary in all ways by chance
         and evidence.all_ways >= ALL_WAYS
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
     )
@@ -203,7 +205,7 @@ def is_the_innocent_part(evidence: Evidence) -> bool:
     return evidence.farther >= LEAST_FARTHER and evidence.ways < LEAST_OF_OTHERS
 
 
-def is_foreign(evidence: Evidence) -> bool:
+def shows_other_classes(evidence: Evidence) -> bool:
     """Whether the content of a group is that of other classes, rather than a part of its own."""
     strong = evidence.strength >= BY_ITSELF.height(evidence)
     doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from sanitizer.scan.decision import (
     Reason,
     accepted,
     accepted_among_others,
-    is_foreign,
     is_the_innocent_part,
     shows_all_classes,
+    shows_other_classes,
 )
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.joining import ClassImages, Group
@@ -88,18 +88,18 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         return
     beside = population.beside(label, images[rows], rng)
     for number in range(ROUNDS):
-        one = _Round(population, images[rows], Searched.of(beside))
-        accepted = one.unlike_their_class()
+        this = _Round(population, images[rows], Searched.of(beside))
+        triggers = this.unlike_their_class()
         # Of few pictures it cannot be told; what is left without the poison is like no other class.
         enough = number == 0 and len(rows) >= TELLING
         may_be_strange = enough and population.share(label) <= MOST_OF_SET
-        if may_be_strange and (not accepted or shows_all_classes(beside)):
-            accepted = one.unlike_other_classes() or accepted
-        if not accepted:
+        if may_be_strange and (not triggers or shows_all_classes(beside)):
+            triggers = this.unlike_other_classes() or triggers
+        if not triggers:
             return
         carries = np.zeros(len(rows), bool)
-        for group in accepted:
-            found, own = one.found(group, population.unseen(label))
+        for one in triggers:
+            found, own = this.found(one, population.unseen(label))
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
@@ -166,7 +166,7 @@ class _Round:
 
     def _is_a_source(self, one: _Accepted) -> bool:
         """Whether a group shows what its class shows, and was only compressed."""
-        if is_foreign(one.evidence):
+        if shows_other_classes(one.evidence):
             return False
         others = self.images[~one.group.members]
         return is_a_compression(self._signature(one), others)
@@ -188,7 +188,8 @@ class _Round:
         # What all of a class share, such as the mark of a supplier, a chosen part shares, too.
         largest_first = sorted(judged, key=_images, reverse=True)
         beside = self.searched.images
-        return [one for one in largest_first if shows_all_classes(beside, self._carries(one))][:1]
+        told = (one for one in largest_first if shows_all_classes(beside, self._carries(one)))
+        return list(islice(told, 1))
 
     def _signature(self, one: _Accepted) -> Signature:
         return Signature.of(one.group.trigger, one.among.views, self.population.scales)
