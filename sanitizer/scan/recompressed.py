@@ -13,8 +13,8 @@ from PIL import Image
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.signature import Signature
 
-#: JPEG qualities that are tried. The first takes in 93 % or more of the others where half of a class
-#: is JPEG of 40 to 85, and at most 3 % where some of a class carry one of nine triggers.
+#: JPEG qualities that are tried. The first takes in 93 % or more of the others where half of a
+#: class is JPEG of 40 to 85, and at most 3 % where some of a class carry one of nine triggers.
 QUALITIES = 75, 90
 
 #: Images that are compressed.
