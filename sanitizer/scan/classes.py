@@ -136,11 +136,8 @@ def _new_of(images: ClassImages, groups: Sequence[Group]) -> list[Group]:
 
 
 def are_new(groups: Sequence[Group]) -> list[bool]:
-    """Which of some groups of a class are not for the most part in weightier ones of them.
-
-    Of a group and a part of it that is as separate, the whole is the weightier.
-    """
-    weights = np.array([group.strength**2 * group.share * (1 - group.share) for group in groups])
+    """Which of some groups of a class are not for the most part in weightier ones of them."""
+    weights = np.array([group.weight for group in groups])
     new = [False] * len(groups)
     known: np.ndarray | bool = False
     for number in np.argsort(-weights).tolist():

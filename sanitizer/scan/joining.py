@@ -208,6 +208,14 @@ class Group:
         """Of the images of other classes that would be in the group."""
         return float((self.rest_log_odds > 0).mean())
 
+    @property
+    def weight(self) -> float:
+        """How much of what varies among the images it explains; 0 and more.
+
+        Of a group and a part of it that is as separate, the whole is the weightier.
+        """
+        return self.strength**2 * self.share * (1 - self.share)
+
     @cached_property
     def twin(self) -> tuple[float, np.ndarray]:
         """A group of other classes that is as separate as this one: its share, (m,) bool members.

@@ -44,6 +44,9 @@ ROUNDS = 3
 #: to be poison: it may be a kind of its own, such as generated pictures beside real ones.
 MOST_OF_SET = 0.25
 
+#: A group that lacks more of another's images than one less this share is a part of it.
+NEARLY_ALL = 0.9
+
 
 @dataclass(frozen=True)
 class Found:
@@ -94,7 +97,7 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         enough = number == 0 and len(rows) >= TELLING
         may_be_strange = enough and population.share(label) <= MOST_OF_SET
         if may_be_strange and (not triggers or shows_all_classes(beside)):
-            triggers = this.unlike_other_classes() or triggers
+            triggers = this.unlike_other_classes(beyond=triggers) or triggers
         if not triggers:
             return
         carries = np.zeros(len(rows), bool)
@@ -171,8 +174,13 @@ class _Round:
         others = self.images[~one.group.members]
         return is_a_compression(self._signature(one), others)
 
-    def unlike_other_classes(self) -> list[_Accepted]:
-        """The largest group that looks like other classes, and is told from these, if any."""
+    def unlike_other_classes(self, beyond: list[_Accepted]) -> list[_Accepted]:
+        """The largest group that looks like other classes, and is told from these, if any.
+
+        Args:
+            beyond: groups that are told from their class; none where one of them has nearly the
+                same images, and is the weightier.
+        """
         innocent = [group for group, evidence in self.groups if is_the_innocent_part(evidence)]
         judged = []
         for images, group, chosen in self.searched.strangers(innocent):
@@ -189,7 +197,13 @@ class _Round:
         largest_first = sorted(judged, key=_images, reverse=True)
         beside = self.searched.images
         told = (one for one in largest_first if shows_all_classes(beside, self._carries(one)))
-        return list(islice(told, 1))
+        return [one for one in islice(told, 1) if not any(self._is_better(b, one) for b in beyond)]
+
+    def _is_better(self, one: _Accepted, other: _Accepted) -> bool:
+        """Whether a group has nearly all images of another, and is the weightier."""
+        members = np.flatnonzero(other.log_odds > 0)
+        both = one.group.members[other.of_class[members]].mean()
+        return bool(both >= NEARLY_ALL) and one.group.weight > other.group.weight
 
     def _signature(self, one: _Accepted) -> Signature:
         return Signature.of(one.group.trigger, one.among.views, self.population.scales)
