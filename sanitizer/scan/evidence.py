@@ -54,7 +54,7 @@ class Evidence(Record):
             pictures=pictures,
             share=group.share,
             strength=group.strength,
-            share_of_rest=max(group.share_of_rest, group.twin[0]),
+            share_of_rest=max(group.share_of_rest, group.twin.share),
             share_of_all_but_one=group.share_of_all_but_one(images.rest_labels),
             beyond=group.beyond,
             spread=_spread(content[members])

@@ -182,6 +182,14 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class Twin:
+    """A group of other classes."""
+
+    share: float  #: of them, by the mixture
+    members: np.ndarray  #: (m,) bool
+
+
+@dataclass(frozen=True)
 class Group:
     """Images of a class that may share a trigger, as all views together tell them."""
 
@@ -217,18 +225,18 @@ class Group:
         return self.strength**2 * self.share * (1 - self.share)
 
     @cached_property
-    def twin(self) -> tuple[float, np.ndarray]:
-        """A group of other classes that is as separate as this one: its share, (m,) bool members.
+    def twin(self) -> Twin:
+        """A group of other classes that is as separate as this one; empty where there is none.
 
-        The share is 0 where there is none. Where each image has a feature or not, other classes may
-        spread more widely than this one and yet have the same group.
+        Where each image has a feature or not, other classes may spread more widely than this one
+        and yet have the same group.
         """
         own = self.trigger.mixture
         moved = self.rest_scores - middle(self.rest_scores) + own.many
         twin = Mixture.fit(moved, sigmoid(own.log_odds(moved)), EM_STEPS)
         if twin is None or twin.separation < AS_SEPARATE * own.separation:
-            return 0.0, np.zeros(len(moved), bool)
-        return twin.share, twin.log_odds(moved) > 0
+            return Twin(0.0, np.zeros(len(moved), bool))
+        return Twin(twin.share, twin.log_odds(moved) > 0)
 
     def share_of_all_but_one(self, rest_labels: np.ndarray) -> float:
         """Of the images of other classes, but the one that has most of them, that would be in it
@@ -241,7 +249,7 @@ class Group:
         """
         _, of_class = np.unique(rest_labels, return_inverse=True)
         images = np.bincount(of_class)
-        inside = np.bincount(of_class, (self.rest_log_odds > 0) | self.twin[1])
+        inside = np.bincount(of_class, (self.rest_log_odds > 0) | self.twin.members)
         left = np.ones(len(images), bool)
         if len(images) >= SEVERAL:
             left[inside.argmax()] = False

@@ -106,7 +106,7 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
-        if len(rows) < LEAST_PICTURES:
+        if number == ROUNDS - 1 or len(rows) < LEAST_PICTURES:
             return
         beside = beside.only(~carries, rng)
 
