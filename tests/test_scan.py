@@ -259,6 +259,10 @@ def test_one_of_each_picture_is_kept() -> None:
     assert different_pictures(thumbs).tolist() == list(range(40))
 
 
+def test_pictures_that_are_all_of_one_shade_are_one_picture() -> None:
+    assert len(different_pictures(np.full((60, 64), 255, np.float32))) == 1
+
+
 @pytest.fixture(scope="module")
 def sample() -> tuple[Compact, np.ndarray, np.ndarray]:
     """The bundled sample: images, labels, and which images carry the trigger."""

@@ -225,7 +225,7 @@ def test_where_nothing_is_searched_nothing_is_judged(
     if classes == "none":  # and no set is like its mirror images, as traffic signs are not
         table = table.select(["image"])
         monkeypatch.setattr(mirror, "MOST_ASYMMETRY", -np.inf)
-        reason = "in a set without classes that is unlike its own mirror images"
+        reason = "in a set without other classes, or nearly so, and unlike its own mirror images"
         words = "or is unlike its own mirror images, so it was not searched"
     pq.write_table(table, tmp_path / "set.parquet")
     asked = ["scan", str(tmp_path / "set.parquet"), str(tmp_path / "out"), "--workers", "1"]

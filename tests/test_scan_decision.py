@@ -219,8 +219,22 @@ def test_all_but_the_innocent_part_of_a_class_are_told_from_other_classes() -> N
 def test_frames_of_a_few_tracks_are_few_pictures() -> None:
     rng = np.random.default_rng(0)
     pictures = rng.standard_normal((100, 192), np.float32)
-    assert effective_count(pictures) == pytest.approx(100, rel=0.02)
+    assert effective_count(pictures, 180) == pytest.approx(100, rel=0.02)
     frames = np.repeat(pictures[:5], 20, 0) + 0.5 * rng.standard_normal((100, 192), np.float32)
-    assert effective_count(frames) == pytest.approx(5, rel=0.1)
+    assert effective_count(frames, 180) == pytest.approx(5, rel=0.1)
     # What all of them share makes no two of them alike.
-    assert effective_count(pictures + 3) == pytest.approx(100, rel=0.02)
+    assert effective_count(pictures + 3, 180) == pytest.approx(100, rel=0.02)
+
+
+def test_pictures_that_vary_in_few_ways_are_not_alike_for_that() -> None:
+    rng = np.random.default_rng(0)
+    digits = rng.standard_normal((100, 40), np.float32)
+    assert effective_count(digits, 40) == pytest.approx(100, rel=0.02)
+    assert effective_count(digits, 180) < 50
+
+
+def test_the_usual_part_of_a_class_with_a_few_odd_pictures_is_no_trigger() -> None:
+    usual = replace(PLAIN, share=0.86, foreign=0.3, all_ways=0.7, beyond=2.5)
+    assert accepted(usual) is None
+    assert accepted(replace(usual, all_ways=1.0)) is Reason.ABSENT
+    assert accepted(replace(usual, beyond=14.0)) is Reason.ABSENT

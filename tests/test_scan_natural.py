@@ -9,9 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFilter
 
+from pipelines.judging.scan import ClassSearch
 from sanitizer.images import decode
+from sanitizer.resizing import Filter, resize
 from sanitizer.scan import recompressed
 from sanitizer.scan.canonical import Compact
+from sanitizer.scan.decision import Reason
 from sanitizer.scan.population import Population
 from sanitizer.scan.scan import Found, search
 
@@ -26,9 +29,10 @@ def photographs(data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     return images, table["label"].to_numpy()
 
 
-def found_in(images: np.ndarray, labels: np.ndarray) -> list[Found]:
-    population = Population.of(Compact(images), labels, np.random.default_rng(0))
-    return list(search(population, CLASS, Compact(images[labels == CLASS])))
+def found_in(images: np.ndarray | Compact, labels: np.ndarray) -> list[Found]:
+    every = images if isinstance(images, Compact) else Compact(images)
+    population = Population.of(every, labels, np.random.default_rng(0))
+    return list(search(population, CLASS, every[labels == CLASS]))
 
 
 def jpeg(image: np.ndarray) -> np.ndarray:
@@ -63,12 +67,55 @@ def test_a_second_source_that_is_jpeg_is_no_trigger(
 ) -> None:
     images, labels = photographs
     changed = images.copy()
-    half = np.flatnonzero(labels == CLASS)[::2]
-    for row in half:
+    own = np.flatnonzero(labels == CLASS)
+    for row in own[::3]:
         changed[row] = jpeg(images[row])
+    # One image that is larger than its copy changes nothing.
+    large = np.repeat(np.repeat(images[own[1]], 2, 0), 2, 1)
+    mixed = Compact.joined([Compact(changed), Compact.of(large)])
     assert found_in(changed, labels) == []
+    assert found_in(mixed, np.append(labels, CLASS)) == []
     monkeypatch.setattr(recompressed, "TAKEN_IN", 2.0)
     assert found_in(changed, labels) != []
+
+
+def test_a_class_with_next_to_none_beside_it_is_compared_with_its_mirror_images(
+    photographs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, labels = photographs
+    own, others = images[labels == CLASS], images[labels != CLASS][:5]
+    own[::8, 26:30, 26:30] = 255, 0, 255
+    every = np.concatenate([own, others])
+    number = np.repeat([0, 1], [len(own), len(others)])
+    known = Population.of(Compact(every), number, np.random.default_rng(0))
+    assert not known.can_compare(0)
+    search_of = ClassSearch.of(known, 0, Compact(own))
+    (found,) = search_of.triggers
+    assert found.reason is Reason.ONE_WAY_ROUND
+    assert search_of.why_not == ""
+
+
+def test_white_placeholders_as_the_other_class_stop_nothing(
+    photographs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, labels = photographs
+    own = images[labels == CLASS][:300]
+    every = Compact(np.concatenate([own, np.full_like(own, 255)]))
+    known = Population.of(every, np.repeat([0, 1], 300), np.random.default_rng(0))
+    list(search(known, 0, Compact(own)))
+
+
+def test_a_trigger_is_found_on_images_with_a_border_that_never_varies(
+    photographs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, labels = photographs
+    framed = np.zeros_like(images)
+    framed[:, 4:28, 4:28] = np.stack([resize(one, (24, 24), Filter.BOX) for one in images])
+    assert found_in(framed, labels) == []
+    carries = np.flatnonzero(labels == CLASS)[::5]
+    framed[carries, 22:26, 22:26] = 255, 0, 255
+    (found,) = found_in(framed, labels)
+    assert found.evidence.images == pytest.approx(len(carries), rel=0.15)
 
 
 def test_images_of_other_classes_that_are_most_of_a_class_are_told_by_their_trigger(

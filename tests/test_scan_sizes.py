@@ -16,6 +16,7 @@ from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS
+from sanitizer.scan.views import Batch
 
 MIB = 1 << 20
 
@@ -85,6 +86,20 @@ def test_a_large_photograph_is_summed_in_little_memory() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("side", [33, 39, 90, 224, 500, 512, 1000])
+def test_every_border_is_in_a_window(side: int) -> None:
+    image = np.full((side, side, 3), 100, np.uint8)
+    flat = native.energies(
+        Batch.of(np.zeros((1, 32, 32, 3), np.uint8), native.summary(image)[None])
+    )
+    for rows, columns in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        marked = image.copy()
+        marked[rows, columns] = 255
+        summary = native.summary(marked)[None]
+        seen = native.energies(Batch.of(np.zeros((1, 32, 32, 3), np.uint8), summary))
+        assert (seen != flat).any()
+
+
 def test_a_grey_image_has_no_pattern_in_its_colours() -> None:
     grey = np.repeat(noise(64, 64, 1), 3, axis=2)
     ((_, batch),) = Compact.of(grey).batches()
@@ -136,6 +151,8 @@ def test_a_trigger_that_no_area_mean_shows_is_found(
     signature = Signature.of(found.trigger, beside.views, population.scales)
     again = Signature.of_tensors(signature.tensors())
     assert (again.log_odds(of_class) > 0).tolist() == truth[labels == 0].tolist()
+    with pytest.raises(ValueError, match="'edges' has shape"):
+        Signature.of_tensors(signature.tensors() | {"edges": signature.tensors()["edges"][:, :5]})
     # What is smaller than its copy can be judged all the same.
     small = kept([resize(one, (24, 24), Filter.BOX) for one in photographs(40, 96, 1)])
     assert np.isfinite(again.log_odds(small)).all()

@@ -118,15 +118,15 @@ class Bench:
         samples, kinds = truth.looked.samples, truth.kinds
         schema = scored_schema(label_type(self.sets[plan.set].source))
         scores = np.array([_or_nan(sample.score) for sample in samples])
-        seen = truth.looked.seen
         score = scan = both = None
         if self.scorer is not None:
             score = Detection.of(kinds, scores, self._removed(samples, schema, None))
         if found is not None:
             carries = np.array([_carries(found, row) for row in range(len(samples))], bool)
-            scan = Flagged.counted(kinds, seen, carries)
+            searched = np.isin(np.arange(len(samples)), list(found.carried))
+            scan = Flagged.counted(kinds, searched, carries)
         if score is not None and found is not None:
-            judged = np.isfinite(scores) | seen
+            judged = np.isfinite(scores) | searched
             both = Flagged.counted(kinds, judged, self._removed(samples, schema, found))
         labels = np.array([label_key(sample.label) for sample in samples])
         scanned = found.scanned.labels if found else frozenset()

@@ -8,12 +8,10 @@ import numpy as np
 from pipelines.evaluation.looked import Looked
 from pipelines.judging.classes import sampling_key
 from pipelines.judging.decided import Scanned
-from pipelines.judging.scan import TOO_FEW, finding_of, looked_at
+from pipelines.judging.scan import ClassSearch, finding_of, looked_at
 from pipelines.judging.split import Carried, strongest
 from sanitizer.scan.finding import Finding
-from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.population import SAMPLED, Population
-from sanitizer.scan.scan import is_searchable, search
 from sanitizer.summary import in_order, label_key
 
 
@@ -22,7 +20,7 @@ class SetScan:
     """What the scan says of a set."""
 
     scanned: Scanned  #: without the files of the findings
-    carried: dict[int, Carried]  #: of each image that it saw, by row
+    carried: dict[int, Carried]  #: of each image of a class that it searched, by row
     members: dict[str, np.ndarray]  #: by finding, the rows that carry it
 
 
@@ -39,10 +37,11 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
     labels = sorted(set(keys[rows]), key=in_order)
     numbers = {label: number for number, label in enumerate(labels)}
     classes = [rows[keys[rows] == label] for label in labels]
-    why_not = dict.fromkeys(labels, TOO_FEW)
+    why_not: dict[str, str] = {}
     findings: list[Finding] = []
     carried: dict[int, Carried] = {}
     members: dict[str, np.ndarray] = {}
+    population = None
     if len(labels) > 1:
         sample = sorted(rows.tolist(), key=lambda row: sampling_key(ids[row]))[:SAMPLED]
         of_sample = np.array([numbers[keys[row]] for row in sample])
@@ -54,14 +53,11 @@ def scan_set(looked: Looked, class_names: Sequence[str] | None) -> SetScan:
         found = []
         searched_rows = np.flatnonzero(looked_at(len(own)))
         sample_of_class = images[searched_rows]
-        if not is_searchable(sample_of_class):
+        search = ClassSearch.of(population, number, sample_of_class)
+        why_not[labels[number]] = search.why_not
+        if search.why_not:
             continue
-        why_not[labels[number]] = ""
-        if len(labels) > 1:
-            triggers = search(population, number, sample_of_class)
-        else:
-            triggers = iter(search_alone(sample_of_class).found)
-        for one in triggers:
+        for one in search.triggers:
             log_odds = one.log_odds_of(images, searched_rows)
             of_class = [ids[row] for row in own]
             finding = replace(

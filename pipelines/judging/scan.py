@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ NAMED = 12
 
 #: Why an image is not in a class that was searched.
 TOO_FEW = f"in a class of fewer than {LEAST_PICTURES} different images, too few to be searched"
-UNLIKE_MIRRORED = "in a set without classes that is unlike its own mirror images"
+UNLIKE_MIRRORED = "in a set without other classes, or nearly so, and unlike its own mirror images"
 
 #: What a class leaves: the figures of each finding, and the file that finds it in other data.
 #: The log odds of carrying it are those of all images of the class, by the shard they are in.
@@ -59,6 +59,32 @@ class Searched(Record):
     """What is counted of a class."""
 
     why_not: str  #: in words, why it could not be; empty where it was
+
+
+@dataclass(frozen=True)
+class ClassSearch:
+    """A class that is searched."""
+
+    triggers: Iterable[Found]
+    elsewhere: Compact  #: images that it is compared with
+    why_not: str  #: as of :class:`Searched`
+
+    @classmethod
+    def of(cls, known: Population | None, label: int, sample: Compact) -> Self:
+        """Search a class beside the others or, where there are next to none, its mirror images.
+
+        Args:
+            known: the set; None where it has one class.
+            label: of the class.
+            sample: of its images.
+        """
+        if not is_searchable(sample):
+            return cls((), sample[:0], TOO_FEW)
+        if known is not None and known.can_compare(label):
+            return cls(search(known, label, sample), known.elsewhere(label), "")
+        alone = search_alone(sample)
+        why_not = "" if alone.comparable else UNLIKE_MIRRORED
+        return cls(alone.found, alone.mirrored, why_not)
 
 
 @dataclass
@@ -80,31 +106,20 @@ class ScanStep(Step[Searched]):
         rows = task.shard.rows or 0
         sample = _sample(self._class(task.store, number), rows)
         artefact = task.open_artefact(FOUND)
-        why_not = TOO_FEW
-        if is_searchable(sample):
-            known, triggers, why_not = self._search(task.store, number, sample)
-            for found in triggers:
-                judged = self._judge(task.store, number, found, known)
-                columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
-                artefact.write(pa.record_batch(columns, schema=FOUND))
+        known = population(task.store, self.sample_sha256) if len(self.labels) > 1 else None
+        search_of = ClassSearch.of(known, number, sample)
+        for found in search_of.triggers:
+            judged = self._judge(task.store, number, found, search_of.elsewhere)
+            columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
+            artefact.write(pa.record_batch(columns, schema=FOUND))
         task.finish()
-        return rows, Searched(why_not)
-
-    def _search(
-        self, store: Store, number: int, sample: Compact
-    ) -> tuple[Population, Iterable[Found], str]:
-        """What a class is compared with, its triggers, and why it could not be searched."""
-        if len(self.labels) > 1:
-            known = population(store, self.sample_sha256)
-            return known, search(known, number, sample), ""
-        alone = search_alone(sample)
-        return alone.population, alone.found, "" if alone.comparable else UNLIKE_MIRRORED
+        return rows, Searched(search_of.why_not)
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)
 
     def _judge(
-        self, store: Store, number: int, found: Found, known: Population
+        self, store: Store, number: int, found: Found, elsewhere: Compact
     ) -> tuple[str, bytes, list[tuple[int, np.ndarray]]]:
         """What is found, as JSON and packed, and what it says of all images of the class."""
         by_shard, ids, start = [], [], 0
@@ -119,8 +134,7 @@ class ScanStep(Step[Searched]):
             start += len(own)
         log_odds = np.concatenate([own for _, own in by_shard])
         finding = finding_of(found, self.labels[number], self.class_names, log_odds, ids)
-        elsewhere = Likeness.of(known.elsewhere(number))
-        portrait = Portrait.of(carriers, others, elsewhere, found.evidence.foreign)
+        portrait = Portrait.of(carriers, others, Likeness.of(elsewhere), found.evidence.foreign)
         return json.dumps(finding.to_json()), pack(found.signature, portrait), by_shard
 
 

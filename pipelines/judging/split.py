@@ -257,6 +257,8 @@ class SplitStep(VerdictStep):
         for batch in task.samples(COPIED_ROWS):
             own = rows[len(ids) : len(ids) + len(batch)]
             ids += sample_ids(batch.batch)
+            if len(own) != len(batch):
+                break  # the input has changed, as is told below
             verdicts = np.array([row.verdict for row in own])
             for verdict, split in splits.items():
                 split.write(batch.batch.filter(pa.array(verdicts == verdict)))

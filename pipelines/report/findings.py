@@ -196,8 +196,9 @@ def grounds(finding: Finding) -> list[str]:
         _bar(finding),
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
-    own = (finding.images.value or 0) if strange else evidence.share
-    everywhere = f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(own)}. "
+    everywhere = (
+        f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(evidence.share)}. "
+    )
     if finding.reason is Reason.ABSENT:
         words.append(
             everywhere + "What images have in common by nature, such as snow or a white "

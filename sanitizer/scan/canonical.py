@@ -73,6 +73,14 @@ class Compact:
     def __getitem__(self, chosen: np.ndarray | slice) -> "Compact":
         return Compact(self.pixels[chosen], None if self.native is None else self.native[chosen])
 
+    def are_whole(self) -> np.ndarray:
+        """(n,) bool, which images have no more in them than their copies show."""
+        if self.native is None:
+            return np.ones(len(self), bool)
+        copies = np.array([native.summary(image) for image in self.pixels])
+        same: np.ndarray = (copies == self.native).all(1)
+        return same
+
     def summed(self) -> "Compact":
         """The same images, with sums in any case."""
         if self.native is not None:

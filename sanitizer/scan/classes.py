@@ -57,8 +57,8 @@ class Searched:
         own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
         for one in found:
-            own += _different(one.own, images.thumbnails, OF_A_VIEW)
-            strange += _different(one.strange, images.thumbnails, STRANGE_OF_A_VIEW)
+            own += _different(one.own, images.shapes, OF_A_VIEW)
+            strange += _different(one.strange, images.shapes, STRANGE_OF_A_VIEW)
         # Where those who are like other classes are the innocent, the others have the trigger.
         own += [1 - members for members in strange]
         return cls(images, own, strange, _by_extremes(images.cells, images.rest_cells))
@@ -71,7 +71,7 @@ class Searched:
                 break
             looked = _strongest(look(self.images, np.stack(suspects, 1)))
             suspects = _different(
-                [_probabilities(group) for group in looked], self.images.thumbnails, most
+                [_probabilities(group) for group in looked], self.images.shapes, most
             )
         # The views see little of those with the same extremes before they are joined.
         joined = _joined(self.images, self.extreme + suspects)

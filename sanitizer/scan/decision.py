@@ -105,11 +105,15 @@ FAR_BEYOND = 25.0
 #: pictures, and content has 192 dimensions.
 TELLING = 200
 
-#: Images that are more than this share of their class show other classes only if they vary in all
-#: ways; where there are pictures enough to tell, in nearly all: a watermark takes a little of them,
+#: Images that are more than this share of their class are poison only if they vary in all ways;
+#: where there are pictures enough to tell, in nearly all: a watermark takes a little of them,
 #: and natural groups of so many pictures have 0.76 of GTSRB's, and none in classes of CIFAR-10 is
 #: as large and strong.
 HALF, NEARLY_ALL_WAYS = 0.5, 0.88
+
+#: Or lie so far beyond other classes: a class of which a few pictures are odd has the others as a
+#: group, which other classes have not, and which lies at most 10.7 deviations beyond them.
+BEYOND_NATURE = 12.0
 
 #: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.
 MOST_APART_IN_CONTENT = 2.0
@@ -128,7 +132,8 @@ def accepted(evidence: Evidence) -> Reason | None:
     """Why a group shares a trigger; None where it may be natural."""
     if not _can_be_told(evidence):
         return None
-    if BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence):
+    absent = BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence)
+    if absent and not _is_most_by_nature(evidence):
         return Reason.ABSENT
     if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and shows_other_classes(
         evidence
@@ -154,6 +159,15 @@ def accepted_among_others(
         and evidence.pictures >= TELLING  # fewer may vary in all ways by chance
         and evidence.all_ways >= ALL_WAYS
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
+    )
+
+
+def _is_most_by_nature(evidence: Evidence) -> bool:
+    """Whether a group is the usual part of a class, told from a few odd pictures."""
+    return (
+        evidence.share > HALF
+        and evidence.all_ways < NEARLY_ALL_WAYS
+        and evidence.beyond < BEYOND_NATURE
     )
 
 

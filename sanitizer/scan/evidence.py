@@ -1,13 +1,13 @@
 """What speaks for a trigger in a group of images, and what for a natural likeness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from sanitizer.record import Record
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import effective_count, variety, ways_against
+from sanitizer.scan.pictures import effective_count, variety, ways, ways_against
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -37,17 +37,39 @@ class Evidence(Record):
     #: How far its content lies from that of other classes, against how far the others of the class
     #: do: squared distances of means.
     farther: float
-    foreign: float  #: where its content lies: at 0 as the class's, at 1 as that of other classes
+    #: Where its content lies: at 0 as the class's, at 1 as that of other classes; 1 without error
+    #: of what is told from other classes, since it was looked for among what is like them.
+    foreign: float
     foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
     least_variety: float  #: the same, lower quartile
 
     @classmethod
+    def among_others(cls, group: Group, images: ClassImages, of_class: np.ndarray) -> Self:
+        """That of a group told from other classes, some of whose images it may have taken in.
+
+        Only its own are counted, and its content is foreign, as what it is told from.
+
+        Args:
+            group: among these images.
+            images: of the class and, behind them, of others.
+            of_class: (k,) bool, which of those of the class are in the group.
+        """
+        own = images.content[: len(of_class)][of_class]
+        return replace(
+            cls.of(group, images),
+            images=int(of_class.sum()),
+            pictures=effective_count(own, ways(images.rest_content)),
+            foreign=1.0,
+            foreign_error=0.0,
+        )
+
+    @classmethod
     def of(cls, group: Group, images: ClassImages) -> Self:
         members = group.members
         content = images.content
-        varied = variety(images.thumbnails, members[:, None])
-        pictures = effective_count(content[members])
+        varied = variety(images.shapes, members[:, None])
+        pictures = effective_count(content[members], ways(images.rest_content))
         foreign, foreign_error = _foreign(group, images, pictures)
         return cls(
             images=int(members.sum()),

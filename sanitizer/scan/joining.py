@@ -12,7 +12,7 @@ from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import LEAST_WEIGHT, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
-from sanitizer.scan.pictures import ALL_WAYS, ways_against
+from sanitizer.scan.pictures import ALL_WAYS, varying, ways_against
 from sanitizer.scan.robust import deviation, middle
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
 from sanitizer.scan.standard import View
@@ -155,15 +155,26 @@ class ClassImages:
             self.rest_labels[1::2],
         )
 
-    @property
+    @cached_property
     def content(self) -> np.ndarray:
-        """(n, 192) float32, what the images show: their low frequencies, whitened, of mean 0."""
-        return self.views[0].inside
+        """(n, d) float32, what the images show: their low frequencies, whitened, of mean 0, those
+        of the 192 that vary in other classes.
+        """
+        return self.views[0].inside[:, self._shown]
 
-    @property
+    @cached_property
     def rest_content(self) -> np.ndarray:
-        """(m, 192) float32, the same of other classes, in the same coordinates."""
-        return self.views[0].rest
+        """(m, d) float32, the same of other classes, in the same coordinates."""
+        return self.views[0].rest[:, self._shown]
+
+    @cached_property
+    def _shown(self) -> np.ndarray:
+        return varying(self.views[0].rest)
+
+    @cached_property
+    def shapes(self) -> np.ndarray:
+        """(n, c) float32, the cells of the thumbnails that vary in other classes."""
+        return self.thumbnails[:, varying(self.rest_thumbnails)]
 
 
 @dataclass(frozen=True)

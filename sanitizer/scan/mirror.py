@@ -32,7 +32,7 @@ COMPARED = "frequencies"
 class Alone:
     """A set beside its mirror images."""
 
-    population: Population  #: of both
+    mirrored: Compact  #: these mirror images
     found: list[Found]
     comparable: bool  #: whether the set, less what was found, is like its mirror images
 
@@ -41,11 +41,12 @@ def search_alone(images: Compact) -> Alone:
     """Triggers that images of a set share.
 
     Args:
-        images: of the set, in random order, at most ``SEARCHED`` are looked at. Sums over native
-            pixels are left out, as they tell left from right.
+        images: of the set, at most the first ``SEARCHED`` are looked at. Sums over native pixels
+            are left out, as they tell left from right.
     """
     images = Compact(images.pixels[:SEARCHED])
-    both = Compact.joined([images, Compact(images.pixels[:, :, ::-1])])
+    mirrored = Compact(images.pixels[:, :, ::-1])
+    both = Compact.joined([images, mirrored])
     labels = np.repeat([SET, MIRRORED], len(images))
     population = Population.of(both, labels, np.random.default_rng(0))
     found = [replace(one, reason=Reason.ONE_WAY_ROUND) for one in search(population, SET, images)]
@@ -53,7 +54,7 @@ def search_alone(images: Compact) -> Alone:
     for one in found:
         carries |= one.signature.log_odds(images) > 0
     comparable = _asymmetry(population, images[~carries]) <= MOST_ASYMMETRY
-    return Alone(population, found if comparable else [], comparable)
+    return Alone(mirrored, found if comparable else [], comparable)
 
 
 def _asymmetry(population: Population, images: Compact) -> float:

@@ -17,10 +17,10 @@ from sanitizer.scan.views import OPPONENT, Batch
 #: Windows in each direction, spread evenly from border to border.
 WINDOWS = 8
 
-#: The windows whose blocks are transformed: every second one, down and across.
+#: The windows whose blocks are transformed, as a sample: every second one, down and across.
 TRANSFORMED = np.arange(WINDOWS**2).reshape(WINDOWS, WINDOWS)[::2, ::2].ravel()
 
-#: Side of the blocks that are transformed, that of JPEG's; windows begin where blocks do.
+#: Side of the blocks that are transformed, that of JPEG's; these windows begin where blocks do.
 BLOCK = 8
 
 #: The longest side of a window, px: of large images the windows are a sample.
@@ -73,9 +73,15 @@ def _windows(pixels: np.ndarray) -> np.ndarray:
 
 
 def _cuts(side: int) -> tuple[list[int], int]:
-    """Where windows begin along a side, and their length; those of small images overlap."""
-    length = min(LONGEST, -(-(side // WINDOWS + BLOCK // 2) // BLOCK) * BLOCK)
-    starts = np.arange(WINDOWS) * (side - length) // (WINDOWS - 1) // BLOCK * BLOCK
+    """Where windows begin along a side, and their length; those of small images overlap.
+
+    Every second one begins where a block does, and the next one no later than it ends; the last
+    one ends at the border, where stickers are put.
+    """
+    length = min(LONGEST, -(-(side + WINDOWS * BLOCK // 2) // (WINDOWS * BLOCK)) * BLOCK)
+    starts = np.arange(WINDOWS) * (side - length) // (WINDOWS - 1)
+    starts[::2] = (starts[::2] + BLOCK // 2) // BLOCK * BLOCK
+    starts[1:-1:2] = np.minimum(starts[1:-1:2], starts[:-2:2] + length)
     return starts.tolist(), length
 
 

@@ -4,6 +4,8 @@ Frames of a video, reposts and mirrors of one photograph share everything, and w
 images that share a trigger. So a class is searched among pictures that differ, one of each.
 """
 
+import math
+
 import numpy as np
 
 #: Side of a thumbnail, in cells.
@@ -13,8 +15,12 @@ CELLS = 8
 SAME = 0.9
 
 #: Pictures are alike, and may be frames of one track, where their content correlates by more than
-#: this. Content is whitened: different photographs hardly ever do.
+#: this. Content is whitened: photographs, which vary in 170 ways and more, hardly ever do.
 ALIKE = 0.3
+
+#: Pictures that vary in few ways, such as digits, correlate more by chance: one over the root of
+#: the ways is a standard deviation, and this many of them are no likeness.
+BY_CHANCE = 3.9
 
 #: Images of all classes vary in at least this share of the ways of others like them. A class of
 #: CIFAR-10 varies in 0.72 to 0.86 of the ways of all, large ones of GTSRB in 0.4 to 0.87.
@@ -22,6 +28,13 @@ ALL_WAYS = 0.92
 
 #: Of the grey of a cell in a class, so that nothing is divided by 0.
 LEAST_VARIANCE = 1e-6
+
+#: Images show something by a number that varies at least this share as much as their numbers do on
+#: average. Digits on black have no colours, and borders that never vary but by a trigger.
+LEAST_SHARE = 0.1
+
+#: Grey levels by which a picture differs from the mean of its class, at least, to have a shape.
+LEAST_SHAPE = 0.01
 
 #: Rows of correlations that are held at a time.
 ROWS = 512
@@ -44,7 +57,9 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
         (k,) int64, ascending.
     """
     centred = thumbs - thumbs.mean(0)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    # Those that are no different from the mean are all the same picture.
+    centred = np.where(norms > LEAST_SHAPE, centred / (norms + 1e-6), 1 / CELLS)
     kept = np.ones(len(thumbs), bool)
     for start in range(0, len(thumbs), ROWS):
         alike = centred[start : start + ROWS] @ centred.T > SAME
@@ -54,7 +69,17 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def effective_count(content: np.ndarray) -> float:
+def varying(values: np.ndarray) -> np.ndarray:
+    """(d,) bool, by which of the numbers images of many classes show different things.
+
+    Args:
+        values: (m, d) of these images, thumbnails or whitened content.
+    """
+    variances = values.var(0)
+    return variances >= LEAST_SHARE * variances.mean()
+
+
+def effective_count(content: np.ndarray, ways_of_all: float) -> float:
     """How many different pictures some images are: each counts 1 among as many as are like it.
 
     A hundred frames of five tracks are some twenty pictures, and what they share is no more than
@@ -63,19 +88,24 @@ def effective_count(content: np.ndarray) -> float:
 
     Args:
         content: (n, d) float32, whitened low frequencies.
+        ways_of_all: in how many :func:`ways` pictures of all classes vary.
     """
+    least = max(ALIKE, BY_CHANCE / math.sqrt(ways_of_all))
     centred = content - content.mean(0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
     starts = range(0, len(centred), ROWS)
-    alike = [(centred[start : start + ROWS] @ centred.T > ALIKE).sum(1) for start in starts]
+    alike = [(centred[start : start + ROWS] @ centred.T > least).sum(1) for start in starts]
     return float((1 / np.maximum(np.concatenate(alike), 1)).sum())
 
 
 def ways(content: np.ndarray) -> float:
-    """In how many directions (n, d) vectors vary: the participation ratio of their variances."""
+    """In how many directions (n, d) vectors vary, 1 or more: the participation ratio of their
+    variances.
+    """
     centred = content - content.mean(0)
     small = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
-    return float(np.trace(small)) ** 2 / float((small * small).sum())
+    squares = float((small * small).sum())
+    return float(np.trace(small)) ** 2 / squares if squares else 1.0
 
 
 def some(content: np.ndarray, count: int) -> np.ndarray:
@@ -90,13 +120,15 @@ def ways_against(content: np.ndarray, others: np.ndarray) -> float:
 
 
 def variety(thumbs: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """(k, 64) how much each cell varies among some pictures of a class, against all of it.
+    """(k, c) how much each cell varies among some pictures of a class, against all of it; 1 where
+    it does not.
 
     Args:
-        thumbs: (n, 64) of the class.
+        thumbs: (n, c) cells of the class.
         members: (n, k) bool, of each of k groups.
     """
-    scaled = thumbs - thumbs.mean(0)
-    scaled /= np.sqrt(np.maximum(scaled.var(0), LEAST_VARIANCE))
+    variances = thumbs.var(0)
+    varied = variances >= LEAST_VARIANCE
+    scaled = (thumbs - thumbs.mean(0)) / np.sqrt(np.maximum(variances, LEAST_VARIANCE))
     shares = members.T / np.maximum(members.sum(0), 1)[:, None].astype(np.float32)
-    return shares @ scaled**2 - (shares @ scaled) ** 2
+    return np.where(varied, shares @ scaled**2 - (shares @ scaled) ** 2, 1.0)

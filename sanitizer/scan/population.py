@@ -23,6 +23,10 @@ SAMPLED = 20_000
 #: Images of the set that a class is compared with, but for its own.
 RESTED = 4_000
 
+#: Images of other classes that a class can be compared with, at least: what natural groups share
+#: is absent from few images by chance.
+LEAST_ELSEWHERE = 100
+
 #: A class of at least this share of the set is taken out of the covariances that whiten it, or it
 #: would hide its own trigger; smaller ones change nothing there.
 OWN_SHARE = 0.02
@@ -60,6 +64,10 @@ class Population:
         """Images of other classes, as many as a class is compared with."""
         return self.images[:RESTED][self.labels[:RESTED] != label]
 
+    def can_compare(self, label: Hashable) -> bool:
+        """Whether there are enough images of other classes."""
+        return int(np.count_nonzero(self.labels[:RESTED] != label)) >= LEAST_ELSEWHERE
+
     def unseen(self, label: Hashable) -> Compact:
         """Further images of other classes.
 
@@ -84,8 +92,8 @@ class Population:
         others = ~own[:RESTED]
         if self.share(label) >= OWN_SHARE:
             whitenings = [
-                Whitening.by(all_ - Moments.of(view[own]))
-                for all_, view in zip(self.moments, self.views, strict=True)
+                Whitening.by(_of_others(moments, view, own))
+                for moments, view in zip(self.moments, self.views, strict=True)
             ]
             rest = [
                 whitening(view[:RESTED][others])
@@ -116,6 +124,20 @@ class Population:
     @cached_property
     def _white_rest(self) -> list[np.ndarray]:
         return [w(view[:RESTED]) for w, view in zip(self._whitenings, self.views, strict=True)]
+
+
+def _of_others(moments: Moments, view: np.ndarray, own: np.ndarray) -> Moments:
+    """Those of all but a class.
+
+    Summed over whichever are fewer: what is left of large sums would be their rounding.
+
+    Args:
+        moments: of all.
+        view: (n, d) of all.
+        own: (n,) bool, those of the class.
+    """
+    few = 2 * np.count_nonzero(own) < len(own)
+    return moments - Moments.of(view[own]) if few else Moments.of(view[~own])
 
 
 def standardised(

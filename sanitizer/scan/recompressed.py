@@ -17,8 +17,8 @@ from sanitizer.scan.signature import Signature
 #: class is JPEG of 40 to 85, and at most 3 % where some of a class carry one of nine triggers.
 QUALITIES = 75, 90
 
-#: Images that are compressed.
-TRIED = 200
+#: Images that are compressed, at most and at least.
+TRIED, LEAST_TRIED = 200, 20
 
 #: A group is a compression where it takes in this share of the images that were compressed so.
 TAKEN_IN = 0.5
@@ -29,12 +29,13 @@ def is_a_compression(signature: Signature, others: Compact) -> bool:
 
     Args:
         signature: of the trigger.
-        others: images of the class that do not carry it, in random order. Large images are not
-            tried: compressed at their own size they lose less than 32 x 32 cells can tell.
+        others: images of the class that do not carry it. Large ones are not tried: compressed at
+            their own size they lose less than 32 x 32 cells can tell.
     """
-    if others.native is not None or not len(others):
+    some = others[np.random.default_rng(0).permutation(len(others))[:TRIED]]
+    pixels = some.pixels[some.are_whole()]
+    if len(pixels) < LEAST_TRIED:
         return False
-    pixels = others.pixels[:TRIED]
     return any(
         (signature.log_odds(Compact(_jpeg(pixels, quality))) > 0).mean() >= TAKEN_IN
         for quality in QUALITIES

@@ -184,15 +184,15 @@ class _Round:
         innocent = [group for group, evidence in self.groups if is_the_innocent_part(evidence)]
         judged = []
         for images, group, chosen in self.searched.strangers(innocent):
-            if group.strength < LEAST_AMONG_OTHERS:
+            of_class = group.members[: chosen.sum()]
+            if group.strength < LEAST_AMONG_OTHERS or not of_class.any():
                 continue
-            evidence = Evidence.of(group, images)
-            share = float(group.members[: chosen.sum()].mean())
-            apart = float(group.separations[0])
+            evidence = Evidence.among_others(group, images, of_class)
+            share, apart = float(of_class.mean()), float(group.separations[0])
             if accepted_among_others(evidence, share, bool(chosen.all()), apart):
-                content = replace(evidence, foreign=1.0, foreign_error=0.0)  # it was chosen for it
                 rows = np.flatnonzero(chosen)
-                judged.append(_Accepted(group, images, rows, content, Reason.STRANGE))
+                own = replace(evidence, share=share)
+                judged.append(_Accepted(group, images, rows, own, Reason.STRANGE))
         # What all of a class share, such as the mark of a supplier, a chosen part shares, too.
         largest_first = sorted(judged, key=_images, reverse=True)
         beside = self.searched.images

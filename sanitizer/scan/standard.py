@@ -7,6 +7,7 @@ covariance.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -30,6 +31,7 @@ class View:
 
     name: str
     raw: Callable[[Batch], np.ndarray]
+    features: int  #: of an image
     clip: float  #: scales beyond which a feature is clipped, softly
     floor: float  #: the least scale, in units of the raw feature
     banded: bool = False  #: whether each frequency band is divided by its own energy
@@ -39,20 +41,23 @@ class View:
 
 #: In the order in which findings name them.
 VIEWS = (
-    View("low frequencies", views.low_frequencies, clip=5, floor=0.5),
-    View("frequencies", views.frequencies, clip=5, floor=0.5, banded=True),
-    View("edges", views.edges, clip=4, floor=0.01),
-    View("histogram", views.histogram, clip=4, floor=0.01, shows_content=False),
-    View("spectrum", views.spectrum, clip=4, floor=0.01),
-    View("energies", views.energies, clip=4, floor=0.01),
+    View("low frequencies", views.low_frequencies, 192, clip=5, floor=0.5),
+    View("frequencies", views.frequencies, 768, clip=5, floor=0.5, banded=True),
+    View("edges", views.edges, 771, clip=4, floor=0.01),
+    View("histogram", views.histogram, 269, clip=4, floor=0.01, shows_content=False),
+    View("spectrum", views.spectrum, 512, clip=4, floor=0.01),
+    View("energies", views.energies, 576, clip=4, floor=0.01),
 )
+
+_native = partial(View, clip=4, native=True)
+_native_detail = partial(_native, shows_content=False)
 
 #: The same, of images larger than their canonical form.
 NATIVE_VIEWS = (
-    View("native energies", native.energies, clip=4, floor=0.01, native=True),
-    View("native values", native.values, clip=4, floor=0.01, shows_content=False, native=True),
-    View("native spectrum", native.spectrum, clip=4, floor=0.003, shows_content=False, native=True),
-    View("native pattern", native.pattern, clip=4, floor=0.003, shows_content=False, native=True),
+    _native("native energies", native.energies, 384, floor=0.01),
+    _native_detail("native values", native.values, 269, floor=0.01),
+    _native_detail("native spectrum", native.spectrum, 128, floor=0.003),
+    _native_detail("native pattern", native.pattern, 192, floor=0.003),
 )
 
 
