@@ -128,7 +128,7 @@ judging_options = _options(
         "--max-clean-loss",
         type=float,
         show_default="0.01",
-        help="Share of clean images that may be lost.",
+        help="Share of clean images that may be lost to scores.",
     ),
     click.option("--trusted", metavar="PATH[:SPLIT]", help="Clean images to calibrate on."),
 )
@@ -138,14 +138,13 @@ policy_options = _options(
         default="fdr",
         show_default=True,
         metavar="fdr|budget",
-        help="Accept a share of innocent images among the removed, or to lose a share of the "
-        "clean ones.",
+        help="fdr: few of the images removed by score are innocent; budget: few of the clean ones.",
     ),
     click.option(
         "--fdr",
         type=float,
         show_default="0.05",
-        help="Share of the removed that may be innocent.",
+        help="Share of the images removed by score that may be innocent.",
     ),
 )
 
@@ -154,7 +153,7 @@ scan_option = click.option(
     "--scan/--no-scan",
     default=True,
     show_default=True,
-    help="Also search each class for a trigger that its images share, or not.",
+    help="Search each class for a trigger that its images share, or not.",
 )
 signature_option = click.option(
     "--signature",
@@ -306,10 +305,10 @@ def _print_few_judged(read: int, manifest: "ScanManifest | FeatureManifest") -> 
         _print(f"warning: {few}")
 
 
-def _print_verdicts(counts: "Counts", output: str) -> None:
-    """How many images have each verdict, where nothing is split."""
+def _print_verdicts(counts: "Counts", clean: str, output: str) -> None:
+    """How many images have each verdict, where nothing is split; in words, what clean ones are."""
     _print(
-        f"{counts.read:,} images: {counts.clean:,} look clean, {counts.poisoned:,} "
+        f"{counts.read:,} images: {counts.clean:,} {clean}, {counts.poisoned:,} "
         f"poisoned, {counts.rejected:,} not judged; {output}/scores/"
     )
 
@@ -318,7 +317,7 @@ def _print_score(manifest: "ScoreManifest", output: str) -> None:
     counts = manifest.counts
     _print_judged(manifest)
     _print_notes(manifest)
-    _print_verdicts(counts, output)
+    _print_verdicts(counts, "look clean", output)
 
 
 def _print_scan(manifest: "ScanManifest", output: str) -> None:
@@ -328,7 +327,7 @@ def _print_scan(manifest: "ScanManifest", output: str) -> None:
     _print_few_judged(counts.read, manifest)
     _print_notes(manifest)
     _print(*scan_lines(manifest.scan), "")
-    _print_verdicts(counts, output)
+    _print_verdicts(counts, "without a finding", output)
     if manifest.scan.findings:
         _print(f"findings  {output}/findings/")
 

@@ -39,8 +39,8 @@ class Decision(Record):
         """What is decided where the calibration does not fit the set: none is removed."""
         words = (
             f"Of {self.judged:,} judged images none is removed for its score alone: the set as a "
-            "whole is unlike the clean images that it is compared with. Give --trusted with clean "
-            "images from the same source to be told what stands out."
+            "whole seems, or may be, unlike the clean images that it is compared with. Give "
+            "--trusted with clean images from the same source to be told what stands out."
         )
         return replace(self, limit=0.0, removed=0, expected_innocents=0.0, words=words)
 

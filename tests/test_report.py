@@ -648,10 +648,10 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
     assert (
         "<h1>7 of 60 images removed, 6 of them for a trigger that they share, 1 could" in page.html
     )
-    assert "Of the 7 removed images 6 carry a trigger, 1 have a suspicious score." in page.text
+    assert "7 images are removed: 6 for a trigger alone, 1 for their score alone." in page.text
     assert "fewer than one of the 6 that carry one is expected to be innocent" in page.text
     assert page.text.index("Triggers that images share") < page.text.index("What decided")
-    assert "'dog'642.9% 21.4% to 67.4%7.2 sdwhat it shows is the content" in page.text
+    assert "'dog'642.9% 21.4% to 67.4%7.2 sdit stands apart in its class" in page.text
     assert {"href": "findings/finding-1.html"} in page.of("a")
     assert "In 1 class images share a trigger: 'dog' (" in page.text
     assert page.html.count('class="stands-out"') == 1
@@ -765,7 +765,7 @@ def test_a_finding_stands_though_the_calibration_is_wrong(tmp_path: Path) -> Non
     assert "most of the 1 images removed by their score may be innocent" in page.text
     assert "fewer than one of the 6 that carry one is expected to be innocent." in page.text
     assert "In 1 class images share a trigger: 'dog' (" in page.text
-    assert "where the calibration fits the set" not in page.text
+    assert "here the calibration fits the set" not in page.text
 
 
 def test_a_scan_that_found_nothing_says_so(tmp_path: Path) -> None:
@@ -859,10 +859,10 @@ def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
         (
             (100, 90, 10, 0),
             ("budget", 0.01, 100, 4, 0.3),
-            "Of the 10 removed images 6 carry a trigger, 2 have a suspicious score, 2 carry a "
-            "trigger and have a suspicious score. By the odds of each, fewer than one of "
-            "the 8 that carry one is expected to be innocent; "
-            "where the calibration fits the set, up to 2 of all.",
+            "10 images are removed: 6 for a trigger alone, 2 for their score alone, 2 for both. "
+            "By the odds of each, fewer than one of the 8 that carry one is expected to be "
+            "innocent. Where the calibration fits the set, up to 2 of all 10 are expected to be "
+            "innocent.",
         ),
         (
             (100, 92, 8, 0),

@@ -79,7 +79,7 @@ def test_the_trigger_of_a_class_is_found(scanned: tuple[ScanManifest, Path], cla
         assert row["finding"] == (finding.name if row["scan_log_odds"] > 0 else None)
         assert (row["label"] == TARGET) or row["scan_log_odds"] == NO_FINDING
         if row["verdict"] == "poisoned":
-            assert "images labelled 'airplanes'; posterior " in row["reason"]
+            assert "images labelled 'airplanes' share; probability " in row["reason"]
         else:
             assert row["reason"] == "judged by the scan of its class alone"
     assert not (output / "data").exists()
@@ -226,7 +226,7 @@ def test_where_nothing_is_searched_nothing_is_judged(
         table = table.select(["image"])
         monkeypatch.setattr(mirror, "MOST_ASYMMETRY", -np.inf)
         reason = "in a set without other classes, or nearly so, and unlike its own mirror images"
-        words = "or is unlike its own mirror images, so it was not searched"
+        words = "as text and traffic signs are, so it was not searched"
     pq.write_table(table, tmp_path / "set.parquet")
     asked = ["scan", str(tmp_path / "set.parquet"), str(tmp_path / "out"), "--workers", "1"]
     done = CliRunner().invoke(main, [*asked, "--quiet"])

@@ -238,3 +238,9 @@ def test_the_usual_part_of_a_class_with_a_few_odd_pictures_is_no_trigger() -> No
     assert accepted(usual) is None
     assert accepted(replace(usual, all_ways=1.0)) is Reason.ABSENT
     assert accepted(replace(usual, beyond=14.0)) is Reason.ABSENT
+
+
+def test_what_varies_far_less_than_its_class_is_a_kind_of_its_own() -> None:
+    assert accepted(replace(PLAIN, ways=0.65, beyond=12.0)) is None
+    assert accepted(replace(PLAIN, ways=0.8, beyond=12.0)) is Reason.ABSENT
+    assert accepted(replace(PLAIN, ways=0.3, beyond=40.0)) is Reason.ABSENT

@@ -1,6 +1,6 @@
 """Ask before a model answers: does this image carry a trigger?
 
-A plain call for a server, without Beam. It judges as ``clean`` does, by the same code.
+A plain call for a server, without Beam. It scores as ``clean`` does, by the same code.
 """
 
 import functools

@@ -149,15 +149,15 @@ def shares(finding: Finding, log_odds: float) -> str:
     """In words, that an image carries a trigger."""
     images = finding.images
     return (
-        f"shares a pattern with {images.count:,} of {images.of:,} {finding.whose}; "
-        f"posterior {_posterior(log_odds)}"
+        f"carries a pattern that {images.count:,} of {images.of:,} {finding.whose} share; "
+        f"probability {_probability(log_odds)}"
     )
 
 
-def _posterior(log_odds: float) -> str:
+def _probability(log_odds: float) -> str:
     """A probability, never rounded to certainty.
 
-    >>> _posterior(2.0), _posterior(9.0)
+    >>> _probability(2.0), _probability(9.0)
     ('0.881', 'above 0.999')
     """
     probability = 1 / (1 + math.exp(-log_odds))

@@ -257,16 +257,17 @@ def _bar(finding: Finding) -> str:
     bar = bars.get(finding.reason, BY_ITSELF)
     return (
         f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
-        "more than groups that are alike by nature or by chance have reached in clean classes."
+        "more than groups that are alike by nature or by chance reach in nearly all clean classes."
     )
 
 
 def _overlap(distance: float) -> str:
     """How far two groups of normal distribution overlap, in words.
 
-    >>> _overlap(4.0), _overlap(20.0)
-    ('cut in the middle between the two, one image in 44 would be on the wrong side', \
-'cut in the middle between the two, less than one image in 1,000,000 would be on the wrong side')
+    >>> _overlap(4.0)
+    'were both bell curves, one image in 44 would be nearer to the wrong one'
+    >>> _overlap(20.0)
+    'were both bell curves, less than one image in 1,000,000 would be nearer to the wrong one'
     """
     wrong = math.erfc(distance / 2 / math.sqrt(2)) / 2
     one_in = (
@@ -274,7 +275,7 @@ def _overlap(distance: float) -> str:
         if wrong * MOST_IN > 1
         else (f"less than one image in {MOST_IN:,}")
     )
-    return f"cut in the middle between the two, {one_in} would be on the wrong side"
+    return f"were both bell curves, {one_in} would be nearer to the wrong one"
 
 
 def expected(finding: Finding) -> str:

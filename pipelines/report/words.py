@@ -134,6 +134,10 @@ def signature_line(known: SignatureFacts) -> str:
     )
 
 
+#: What it says of a set that nothing was found.
+_NO_PROOF = "That is no proof that there is none: docs/scan.md says what is missed."
+
+
 def scan_lines(scan: ScanFacts) -> list[str]:
     """What the scan has found, a line a finding."""
     few = scan.classes - scan.searched
@@ -147,7 +151,7 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     too_small = f"; {few:,} have too few different images to be searched" if few else ""
     start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
     if not scan.findings:
-        return [f"{start} no images of a class share a trigger."]
+        return [f"{start} no trigger was found. {_NO_PROOF}"]
     return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
 
 
@@ -155,12 +159,12 @@ def _lines_of_one_class(scan: ScanFacts) -> list[str]:
     start = "The set has no classes to compare"
     if not scan.searched:
         return [
-            f"{start}, and has too few different images or is unlike its own mirror images, so it "
-            "was not searched for a trigger that images share."
+            f"{start}, and it has too few different images or is unlike its own mirror images, as "
+            "text and traffic signs are, so it was not searched for a trigger that images share."
         ]
     start += ", so it was compared with its own mirror images:"
     if not scan.findings:
-        return [f"{start} no images share a trigger that tells left from right."]
+        return [f"{start} no trigger of which left and right differ was found. {_NO_PROOF}"]
     return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
 
 
@@ -218,7 +222,10 @@ def removals(
     if not by_score or wrong:
         return f"{words}."
     expected = mistaken + decision.expected_innocents
-    words += f"; where the calibration fits the set, {at_most(expected)} of all"
+    words += (
+        f". Where the calibration fits the set, {at_most(expected)} of all {removed:,} "
+        f"{_are(expected)} expected to be innocent"
+    )
     if _as_without_attack(decision):
         words += (
             ". Scores would remove as many from a set of this size without any attack: the "
@@ -241,19 +248,20 @@ def _by_what(trigger: int, score: int, both: int, *, likely: bool = False) -> st
         likely: some are carriers by a signature, which has false alarms.
 
     >>> _by_what(6, 2, 0)
-    'Of the 8 removed images 6 carry a trigger, 2 have a suspicious score'
+    '8 images are removed: 6 for a trigger alone, 2 for their score alone'
     """
     removed = trigger + score + both
     carry = "are taken for carriers of a trigger" if likely else "carry a trigger"
     if trigger == removed:
         return f"All {removed:,} removed images {carry}"
+    a_trigger = "as likely carriers of a trigger" if likely else "for a trigger"
     parts = [
-        (trigger, carry),
-        (score, "have a suspicious score"),
-        (both, f"{carry} and have a suspicious score"),
+        (trigger, f"{a_trigger} alone"),
+        (score, "for their score alone"),
+        (both, "for both" if trigger and score else f"{a_trigger} and for their score"),
     ]
     told = ", ".join(f"{count:,} {words}" for count, words in parts if count)
-    return f"Of the {removed:,} removed images {told}"
+    return f"{removed:,} images are removed: {told}"
 
 
 def _as_without_attack(decision: Decision) -> bool:

@@ -87,6 +87,11 @@ MOST_SPREAD = 1.2
 #: but not what is left of a class, which lies as far from the poison that was taken out of it.
 LEAST_WAYS = 0.85
 
+#: A group that is only told by what it shares varies in this share of the ways of its class, if it
+#: does not lie far beyond other classes: natural ones that pass all else vary in 0.63 and 0.65,
+#: such as twos without a loop, and those that carry one of 22 triggers in 0.79 and more.
+LEAST_WAYS_ALONE = 0.7
+
 #: Where the others of a class vary in all ways, they are poison, and a group that varies in less
 #: than this share of their ways is what the class shows by nature.
 LEAST_OF_OTHERS = 0.8
@@ -123,8 +128,8 @@ class Reason(StrEnum):
     """What speaks for a trigger."""
 
     ABSENT = "what it shares is nearly absent from other classes"
-    FOREIGN = "what it shows is the content of other classes"
-    STRANGE = "it shows the content of other classes, and shares what they have not"
+    FOREIGN = "it stands apart in its class, and shows what other classes show"
+    STRANGE = "it shows what other classes show, and shares what those have not"
     ONE_WAY_ROUND = "what it shares is nearly absent from mirror images of the set"
 
 
@@ -133,7 +138,8 @@ def accepted(evidence: Evidence) -> Reason | None:
     if not _can_be_told(evidence):
         return None
     absent = BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence)
-    if absent and not _is_most_by_nature(evidence):
+    varied = evidence.ways >= LEAST_WAYS_ALONE or evidence.beyond >= FAR_BEYOND
+    if absent and varied and not _is_most_by_nature(evidence):
         return Reason.ABSENT
     if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and shows_other_classes(
         evidence

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from sanitizer.scan.robust import deviation, middle
+
 #: Side of a thumbnail, in cells.
 CELLS = 8
 
@@ -29,9 +31,9 @@ ALL_WAYS = 0.92
 #: Of the grey of a cell in a class, so that nothing is divided by 0.
 LEAST_VARIANCE = 1e-6
 
-#: Images show something by a number that varies at least this share as much as their numbers do on
-#: average. Digits on black have no colours, and borders that never vary but by a trigger.
-LEAST_SHARE = 0.1
+#: Images show something by a number whose variance is at least this share of what is usual.
+#: Digits on black have no colours, and borders that never vary but by a trigger.
+LEAST_SHARE = 0.01
 
 #: Grey levels by which a picture differs from the mean of its class, at least, to have a shape.
 LEAST_SHAPE = 0.01
@@ -75,8 +77,10 @@ def varying(values: np.ndarray) -> np.ndarray:
     Args:
         values: (m, d) of these images, thumbnails or whitened content.
     """
-    variances = values.var(0)
-    return variances >= LEAST_SHARE * variances.mean()
+    # Robustly: a few images of other classes may carry a trigger, too.
+    variances = deviation(values, middle(values, 0), 0)[0] ** 2
+    varied: np.ndarray = variances >= LEAST_SHARE * variances.mean()
+    return varied
 
 
 def effective_count(content: np.ndarray, ways_of_all: float) -> float:
