@@ -684,7 +684,7 @@ def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned:
     assert "6 42.9%, from 21.4% to 67.4%" in text
     assert "In 16 of the 1,024 cells of the image, lower right, the images are all but" in text
     assert "7.2 standard deviations from the others of their class" in text
-    assert "one image in 6,921 would be on the wrong side" in text
+    assert "one image in 6,921 would be nearer to the wrong one" in text
     assert "Of images of other classes none look like them, of their class 43.0%." in text
     assert "0.93 ± 0.05: they rather look like images of other classes that were given" in text
     assert "Expected is what images of other classes are on average" in text
