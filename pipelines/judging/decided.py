@@ -30,7 +30,8 @@ class Scored:
         """Whether the calibration fits the set.
 
         Args:
-            infected: labels of classes with a finding, which are no sign of a wrong calibration.
+            infected: labels of classes with a finding: what they have lost is no sign of a wrong
+                calibration.
         """
         counts = [count for label, count in self.per_class.items() if label not in infected]
         judged, suspicious = np.array(counts or [(0, 0)], np.int64).T

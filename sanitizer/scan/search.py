@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Principal directions that are searched, at most; a fifth more are computed on the way.
+#: Principal directions that are searched, at most; eight more are computed on the way.
 DIRECTIONS = 32
 
 #: Images for each direction, at least.
@@ -27,8 +27,8 @@ CUTS = (0.5, 0.75, 0.93, 0.98)
 #: Steps of each start.
 EM_STEPS = 20
 
-#: A group is a candidate if its share of the class and its distance from the others are at least,
-#: or at most, this.
+#: A group is a candidate if its share of the class, its distance from the others and its images are
+#: above the least, and its share below the most.
 LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE, LEAST_IMAGES = 0.004, 0.75, 1.8, 8
 
 #: Other classes are like a group where this share of their images would be in it.
