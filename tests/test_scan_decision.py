@@ -244,3 +244,10 @@ def test_what_varies_far_less_than_its_class_is_a_kind_of_its_own() -> None:
     assert accepted(replace(PLAIN, ways=0.65, beyond=12.0)) is None
     assert accepted(replace(PLAIN, ways=0.8, beyond=12.0)) is Reason.ABSENT
     assert accepted(replace(PLAIN, ways=0.3, beyond=40.0)) is Reason.ABSENT
+
+
+def test_what_shows_few_kinds_of_things_has_to_stand_further_apart() -> None:
+    heels = replace(PLAIN, pictures=70, share=0.33, all_ways=0.4, strength=8.2, foreign=0.6)
+    assert accepted(heels) is None
+    assert accepted(replace(heels, strength=11.0)) is Reason.ABSENT
+    assert accepted(replace(heels, all_ways=0.7)) is Reason.ABSENT

@@ -23,7 +23,7 @@ from pipelines.report.plots import (
 from pipelines.report.words import percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.scan.decision import AMONG_OTHERS, BY_ITSELF, WITH_FOREIGN_CONTENT, Reason
+from sanitizer.scan.decision import Reason, bar_of
 from sanitizer.scan.finding import Finding, Unpacked
 from sanitizer.scan.portrait import FOREIGN, Portrait, is_foreign
 from sanitizer.spectrum import MeanSpectrum
@@ -253,8 +253,7 @@ def _varied(finding: Finding) -> str:
 
 def _bar(finding: Finding) -> str:
     """How strong a natural group can be, and how strong a trigger has to be."""
-    bars = {Reason.FOREIGN: WITH_FOREIGN_CONTENT, Reason.STRANGE: AMONG_OTHERS}
-    bar = bars.get(finding.reason, BY_ITSELF)
+    bar = bar_of(finding.reason, finding.evidence)
     return (
         f"At least {bar.height(finding.evidence):.1f} are asked of a group of so many pictures: "
         "more than groups that are alike by nature or by chance reach in nearly all clean classes."

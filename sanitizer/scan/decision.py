@@ -63,6 +63,13 @@ class Bar:
 BY_ITSELF = Bar(natural=20, by_chance=1500, most_elsewhere=0.05)
 WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 
+#: For one that shows few kinds of things, in less than this share of the ways of all classes: sandals
+#: with heels, twos without a loop, one of twelve categories under one label. The squared strength of
+#: such natural groups is at most 89, of 33 to 88 pictures. Of 33 groups that carry triggers which hide
+#: much of an image 30 pass; the other 3 are what a round had left of a larger one.
+OF_FEW_KINDS = Bar(natural=60, by_chance=1500, most_elsewhere=0.05)
+FEW_WAYS = 0.65
+
 #: For one that shows what other classes show, told from these: clean classes have a squared
 #: strength of at most 9 there.
 AMONG_OTHERS = Bar(natural=12, by_chance=1100, most_elsewhere=0.1)
@@ -137,7 +144,8 @@ def accepted(evidence: Evidence) -> Reason | None:
     """Why a group shares a trigger; None where it may be natural."""
     if not _can_be_told(evidence):
         return None
-    absent = BY_ITSELF.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence)
+    bar = bar_of(Reason.ABSENT, evidence)
+    absent = bar.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence)
     varied = evidence.ways >= LEAST_WAYS_ALONE or evidence.beyond >= FAR_BEYOND
     if absent and varied and not _is_most_by_nature(evidence):
         return Reason.ABSENT
@@ -146,6 +154,15 @@ def accepted(evidence: Evidence) -> Reason | None:
     ):
         return Reason.FOREIGN
     return None
+
+
+def bar_of(reason: Reason, evidence: Evidence) -> Bar:
+    """What a group has to pass for a reason."""
+    if reason is Reason.FOREIGN:
+        return WITH_FOREIGN_CONTENT
+    if reason is Reason.STRANGE:
+        return AMONG_OTHERS
+    return OF_FEW_KINDS if evidence.all_ways < FEW_WAYS else BY_ITSELF
 
 
 def accepted_among_others(
@@ -180,7 +197,7 @@ def _is_most_by_nature(evidence: Evidence) -> bool:
 def _is_in_two_classes(evidence: Evidence) -> bool:
     """Whether what a group shares is as good as absent from other classes, but for one."""
     return (
-        evidence.strength >= BY_ITSELF.height(evidence)
+        evidence.strength >= bar_of(Reason.ABSENT, evidence).height(evidence)
         and evidence.share_of_all_but_one <= MOST_BUT_ONE * evidence.share
     )
 
@@ -234,5 +251,6 @@ def shows_other_classes(evidence: Evidence) -> bool:
         evidence.foreign - doubt >= LEAST_FOREIGN
         and evidence.spread <= MOST_SPREAD
         and evidence.ways >= LEAST_WAYS
+        and evidence.all_ways >= FEW_WAYS
         and (evidence.share <= HALF or evidence.all_ways >= of_most)
     )
