@@ -63,10 +63,11 @@ class Bar:
 BY_ITSELF = Bar(natural=20, by_chance=1500, most_elsewhere=0.05)
 WITH_FOREIGN_CONTENT = Bar(natural=9, by_chance=1100, most_elsewhere=0.3)
 
-#: For one that shows few kinds of things, in less than this share of the ways of all classes: sandals
-#: with heels, twos without a loop, one of twelve categories under one label. The squared strength of
-#: such natural groups is at most 89, of 33 to 88 pictures. Of 33 groups that carry triggers which hide
-#: much of an image 30 pass; the other 3 are what a round had left of a larger one.
+#: For one that shows few kinds of things, in less than this share of the ways of all classes:
+#: sandals with heels, twos without a loop, one of twelve categories under one label. The squared
+#: strength of such natural groups is at most 89, of 33 to 88 pictures. Of 33 groups that carry
+#: triggers which hide much of an image 30 pass; the other 3 are what a round had left of a larger
+#: one.
 OF_FEW_KINDS = Bar(natural=60, by_chance=1500, most_elsewhere=0.05)
 FEW_WAYS = 0.65
 
