@@ -677,6 +677,15 @@ def test_content_is_told_as_far_as_it_is_known(foreign: float, error: float, wor
         assert any("they rather look like images of other" in one for one in grounds(finding))
 
 
+def test_of_a_finding_told_from_other_classes_the_bar_that_it_passed_is_told() -> None:
+    finding = finding_of("dog", [f"train/0/{number}.png" for number in range(6)])
+    evidence = replace(finding.evidence, pictures=530.0, share=0.33, strength=5.9)
+    words = " ".join(grounds(replace(finding, evidence=evidence, reason=Reason.STRANGE)))
+    assert "5.9 standard deviations from images of other classes" in words
+    assert "At least 3.9 are asked of a group of so many pictures" in words
+    assert "none look like them, of their class 42.9%" in words
+
+
 def test_the_page_of_a_finding_says_what_was_found_and_how_sure_that_is(scanned: Store) -> None:
     text = Page(scanned, FINDING_PAGE).text
     assert "6 images labelled 'dog' share a trigger" in text

@@ -89,10 +89,10 @@ def test_a_class_with_next_to_none_beside_it_is_compared_with_its_mirror_images(
     number = np.repeat([0, 1], [len(own), len(others)])
     known = Population.of(Compact(every), number, np.random.default_rng(0))
     assert not known.can_compare(0)
-    search_of = ClassSearch.of(known, 0, Compact(own))
-    (found,) = search_of.triggers
+    searching = ClassSearch.of(known, 0, Compact(own))
+    (found,) = searching.triggers
     assert found.reason is Reason.ONE_WAY_ROUND
-    assert search_of.why_not == ""
+    assert searching.why_not == ""
 
 
 def test_white_placeholders_as_the_other_class_stop_nothing(

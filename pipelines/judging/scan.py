@@ -107,13 +107,13 @@ class ScanStep(Step[Searched]):
         sample = _sample(self._class(task.store, number), rows)
         artefact = task.open_artefact(FOUND)
         known = population(task.store, self.sample_sha256) if len(self.labels) > 1 else None
-        search_of = ClassSearch.of(known, number, sample)
-        for found in search_of.triggers:
-            judged = self._judge(task.store, number, found, search_of.elsewhere)
+        searching = ClassSearch.of(known, number, sample)
+        for found in searching.triggers:
+            judged = self._judge(task.store, number, found, searching.elsewhere)
             columns = [pa.array([one], f.type) for one, f in zip(judged, FOUND, strict=True)]
             artefact.write(pa.record_batch(columns, schema=FOUND))
         task.finish()
-        return rows, Searched(search_of.why_not)
+        return rows, Searched(searching.why_not)
 
     def _class(self, store: Store, number: int) -> Iterator[Images]:
         return read_class(store, self.images_of, number)

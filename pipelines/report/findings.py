@@ -30,7 +30,7 @@ from sanitizer.spectrum import MeanSpectrum
 
 #: What each view looks at, for people, by its name.
 VIEWS_IN_WORDS = {
-    "low frequencies": "broad shapes and tints, an eighth of the image and larger",
+    "low frequencies": "broad shapes and shades, an eighth of the image and larger",
     "frequencies": "shapes down to two pixels, in coarse and fine alike",
     "edges": "where in the image there are edges, and how sharp",
     "histogram": "which values pixels have, and how often",
@@ -196,9 +196,8 @@ def grounds(finding: Finding) -> list[str]:
         _bar(finding),
     ]
     rest = "none" if not evidence.share_of_rest else percent(evidence.share_of_rest)
-    everywhere = (
-        f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(evidence.share)}. "
-    )
+    own = (finding.images.value or 0) if strange else evidence.share
+    everywhere = f"Of {elsewhere(finding)} {rest} look like them, of their class {percent(own)}. "
     if finding.reason is Reason.ABSENT:
         words.append(
             everywhere + "What images have in common by nature, such as snow or a white "

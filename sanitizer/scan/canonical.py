@@ -77,16 +77,19 @@ class Compact:
         """(n,) bool, which images have no more in them than their copies show."""
         if self.native is None:
             return np.ones(len(self), bool)
-        copies = np.array([native.summary(image) for image in self.pixels])
-        same: np.ndarray = (copies == self.native).all(1)
-        return same
+        whole: np.ndarray = (self._sums_of_copies() == self.native).all(1)
+        return whole
 
     def summed(self) -> "Compact":
         """The same images, with sums in any case."""
         if self.native is not None:
             return self
+        return Compact(self.pixels, self._sums_of_copies())
+
+    def _sums_of_copies(self) -> np.ndarray:
+        """(n, b) uint8."""
         sums = [native.summary(image) for image in self.pixels]
-        return Compact(self.pixels, np.array(sums, np.uint8).reshape(len(self), native.NBYTES))
+        return np.array(sums, np.uint8).reshape(len(self), native.NBYTES)
 
     def batches(self, summed: bool = False) -> Iterator[tuple[slice, Batch]]:
         """The images, ``BATCH`` at a time, and where they stand.

@@ -95,9 +95,9 @@ MOST_SPREAD = 1.2
 #: but not what is left of a class, which lies as far from the poison that was taken out of it.
 LEAST_WAYS = 0.85
 
-#: A group that is only told by what it shares varies in this share of the ways of its class, if it
-#: does not lie far beyond other classes: natural ones that pass all else vary in 0.63 and 0.65,
-#: such as twos without a loop, and those that carry one of 22 triggers in 0.79 and more.
+#: A group that is only told by what it shares varies in at least this share of the ways of its
+#: class, unless it lies far beyond other classes: natural ones that pass all else vary in 0.63 and
+#: 0.65, such as twos without a loop, and those that carry one of 22 triggers in 0.79 and more.
 LEAST_WAYS_ALONE = 0.7
 
 #: Where the others of a class vary in all ways, they are poison, and a group that varies in less

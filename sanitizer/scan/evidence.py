@@ -22,7 +22,7 @@ class Evidence(Record):
 
     images: int  #: in the group
     pictures: float  #: how many different ones they are
-    share: float  #: of the class
+    share: float  #: of the class; with the others beside it, where it is told from these
     strength: float  #: how separate it is, less where other classes have it too
     share_of_rest: float  #: of other classes' images that would be in it
     share_of_all_but_one: float  #: the same, less the class that has most of them

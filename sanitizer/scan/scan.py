@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice, takewhile
+from itertools import takewhile
 
 import numpy as np
 
@@ -44,7 +44,7 @@ ROUNDS = 3
 #: to be poison: it may be a kind of its own, such as generated pictures beside real ones.
 MOST_OF_SET = 0.25
 
-#: A group that lacks more of another's images than one less this share is a part of it.
+#: A group with at least this share of another's images is the same group, not a part of it.
 NEARLY_ALL = 0.9
 
 
@@ -191,13 +191,15 @@ class _Round:
             share, apart = float(of_class.mean()), float(group.separations[0])
             if accepted_among_others(evidence, share, bool(chosen.all()), apart):
                 rows = np.flatnonzero(chosen)
-                own = replace(evidence, share=share)
-                judged.append(_Accepted(group, images, rows, own, Reason.STRANGE))
+                judged.append(_Accepted(group, images, rows, evidence, Reason.STRANGE))
         # What all of a class share, such as the mark of a supplier, a chosen part shares, too.
         largest_first = sorted(judged, key=_images, reverse=True)
         beside = self.searched.images
         told = (one for one in largest_first if shows_all_classes(beside, self._carries(one)))
-        return [one for one in islice(told, 1) if not any(self._is_better(b, one) for b in beyond)]
+        largest = next(told, None)
+        if largest is None or any(self._is_better(one, largest) for one in beyond):
+            return []
+        return [largest]
 
     def _is_better(self, one: _Accepted, other: _Accepted) -> bool:
         """Whether a group has nearly all images of another, and is the weightier."""
