@@ -1,10 +1,11 @@
 """Beam's engines: what cannot run is told in one line and soon, and what runs is quiet."""
 
 import _thread
+import errno
 import shlex
 import sys
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from freqsan import InputError, RunError, clean, ingest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import engine
 from pipelines.runs.engine import last_words
+from pipelines.runs.shards import RowWriter
 
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
@@ -149,6 +151,29 @@ def test_of_a_runners_error_the_last_words_are_told() -> None:
     assert last_words(RuntimeError(trace)) == "beam.Error: it broke"
     assert last_words(RuntimeError('a\n details = "no way"\n>')) == "no way"
     assert last_words(RuntimeError("just this")) == "just this"
+
+
+def test_when_a_run_has_failed_no_shard_is_under_way(
+    image_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A late one would write to OUTPUT when another run may, and print a traceback."""
+    both, ended = Barrier(2), []
+
+    def publish(self: RowWriter) -> dict[str, Any]:
+        late = both.wait() > 0
+        if late:
+            Event().wait(0.5)  # at work, when the other has long failed
+            ended.append(self)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RowWriter, "publish", publish)
+    with pytest.raises(RunError, match="no space left"):
+        ingest(image_set, tmp_path / "out", shard_rows=20, workers=2, quiet=True)
+    assert len(ended) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_interrupted_run_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ class JudgingOptions(Record):
 
     detector: str  #: identity
     policy: str  #: its name
-    max_clean_loss: float | None  #: of policy budget
+    max_clean_loss: float | None  #: share of clean images that scores may lose, at most
     fdr: float | None  #: of policy fdr
     trusted: str | None  #: clean images to calibrate on
     calibration_sha256: str

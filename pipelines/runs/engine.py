@@ -32,6 +32,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.runners.worker import sdk_worker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from apache_beam.utils.thread_pool_executor import UnboundedThreadPoolExecutor
 
 from pipelines.runs.guest import Shared
 from pipelines.runs.interpreters import safe_environment
@@ -44,7 +45,7 @@ SERVICE_SECONDS = 20.0
 #: Seconds between two looks at worker processes.
 LOOK_SECONDS = 0.5
 
-#: Seconds for the worker threads of an interrupted run to end what they are at.
+#: Seconds for the worker threads of a failed or interrupted run to end what they are at.
 CLOSING_SECONDS = 30.0
 
 #: Options that FnApiRunner passes over in silence: it has workers of its own.
@@ -145,21 +146,30 @@ def _beam_prints_nothing() -> Iterator[None]:
 _without_prints = Shared(_beam_prints_nothing)
 
 
-# --- Interrupts -----------------------------------------------------------------------------
+# --- The end of a run -----------------------------------------------------------------------
 
 
 @contextmanager
 def _beam_closes_in_time() -> Iterator[None]:
-    """Bound how long Beam waits for its worker threads at the end of a run.
+    """Make Beam wait for its worker threads at the end of a run, but not for ever.
 
-    A Ctrl-C that comes while one is being connected leaves it waiting for ever, and Beam for it.
+    Where one has failed, the others are still at work: they would write to OUTPUT when somebody
+    else may. Beam waits for the threads of a worker, but not for those that all workers share, so
+    each gets its own. A Ctrl-C that comes while one is being connected leaves it waiting for ever,
+    and Beam for it.
     """
-    before = EmbeddedGrpcWorkerHandler.stop_worker
+    stop, run = EmbeddedGrpcWorkerHandler.stop_worker, sdk_worker.SdkHarness.run
+
+    def run_in_its_own_threads(self: sdk_worker.SdkHarness) -> None:
+        self._worker_thread_pool = UnboundedThreadPoolExecutor()
+        run(self)
+
     EmbeddedGrpcWorkerHandler.stop_worker = lambda self: self.worker_thread.join(CLOSING_SECONDS)
+    sdk_worker.SdkHarness.run = run_in_its_own_threads
     try:
         yield
     finally:
-        EmbeddedGrpcWorkerHandler.stop_worker = before
+        EmbeddedGrpcWorkerHandler.stop_worker, sdk_worker.SdkHarness.run = stop, run
 
 
 #: For as long as any run lasts, see :func:`_beam_closes_in_time`.
