@@ -104,6 +104,25 @@ def test_cells_are_not_measured_twice_and_others_are_added(
     assert before.items() <= {f: f.read_bytes() for f in (output / "cells").iterdir()}.items()
 
 
+def test_a_copy_of_a_set_is_the_same_set_and_another_label_makes_another(
+    image_set: Path, tmp_path: Path
+) -> None:
+    def cells_of(folder: str, table: pa.Table) -> int:
+        at = tmp_path / folder / "set.parquet"
+        at.parent.mkdir()
+        pq.write_table(table, at)
+        common = {"attacks": "badnets", "rates": 0.1, "scan": False, "rows": "0:40"}
+        return evaluate(at, tmp_path / "cells", **common, quiet=True).cells
+
+    table = pq.read_table(image_set)
+    number = table.column_names.index("label")
+    labels = table.column("label").to_pylist()
+    labels[0], labels[1] = 1 - labels[0], 1 - labels[1]
+    other = table.set_column(number, table.field(number), [labels])
+    assert [cells_of("here", table), cells_of("there", table)] == [1, 1]
+    assert cells_of("other", other) == 2
+
+
 def test_processes_side_by_side_measure_the_same(image_set: Path, tmp_path: Path) -> None:
     several = [
         evaluate(

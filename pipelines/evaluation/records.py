@@ -26,7 +26,7 @@ class SetFacts(Record):
 
     location: str  #: as the user gave it
     rows: tuple[int, int] | None  #: the first, and the one behind the last; None: all
-    sha256: str  #: of its files
+    sha256: str  #: of its ids, labels and images
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """A set that is evaluated on, opened and not yet read."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -10,6 +11,7 @@ from pipelines.evaluation.records import SetFacts
 from pipelines.poisoning.labels import Label, Labels, read_labels
 from pipelines.poisoning.recipe import poisoned_schema
 from pipelines.sources.base import Samples, Source
+from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
 
 
@@ -34,20 +36,11 @@ class OpenSet:
                 f"rows {rows[0]}:{rows[1]}: {source.location} has {source.rows:,} rows"
             )
         labels = read_labels(source, quiet=quiet)
-        return cls(SetFacts(source.location, rows, source.digest()), source, labels)
+        return cls(SetFacts(source.location, rows, _digest(source, rows)), source, labels)
 
     def samples(self) -> Iterator[Samples]:
         """The rows that are evaluated on."""
-        start, stop = self.facts.rows or (0, None)
-        at = 0
-        for samples in self.source.samples():
-            first, at = at, at + len(samples)
-            low = max(start - first, 0)
-            high = len(samples) if stop is None else min(stop - first, len(samples))
-            if low < high:
-                yield _slice(samples, low, high)
-            if stop is not None and at >= stop:
-                return
+        return _samples(self.source, self.facts.rows)
 
     def present(self) -> list[Label]:
         """The labels that the rows have, in order.
@@ -62,6 +55,33 @@ class OpenSet:
         if not present:
             raise InputError(f"{self.facts.name}: not one of these rows has a label")
         return present
+
+
+def _samples(source: Source, rows: tuple[int, int] | None) -> Iterator[Samples]:
+    start, stop = rows or (0, None)
+    at = 0
+    for samples in source.samples():
+        first, at = at, at + len(samples)
+        low = max(start - first, 0)
+        high = len(samples) if stop is None else min(stop - first, len(samples))
+        if low < high:
+            yield _slice(samples, low, high)
+        if stop is not None and at >= stop:
+            return
+
+
+def _digest(source: Source, rows: tuple[int, int] | None) -> str:
+    """SHA-256 of what is evaluated on, wherever it lies: a copy of a set is the same set."""
+    digest = hashlib.sha256(repr(source.class_names).encode())
+    for samples in _samples(source, rows):
+        ids = sample_ids(samples.batch)
+        labels = samples.batch.column(source.label_column).to_pylist()
+        images = encoded_images(samples.batch, source.image_column)
+        for sample_id, label, image in zip(ids, labels, images, strict=True):
+            described = sample_id, label, None if image is None else len(image)
+            digest.update(repr(described).encode("utf-8", "surrogatepass"))
+            digest.update(image or b"")
+    return digest.hexdigest()
 
 
 def _slice(samples: Samples, low: int, high: int) -> Samples:
