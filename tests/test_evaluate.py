@@ -104,6 +104,15 @@ def test_cells_are_not_measured_twice_and_others_are_added(
     assert before.items() <= {f: f.read_bytes() for f in (output / "cells").iterdir()}.items()
 
 
+def test_a_set_without_labels_is_refused_in_one_line(image_set: Path, tmp_path: Path) -> None:
+    path = tmp_path / "unlabelled.parquet"
+    pq.write_table(pq.read_table(image_set, columns=["image"]), path)
+    result = run("evaluate", path, "--output", tmp_path / "out", "--no-score")
+    assert result.exit_code == 2
+    assert "unlabelled.parquet" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_copy_of_a_set_is_the_same_set_and_another_label_makes_another(
     image_set: Path, tmp_path: Path
 ) -> None:

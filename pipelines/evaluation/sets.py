@@ -30,12 +30,12 @@ class OpenSet:
         Raises:
             InputError: it has no labels, or not so many rows, or was poisoned before.
         """
+        labels = read_labels(source, quiet=quiet)
         poisoned_schema(source)
         if rows is not None and source.rows is not None and source.rows < rows[1]:
             raise InputError(
                 f"rows {rows[0]}:{rows[1]}: {source.location} has {source.rows:,} rows"
             )
-        labels = read_labels(source, quiet=quiet)
         return cls(SetFacts(source.location, rows, _digest(source, rows)), source, labels)
 
     def samples(self) -> Iterator[Samples]:
