@@ -254,7 +254,7 @@ def _by_what(trigger: int, score: int, both: int, *, likely: bool = False) -> st
     carry = "are taken for carriers of a trigger" if likely else "carry a trigger"
     if trigger == removed:
         return f"All {removed:,} removed images {carry}"
-    a_trigger = "as likely carriers" if likely else "for a trigger"
+    a_trigger = "as likely carriers of a trigger" if likely else "for a trigger"
     parts = [
         (trigger, f"{a_trigger} alone"),
         (score, "for their score alone"),
