@@ -14,13 +14,14 @@ from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import Searched, are_new
+from sanitizer.scan.contents import Contents, squared_distance, usual_distance
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView, join
 from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
-from sanitizer.scan.pictures import different_pictures, thumbnails
+from sanitizer.scan.pictures import different_pictures, thumbnails, ways_against
 from sanitizer.scan.population import Population
 from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.robust import LEAST_DEVIATION, MAD_OF_NORMAL, deviation, middle
@@ -160,6 +161,11 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
         np.testing.assert_allclose(together.directions[:, k], alone.directions[:, 0], atol=1e-5)
 
 
+def shown_by(view: ClassView) -> Contents:
+    """What images show, where that is what a view sees of them."""
+    return Contents(view.inside, view.rest, np.ones(len(view.rest), bool), usual_distance=1.0)
+
+
 def test_no_view_alone_brings_an_image_into_a_group() -> None:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((4000, 12), np.float32)
@@ -178,7 +184,9 @@ def test_no_view_alone_brings_an_image_into_a_group() -> None:
     ]
     cells = np.zeros(1000, int), np.zeros(1500, int)
     thumbs = rng.random((1000, 64)), rng.random((1500, 64))
-    images = ClassImages(VIEWS[:2], views, *cells, *thumbs, np.zeros(len(cells[1])))
+    images = ClassImages(
+        VIEWS[:2], views, *cells, *thumbs, np.zeros(len(cells[1])), shown_by(views[0])
+    )
     (group,) = join(images, rare[:, None].astype(float))
     assert group.members[carries & rare].all()
     assert group.members[~carries].mean() < rare[~carries].mean() / 2
@@ -196,7 +204,9 @@ def test_a_small_group_of_its_own_is_found_among_large_ones_that_others_have_too
     view = ClassView.of(inside, whitening(rest), whitening, rng)
     cells = np.zeros(1500, int), np.zeros(2000, int)
     thumbs = rng.random((1500, 64)), rng.random((2000, 64))
-    images = ClassImages(VIEWS[:1], [view], *cells, *thumbs, np.zeros(len(cells[1])))
+    images = ClassImages(
+        VIEWS[:1], [view], *cells, *thumbs, np.zeros(len(cells[1])), shown_by(view)
+    )
     strongest = Searched.of(images).groups()[0].members
     assert strongest[carries].mean() > 0.9
     assert strongest[~carries].mean() < 0.01
@@ -213,7 +223,10 @@ def beside_noise(
         views.append(ClassView.of(one, whitening(rest), whitening, rng))
     thumbs = rng.random((len(cells), 64)), rng.random((2000, 64))
     rest_cells = rng.permutation(2000) % 2 * 35
-    return ClassImages(VIEWS[: len(views)], views, cells, rest_cells, *thumbs, np.zeros(2000))
+    contents = shown_by(views[0])
+    return ClassImages(
+        VIEWS[: len(views)], views, cells, rest_cells, *thumbs, np.zeros(2000), contents
+    )
 
 
 def test_a_trigger_of_which_each_view_sees_a_little_is_found_in_all_together() -> None:
@@ -239,6 +252,33 @@ def test_extremes_tell_a_trigger_of_which_the_views_see_little() -> None:
     strongest = Searched.of(images).groups()[0]
     assert np.mean(strongest.members == carries) > 0.99
     assert strongest.strength > np.hypot(strongest.trigger.mixture.separation, 2)
+
+
+def of_random_images(rng: np.random.Generator, images: int) -> Contents:
+    """A class of random images of a small set, as the set shows it."""
+    labels = rng.integers(8, size=images)
+    population = Population.of(Compact(noise_images(images, 1)), labels, rng)
+    own = Compact(noise_images(400, 2))
+    return population.beside(0, own, rng).contents
+
+
+def test_random_images_vary_in_all_ways_however_small_the_set_is() -> None:
+    rng = np.random.default_rng(0)
+    for images in (800, 3000):
+        contents = of_random_images(rng, images)
+        assert 0.95 < ways_against(contents.own, contents.fresh_others) < 1.06
+
+
+def test_the_usual_distance_is_that_of_the_median_class() -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.standard_normal((4000, 20), np.float32)
+    labels = np.arange(4000) % 5
+    shown[labels == 1] += 1
+    shown[labels == 2] -= 1
+    distances = [squared_distance(shown[labels == label], shown) for label in range(5)]
+    assert usual_distance(shown, labels) == np.median(distances) < 0.1
+    assert min(distances[1:3]) > 15
+    assert usual_distance(shown[:20], labels[:20]) < 0.1  # no class is large enough
 
 
 def test_of_a_trigger_and_a_part_of_its_images_the_whole_is_reported() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sanitizer.scan.classes import Searched
+from sanitizer.scan.contents import Contents
 from sanitizer.scan.decision import (
     Reason,
     accepted,
@@ -36,7 +37,8 @@ PLAIN = Evidence(
     foreign_error=0.05,
     all_ways=1.0,
     others_all_ways=0.8,
-    farther=1.0,
+    apart=1.0,
+    others_apart=1.0,
     variety=1.0,
     least_variety=0.9,
 )
@@ -67,7 +69,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, least_variety=0.2),
         replace(PLAIN, beyond=0.5),
         replace(PLAIN, all_ways=0.7, others_all_ways=1.0),
-        replace(PLAIN, ways=0.75, farther=20),
+        replace(PLAIN, ways=0.75, apart=20),
     ],
     ids=[
         "overlaps",
@@ -122,6 +124,25 @@ def test_most_of_a_class_is_of_other_classes_only_if_it_shows_more_than_one_does
     assert accepted(replace(few, all_ways=0.89)) is None
 
 
+def test_the_odd_part_of_a_class_may_be_most_of_it() -> None:
+    poison = replace(PLAIN, share=0.56, images=346, pictures=282, all_ways=0.86)
+    assert accepted(replace(poison, others_all_ways=0.7)) is Reason.ABSENT
+    assert accepted(replace(poison, others_all_ways=0.9)) is None
+    assert accepted(replace(poison, others_all_ways=0.7, foreign=0.3)) is None
+
+
+def test_few_innocent_pictures_beside_poison_that_lies_among_other_classes_are_no_trigger() -> None:
+    innocent = replace(
+        PLAIN, images=54, pictures=47, share=0.24, strength=11.4, beyond=10.3, ways=0.9
+    )
+    beside_poison = replace(innocent, others_all_ways=1.15, apart=7.6, others_apart=0.02)
+    assert accepted(beside_poison) is None
+    assert accepted(replace(beside_poison, others_apart=0.5)) is Reason.ABSENT
+    assert accepted(replace(beside_poison, apart=0.06)) is Reason.ABSENT
+    assert accepted(replace(beside_poison, ways=1.2)) is Reason.ABSENT
+    assert accepted(replace(beside_poison, others_all_ways=0.8)) is Reason.ABSENT
+
+
 @pytest.mark.parametrize(
     ("evidence", "share", "of_all", "apart_in_content", "expected"),
     [
@@ -169,7 +190,8 @@ def synthetic(clean: int, poisoned: int, trigger: float, false_labels: bool) -> 
         views.append(ClassView.of(inside, rest, white, rng))
     thumbs = (rng.standard_normal((n, 64), np.float32) for n in (clean + poisoned, 800))
     cells = (np.zeros(n, int) for n in (clean + poisoned, 800))
-    return ClassImages(VIEWS, views, *cells, *thumbs, np.arange(800) % 9)
+    contents = Contents(views[0].inside, views[0].rest, np.ones(800, bool), usual_distance=1.0)
+    return ClassImages(VIEWS, views, *cells, *thumbs, np.arange(800) % 9, contents)
 
 
 @pytest.mark.parametrize("false_labels", [True, False])

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.record import Record
+from sanitizer.scan.contents import squared_distance
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import effective_count, variety, ways, ways_against
 
@@ -34,9 +35,10 @@ class Evidence(Record):
     ways: float
     all_ways: float  #: the same against images of other classes, which vary in more
     others_all_ways: float  #: the same of the others of the class
-    #: How far its content lies from that of other classes, against how far the others of the class
-    #: do: squared distances of means.
-    farther: float
+    #: How far its content lies from that of other classes, against a usual class of the set:
+    #: squared distances of means.
+    apart: float
+    others_apart: float  #: the same of the others of the class
     #: Where its content lies: at 0 as the class's, at 1 as that of other classes; 1 without error
     #: of what is told from other classes, since it was looked for among what is like them.
     foreign: float
@@ -84,8 +86,8 @@ class Evidence(Record):
             ways=ways_against(content[members], content),
             all_ways=ways_against(content[members], images.rest_content),
             others_all_ways=ways_against(content[~members], images.rest_content),
-            farther=_from(images.rest_content, content[members])
-            / _from(images.rest_content, content[~members]),
+            apart=_apart(content[members], images),
+            others_apart=_apart(content[~members], images),
             foreign=foreign,
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
@@ -98,10 +100,9 @@ def _spread(vectors: np.ndarray) -> float:
     return float(vectors.var(0, ddof=1).sum())
 
 
-def _from(rest: np.ndarray, vectors: np.ndarray) -> float:
-    """Squared distance of two means, without the noise of that of ``vectors``."""
-    ways = [vectors[part::2].mean(0) - rest.mean(0) for part in (0, 1)]
-    return max(float(ways[0] @ ways[1]), SHORTEST_WAY)
+def _apart(content: np.ndarray, images: ClassImages) -> float:
+    distance = squared_distance(content, images.rest_content)
+    return distance / images.contents.usual_distance
 
 
 def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from sanitizer.scan.contents import Contents
 from sanitizer.scan.extremes import ExtremeTable
 from sanitizer.scan.matched import matched_filters
 from sanitizer.scan.mixture import LEAST_WEIGHT, Mixture, sigmoid
@@ -118,6 +119,7 @@ class ClassImages:
     thumbnails: np.ndarray  #: (n, 64) float32, mean grey of 8 x 8 cells
     rest_thumbnails: np.ndarray  #: (m, 64)
     rest_labels: np.ndarray  #: (m,) of any dtype
+    contents: Contents  #: of both
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -137,6 +139,7 @@ class ClassImages:
             self.thumbnails[chosen],
             self.rest_thumbnails,
             self.rest_labels,
+            self.contents.only(chosen),
         )
 
     def among_rest(self, chosen: np.ndarray) -> Self:
@@ -153,23 +156,18 @@ class ClassImages:
             np.concatenate([self.thumbnails[chosen], self.rest_thumbnails[::2]]),
             self.rest_thumbnails[1::2],
             self.rest_labels[1::2],
+            self.contents.among_others(chosen),
         )
 
-    @cached_property
+    @property
     def content(self) -> np.ndarray:
-        """(n, d) float32, what the images show: their low frequencies, whitened, of mean 0, those
-        of the 192 that vary in other classes.
-        """
-        return self.views[0].inside[:, self._shown]
+        """(n, d) float32, what the images show."""
+        return self.contents.own
 
-    @cached_property
+    @property
     def rest_content(self) -> np.ndarray:
-        """(m, d) float32, the same of other classes, in the same coordinates."""
-        return self.views[0].rest[:, self._shown]
-
-    @cached_property
-    def _shown(self) -> np.ndarray:
-        return varying(self.views[0].rest)
+        """(k, d) float32, the same of images of other classes, in coordinates as fresh to them."""
+        return self.contents.fresh_others
 
     @cached_property
     def shapes(self) -> np.ndarray:

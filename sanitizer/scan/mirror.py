@@ -49,7 +49,11 @@ def search_alone(images: Compact) -> Alone:
     both = Compact.joined([images, mirrored])
     labels = np.repeat([SET, MIRRORED], len(images))
     population = Population.of(both, labels, np.random.default_rng(0))
-    found = [replace(one, reason=Reason.ONE_WAY_ROUND) for one in search(population, SET, images)]
+    found = [
+        replace(one, reason=Reason.ONE_WAY_ROUND)
+        for one in search(population, SET, images)
+        if one.reason is Reason.ABSENT  # mirror images show the same, so no content is foreign
+    ]
     carries = np.zeros(len(images), bool)
     for one in found:
         carries |= one.signature.log_odds(images) > 0

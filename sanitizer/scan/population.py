@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.canonical import Compact
+from sanitizer.scan.contents import Contents, usual_distance
 from sanitizer.scan.extremes import extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView
 from sanitizer.scan.moments import Moments, Whitening
@@ -108,7 +109,29 @@ class Population:
         rest_pixels = self.images.pixels[:RESTED][others]
         cells = extreme_cells(images.pixels), extreme_cells(rest_pixels)
         thumbs = thumbnails(images.pixels), thumbnails(rest_pixels)
-        return ClassImages(kinds, views, *cells, *thumbs, self.labels[:RESTED][others])
+        labels = self.labels[:RESTED][others]
+        contents = self._contents(inside[0], own)
+        return ClassImages(kinds, views, *cells, *thumbs, labels, contents)
+
+    def _contents(self, inside: np.ndarray, own: np.ndarray) -> Contents:
+        """What a class shows, beside the others that it is compared with.
+
+        Args:
+            inside: (n, d) of the class, standardised low frequencies.
+            own: (n,) bool, images of the sample that are of the class.
+        """
+        low, fresh = self.views[0], self._fresh
+        others = ~own[:RESTED]
+        makers = self._makers
+        if np.count_nonzero(own) >= OWN_SHARE * len(own):
+            makers = makers - Moments.of(low[fresh:][own[fresh:]])
+        return Contents.of(
+            inside,
+            low[:RESTED][others].astype(np.float32),
+            np.flatnonzero(others) < fresh,
+            Whitening.by(makers),
+            self._usual_distance,
+        )
 
     # What all classes are compared with is made once.
 
@@ -116,6 +139,21 @@ class Population:
     def moments(self) -> list[Moments]:
         """Of each view, over the sample."""
         return [Moments.of(view) for view in self.views]
+
+    @property
+    def _fresh(self) -> int:
+        """How many images, the first ones, are compared by what they show."""
+        return min(RESTED, len(self.labels) // 2)
+
+    @cached_property
+    def _makers(self) -> Moments:
+        """Of the low frequencies of the images that make the coordinates of contents."""
+        return Moments.of(self.views[0][self._fresh :])
+
+    @cached_property
+    def _usual_distance(self) -> float:
+        white = Whitening.by(self._makers)(self.views[0][: self._fresh])
+        return usual_distance(white, self.labels[: self._fresh])
 
     @cached_property
     def _whitenings(self) -> list[Whitening]:

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 import numpy as np
 
+from sanitizer.metrics import Share
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.classes import Searched, are_new
 from sanitizer.scan.decision import (
@@ -22,11 +23,12 @@ from sanitizer.scan.decision import (
     shows_other_classes,
 )
 from sanitizer.scan.evidence import Evidence
-from sanitizer.scan.joining import ClassImages, Group
+from sanitizer.scan.joining import ClassImages, Group, look
+from sanitizer.scan.mixture import sigmoid
 from sanitizer.scan.pictures import different_pictures, thumbnails
 from sanitizer.scan.population import Population
 from sanitizer.scan.recompressed import is_a_compression
-from sanitizer.scan.screening import Screening
+from sanitizer.scan.screening import Screening, cut
 from sanitizer.scan.signature import Signature
 
 #: Images of a class among which triggers are sought; all of its images are judged by what is
@@ -43,6 +45,9 @@ ROUNDS = 3
 #: In a class of more than this share of the set, images that differ from other classes are not said
 #: to be poison: it may be a kind of its own, such as generated pictures beside real ones.
 MOST_OF_SET = 0.25
+
+#: Parts of a class of which each is kept from a signature that is to find the triggers in it.
+PARTS = 3
 
 #: A group with at least this share of another's images is the same group, not a part of it.
 NEARLY_ALL = 0.9
@@ -218,6 +223,29 @@ class _Round:
         carries[others] = self._signature(one).log_odds(self.images[others]) > 0
         return carries
 
+    def _found_again(self, one: _Accepted, unseen: Compact) -> Share:
+        """Of the images that carry a trigger, those that are found by what the others make of it.
+
+        A signature finds the images that it was made of too well. So those in each part of the
+        class are sought by one that the other parts make.
+
+        Args:
+            one: the group.
+            unseen: images of other classes that were not looked at.
+        """
+        part = np.arange(len(one.among)) % PARTS
+        members = one.group.members & (np.arange(len(one.among)) < len(one.of_class))
+        again = 0
+        for number in range(PARTS):
+            others = one.among.only(part != number, np.random.default_rng(0))
+            suspects = sigmoid(one.group.log_odds[part != number])[:, None]
+            for group in look(others, suspects):
+                signature = Signature.of(group.trigger, others.views, self.population.scales)
+                threshold, _ = cut(signature.mixture, signature.scores(unseen))
+                sought = self.images[one.of_class[np.flatnonzero(members & (part == number))]]
+                again += int((signature.scores(sought) > threshold).sum())
+        return Share.from_counts(again, int(members.sum()))
+
     def found(self, one: _Accepted, unseen: Compact) -> tuple[Found, np.ndarray]:
         """What a group shares, and (n,) bool, which images carry it.
 
@@ -226,9 +254,8 @@ class _Round:
             unseen: images of other classes that were not looked at.
         """
         signature, carries = self._signature(one), self._carries(one)
-        screening = Screening.of(
-            signature.mixture, signature.scores(self.images[carries]), signature.scores(unseen)
-        )
+        innocent = signature.scores(unseen)
+        screening = Screening.of(signature.mixture, innocent, self._found_again(one, unseen))
         kinds = zip(one.among.kinds, one.group.separations, strict=True)
         separations = {kind.name: float(d) for kind, d in kinds}
         return (

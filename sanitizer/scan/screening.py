@@ -35,30 +35,37 @@ class Screening(Record):
             raise ValueError(f"slope: expected above 0, at most {STEEPEST:g}, got {self.slope}")
 
     @classmethod
-    def of(cls, mixture: Mixture, carriers: np.ndarray, innocent: np.ndarray) -> Self:
-        """The threshold at which both errors are alike, or a higher one for few false alarms.
+    def of(cls, mixture: Mixture, innocent: np.ndarray, found: Share) -> Self:
+        """By :func:`cut`, to which every second of the innocent images is given.
 
         Args:
             mixture: of the class where it was found.
-            carriers: (n,) scores of those who carry it there.
-            innocent: (m,) scores of images of other classes; m may be 0.
+            innocent: (m,) scores of images of other classes, in random order; m may be 0.
+            found: see the class.
         """
-        many, many_sd = mixture.many, mixture.many_sd
-        if len(innocent):
-            centre = middle(innocent)
-            many, many_sd = centre.item(), max(many_sd, deviation(innocent, centre).item())
-        few, few_sd = mixture.few, mixture.few_sd
-        threshold = (many * few_sd + few * many_sd) / (many_sd + few_sd)
-        if len(innocent):
-            allowed = int(FALSE_ALARMS * len(innocent))
-            threshold = max(threshold, float(np.sort(innocent)[::-1][allowed]))
-        return cls(
-            threshold=threshold,
-            slope=abs(few - many) / (many_sd * few_sd),
-            false_alarms=Share.counted(innocent > threshold),
-            found=Share.counted(carriers > threshold),
-        )
+        threshold, slope = cut(mixture, innocent[::2])
+        return cls(threshold, slope, Share.counted(innocent[1::2] > threshold), found)
 
     def log_odds(self, scores: np.ndarray) -> np.ndarray:
         """(n,) of carrying it, above 0 above the threshold, for (n,) scores."""
         return self.slope * (scores - self.threshold)
+
+
+def cut(mixture: Mixture, innocent: np.ndarray) -> tuple[float, float]:
+    """The threshold at which both errors are alike, or a higher one for few false alarms, and the
+    log odds that a unit of score adds.
+
+    Args:
+        mixture: of the class where a trigger was found.
+        innocent: (m,) scores of images of other classes; m may be 0.
+    """
+    many, many_sd = mixture.many, mixture.many_sd
+    few, few_sd = mixture.few, mixture.few_sd
+    if len(innocent):
+        centre = middle(innocent)
+        many, many_sd = centre.item(), max(many_sd, deviation(innocent, centre).item())
+    threshold = (many * few_sd + few * many_sd) / (many_sd + few_sd)
+    if len(innocent):
+        allowed = int(FALSE_ALARMS * len(innocent))
+        threshold = max(threshold, float(np.sort(innocent)[::-1][allowed]))
+    return threshold, abs(few - many) / (many_sd * few_sd)
