@@ -347,6 +347,7 @@ def edited(signature: Path, part: str, *keys: str, value: Any) -> bytes:
         ("offsets", (), 1e300, "'offsets'"),
         ("format", (), 2, "its format is 2, expected 1"),
         ("format", (), None, "its format is None, expected 1"),
+        ("format", (), True, "its format is True, expected 1"),
     ],
 )
 def test_a_signature_that_could_find_nothing_is_refused(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanSummary(Record):
-    """What a run of ``scan`` amounts to, as in ``scores/summary.json``."""
+    """What a run of ``scan`` amounts to, as in ``summary.json``."""
 
     counts: Counts
     rejected_by_reason: dict[str, int]  #: the most frequent first

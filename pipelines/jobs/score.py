@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreSummary(Record):
-    """What a run of ``score`` amounts to, as in ``scores/summary.json``."""
+    """What a run of ``score`` amounts to, as in ``summary.json``."""
 
     counts: Counts
     rejected_by_reason: dict[str, int]  #: the most frequent first

@@ -287,7 +287,10 @@ def screened(finding: Finding) -> str:
     """How well its signature tells carriers from images of other classes, in words."""
     found, alarms = finding.screening.found, finding.screening.false_alarms
     beside = f", and {alarms.count:,} of {alarms.of:,} {elsewhere(finding)}" if alarms.of else ""
-    return f"By that alone {found.count:,} of {found.of:,} of them are found again{beside}."
+    return (
+        f"By what the others of them share, {found.count:,} of {found.of:,} of them are found "
+        f"again{beside}."
+    )
 
 
 def portrait_of(store: Store, finding: Finding) -> Portrait:

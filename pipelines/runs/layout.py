@@ -73,8 +73,8 @@ FEATURES = ShardedFile("features/part")
 #: All of these kinds.
 SHARDED = (CLEAN, POISONED, TRAIN, REJECTED, SCORES, FEATURES)
 
-#: What ``score`` amounts to.
-SCORE_SUMMARY = "scores/summary.json"
+#: What ``score`` or ``scan`` amounts to; not among the rows, which are read as one table.
+SCORE_SUMMARY = "summary.json"
 
 #: What was removed and why: for people, in numbers, and checked.
 PAGE = "report/index.html"

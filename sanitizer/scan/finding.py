@@ -74,7 +74,8 @@ def finding_in(data: bytes) -> Finding:
     size = int.from_bytes(data[:_LENGTH], "little")
     try:
         header = json.loads(json.loads(data[_LENGTH : _LENGTH + size])["__metadata__"][_HEADER])
-        if (version := header.get(_FORMAT)) != FORMAT:
+        version = header.get(_FORMAT)
+        if type(version) is not int or version != FORMAT:
             raise ValueError(
                 f"its format is {version!r:.20}, expected {FORMAT}: another version of freqsan "
                 "made it; make it anew by a scan with this one"
