@@ -45,6 +45,8 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        # Only for the comparison in benchmarks/rivals.py.
+        "rivals": ["adversarial-robustness-toolbox>=1.20,<1.21", "scikit-learn>=1.5,<2"],
         "test": [
             "hypothesis>=6.130",
             "ipykernel>=7,<8",

@@ -1,6 +1,6 @@
 """The scan beside defences that train a model on the suspect set first: quality and CPU time.
 
-    pip install adversarial-robustness-toolbox scikit-learn
+    pip install -e '.[rivals]'
     python -m benchmarks.rivals cifar10_train.parquet --attack badnets --attack blend --rate 0.05
 
 Spectral signatures (Tran, Li, Madry, NeurIPS 2018) and activation clustering (Chen et al., SafeAI
