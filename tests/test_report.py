@@ -584,6 +584,7 @@ def finding_of(class_name: str, ids: Sequence[str], name: str = "finding-1") -> 
             foreign_error=0.05,
             variety=0.9,
             least_variety=0.8,
+            shades=0.9,
         ),
         separations={"edges": 9.5, "histogram": 4.0, "a later view": 1.25},
         screening=Screening(3.0, 1.0, Share.from_counts(0, 50), Share.from_counts(6, 6)),

@@ -41,6 +41,7 @@ PLAIN = Evidence(
     others_apart=1.0,
     variety=1.0,
     least_variety=0.9,
+    shades=0.9,
 )
 
 
@@ -54,6 +55,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     assert accepted(replace(faint, foreign=0.2)) is None
     assert accepted(replace(faint, foreign_error=0.4)) is None
     assert accepted(replace(faint, spread=1.5)) is None
+    assert accepted(replace(faint, shades=1.6)) is None  # products on white ground
 
 
 @pytest.mark.parametrize(

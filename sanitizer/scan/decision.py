@@ -91,6 +91,10 @@ LEAST_FOREIGN, DOUBT, LESS_DOUBT = 0.45, 2.0, 1.0
 #: lies far out, such as one of its parts or what is brightest in it, varies more.
 MOST_SPREAD = 1.2
 
+#: And where light and dark vary little more than in other classes, but for the chance of so many
+#: pictures: images taken from these vary as they do, products on white ground 1.6 times as much.
+MOST_SHADES = 1.3
+
 #: And where it varies in nearly as many ways as that of the class: so do pictures of many kinds,
 #: but not what is left of a class, which lies as far from the poison that was taken out of it.
 LEAST_WAYS = 0.85
@@ -277,5 +281,6 @@ def _lies_among_others(evidence: Evidence) -> bool:
     return (
         evidence.foreign - doubt >= LEAST_FOREIGN
         and evidence.spread <= MOST_SPREAD
+        and evidence.shades <= MOST_SHADES * (1 + math.sqrt(2 / evidence.pictures))
         and evidence.ways >= LEAST_WAYS
     )

@@ -8,7 +8,13 @@ import numpy as np
 from sanitizer.record import Record
 from sanitizer.scan.contents import squared_distance
 from sanitizer.scan.joining import ClassImages, Group
-from sanitizer.scan.pictures import effective_count, variety, ways, ways_against
+from sanitizer.scan.pictures import (
+    LEAST_VARIANCE,
+    effective_count,
+    variety,
+    ways,
+    ways_against,
+)
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -45,6 +51,7 @@ class Evidence(Record):
     foreign_error: float  #: standard error of that
     variety: float  #: variance of its thumbnails against those of the class, median of cells
     least_variety: float  #: the same, lower quartile
+    shades: float  #: variance of its thumbnails against those of other classes, median of cells
 
     @classmethod
     def among_others(cls, group: Group, images: ClassImages, of_class: np.ndarray) -> Self:
@@ -92,12 +99,19 @@ class Evidence(Record):
             foreign_error=foreign_error,
             variety=float(np.median(varied)),
             least_variety=float(np.quantile(varied, 0.25)),
+            shades=_shades(images.shapes[members], images.rest_shapes),
         )
 
 
 def _spread(vectors: np.ndarray) -> float:
     """Mean squared distance of (n, d) vectors to their mean, without bias."""
     return float(vectors.var(0, ddof=1).sum())
+
+
+def _shades(shapes: np.ndarray, others: np.ndarray) -> float:
+    """Median ratio of variances of (n, c) cells of thumbnails to those of (m, c) others."""
+    ratios = shapes.var(0) / np.maximum(others.var(0), LEAST_VARIANCE)
+    return float(np.median(ratios))
 
 
 def _apart(content: np.ndarray, images: ClassImages) -> float:

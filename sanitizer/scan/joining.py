@@ -172,7 +172,16 @@ class ClassImages:
     @cached_property
     def shapes(self) -> np.ndarray:
         """(n, c) float32, the cells of the thumbnails that vary in other classes."""
-        return self.thumbnails[:, varying(self.rest_thumbnails)]
+        return self.thumbnails[:, self._varying]
+
+    @cached_property
+    def rest_shapes(self) -> np.ndarray:
+        """(m, c) float32, the same cells of other classes."""
+        return self.rest_thumbnails[:, self._varying]
+
+    @cached_property
+    def _varying(self) -> np.ndarray:
+        return varying(self.rest_thumbnails)
 
 
 @dataclass(frozen=True)
