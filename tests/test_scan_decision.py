@@ -130,7 +130,7 @@ def test_the_odd_part_of_a_class_may_be_most_of_it() -> None:
     poison = replace(PLAIN, share=0.56, images=346, pictures=282, all_ways=0.86)
     assert accepted(replace(poison, others_all_ways=0.7)) is Reason.ABSENT
     assert accepted(replace(poison, others_all_ways=0.9)) is None
-    assert accepted(replace(poison, others_all_ways=0.7, foreign=0.3)) is None
+    assert accepted(replace(poison, others_all_ways=0.7, foreign=0.6)) is None
 
 
 def test_few_innocent_pictures_beside_poison_that_lies_among_other_classes_are_no_trigger() -> None:

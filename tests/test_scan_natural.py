@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFilter
 
+import attacks
 from pipelines.judging.scan import ClassSearch
 from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
@@ -24,9 +25,14 @@ CLASS = 4
 @pytest.fixture(scope="module")
 def photographs(data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     """Four thousand images of CIFAR-10 and their labels."""
-    table = pq.read_table(data_dir / "cifar10_train.parquet").slice(10_000, 4_000)
+    return photographs_from(data_dir, 10_000)
+
+
+def photographs_from(data_dir: Path, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same from a row on."""
+    table = pq.read_table(data_dir / "cifar10_train.parquet").slice(start, 4_000)
     images = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
-    return images, table["label"].to_numpy()
+    return images, table["label"].to_numpy().copy()
 
 
 def found_in(images: np.ndarray | Compact, labels: np.ndarray) -> list[Found]:
@@ -60,6 +66,22 @@ def test_what_all_images_of_a_class_have_is_no_trigger(
     for row in np.flatnonzero(labels == CLASS):
         changed[row] = change(images[row])
     assert found_in(changed, labels) == []
+
+
+def test_of_groups_that_are_most_of_a_class_the_one_that_shares_one_thing_is_found(
+    data_dir: Path,
+) -> None:
+    images, labels = photographs_from(data_dir, 0)
+    innocent = np.flatnonzero(labels == 5)[:50]
+    kept = np.sort(np.concatenate([innocent, np.flatnonzero(labels != 5)]))
+    images, labels = images[kept], labels[kept]
+    carriers = np.random.default_rng(7).permutation(np.flatnonzero(labels != 5))[:100]
+    images[carriers] = attacks.kind("bpp")()(images[carriers])
+    labels[carriers] = 5
+    population = Population.of(Compact(images), labels, np.random.default_rng(0))
+    (found,) = search(population, 5, Compact(images[labels == 5]))
+    assert 90 <= found.evidence.images <= 101
+    assert found.screening.found.count >= 90
 
 
 def test_a_second_source_that_is_jpeg_is_no_trigger(

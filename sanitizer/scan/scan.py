@@ -49,6 +49,10 @@ MOST_OF_SET = 0.25
 #: Parts of a class of which each is kept from a signature that is to find the triggers in it.
 PARTS = 3
 
+#: Of a group that shares one thing its parts find at least this share of each other again: those
+#: that carry a trigger mostly 0.6 to 1, all but a few odd images of a class 0.1.
+ONE_THING = 0.5
+
 #: A group with at least this share of another's images is the same group, not a part of it.
 NEARLY_ALL = 0.9
 
@@ -96,7 +100,7 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
         return
     beside = population.beside(label, images[rows], rng)
     for number in range(ROUNDS):
-        this = _Round(population, images[rows], Searched.of(beside))
+        this = _Round(population, label, images[rows], Searched.of(beside))
         triggers = this.unlike_their_class()
         # Of few pictures it cannot be told; what is left without the poison is like no other class.
         enough = number == 0 and len(rows) >= TELLING
@@ -107,7 +111,7 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
             return
         carries = np.zeros(len(rows), bool)
         for one in triggers:
-            found, own = this.found(one, population.unseen(label))
+            found, own = this.found(one)
             carries |= own
             yield replace(found, made_of=rows[found.made_of])
         rows = rows[~carries]
@@ -147,8 +151,14 @@ class _Round:
     """A class, or what is left of it, that was searched once."""
 
     population: Population
+    label: int
     images: Compact
     searched: Searched  #: the same images
+
+    @cached_property
+    def unseen(self) -> Compact:
+        """Images of other classes that were not looked at."""
+        return self.population.unseen(self.label)
 
     @cached_property
     def groups(self) -> list[tuple[Group, Evidence]]:
@@ -166,9 +176,11 @@ class _Round:
         ]
         judged = [one for one in judged if not self._is_a_source(one)]
         # Where most of the class is poison, what is left of it lies apart, and is looked at alone.
-        largest = max(judged, key=_images, default=None)
-        if largest is not None and largest.group.share > HALF:
-            return [largest]
+        most = sorted((one for one in judged if one.group.share > HALF), key=_images, reverse=True)
+        if most:
+            # All but a few odd images of a class are a larger group, but not one thing.
+            one_thing = (one for one in most if (self._found_again(one).value or 0) >= ONE_THING)
+            return [next(one_thing, most[0])]
         new = are_new([one.group for one in judged])
         return [one for one, is_new in zip(judged, new, strict=True) if is_new]
 
@@ -223,15 +235,11 @@ class _Round:
         carries[others] = self._signature(one).log_odds(self.images[others]) > 0
         return carries
 
-    def _found_again(self, one: _Accepted, unseen: Compact) -> Share:
+    def _found_again(self, one: _Accepted) -> Share:
         """Of the images that carry a trigger, those that are found by what the others make of it.
 
         A signature finds the images that it was made of too well. So those in each part of the
         class are sought by one that the other parts make.
-
-        Args:
-            one: the group.
-            unseen: images of other classes that were not looked at.
         """
         part = np.arange(len(one.among)) % PARTS
         members = one.group.members & (np.arange(len(one.among)) < len(one.of_class))
@@ -241,21 +249,16 @@ class _Round:
             suspects = sigmoid(one.group.log_odds[part != number])[:, None]
             for group in look(others, suspects):
                 signature = Signature.of(group.trigger, others.views, self.population.scales)
-                threshold, _ = cut(signature.mixture, signature.scores(unseen))
+                threshold, _ = cut(signature.mixture, signature.scores(self.unseen))
                 sought = self.images[one.of_class[np.flatnonzero(members & (part == number))]]
                 again += int((signature.scores(sought) > threshold).sum())
         return Share.from_counts(again, int(members.sum()))
 
-    def found(self, one: _Accepted, unseen: Compact) -> tuple[Found, np.ndarray]:
-        """What a group shares, and (n,) bool, which images carry it.
-
-        Args:
-            one: the group.
-            unseen: images of other classes that were not looked at.
-        """
+    def found(self, one: _Accepted) -> tuple[Found, np.ndarray]:
+        """What a group shares, and (n,) bool, which images carry it."""
         signature, carries = self._signature(one), self._carries(one)
-        innocent = signature.scores(unseen)
-        screening = Screening.of(signature.mixture, innocent, self._found_again(one, unseen))
+        innocent = signature.scores(self.unseen)
+        screening = Screening.of(signature.mixture, innocent, self._found_again(one))
         kinds = zip(one.among.kinds, one.group.separations, strict=True)
         separations = {kind.name: float(d) for kind, d in kinds}
         return (

@@ -10,7 +10,7 @@ from sanitizer.record import Record
 from sanitizer.scan.mixture import Mixture
 from sanitizer.scan.robust import deviation, middle
 
-#: Of innocent images at most this share is taken for carriers.
+#: Of the innocent images by which a threshold is set at most this share is taken for carriers.
 FALSE_ALARMS = 0.001
 
 #: A unit of score, which is about a deviation, never adds more log odds than this.
