@@ -32,7 +32,7 @@ def check_against_golden(name: str, images: pa.Table, folder: Path) -> None:
     pq.write_table(images.select(["image", "label"]).slice(0, len(golden)), folder / "set.parquet")
     budget = {"policy": "budget", "allow_unjudged": True}
     score(folder / "set.parquet", folder / "out", **budget, quiet=True)
-    now = pa.concat_tables(map(pq.read_table, sorted((folder / "out" / "scores").iterdir())[:-1]))
+    now = pq.read_table(folder / "out" / "scores")
     assert now["verdict"].to_pylist() == golden["verdict"].to_pylist()
     assert now["reason"].to_pylist() == golden["reason"].to_pylist()
     for column in ("score", "p_value"):
