@@ -24,12 +24,12 @@ CLASS = 4
 
 @pytest.fixture(scope="module")
 def photographs(data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Four thousand images of CIFAR-10 and their labels."""
+    """Images and labels that most tests here start from."""
     return photographs_from(data_dir, 10_000)
 
 
 def photographs_from(data_dir: Path, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same from a row on."""
+    """Four thousand images of CIFAR-10 and their labels, from a row on."""
     table = pq.read_table(data_dir / "cifar10_train.parquet").slice(start, 4_000)
     images = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
     return images, table["label"].to_numpy().copy()

@@ -206,7 +206,7 @@ def accepted_among_others(
 def _is_most_by_nature(evidence: Evidence) -> bool:
     """Whether a group is the usual part of a class, told from a few odd pictures.
 
-    Of these two the usual part varies less, and does not lie among other classes.
+    It varies in no more ways than the odd pictures, and does not lie among other classes.
     """
     is_the_odd_part = (
         _lies_among_others(evidence)

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.record import Record
-from sanitizer.scan.contents import squared_distance
+from sanitizer.scan.contents import LEAST_DISTANCE, squared_distance
 from sanitizer.scan.joining import ClassImages, Group
 from sanitizer.scan.pictures import (
     LEAST_VARIANCE,
@@ -18,9 +18,6 @@ from sanitizer.scan.pictures import (
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
-
-#: The least squared length of the way between a class and others, in whitened units.
-SHORTEST_WAY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def _way_along(
     others = inside[~members]
     halves = others[::2].mean(0), others[1::2].mean(0)
     ways = [rest - half for half in halves]
-    length = max(float(ways[0] @ ways[1]), SHORTEST_WAY)
+    length = max(float(ways[0] @ ways[1]), LEAST_DISTANCE)
     group = inside[members].mean(0)
     at = ((group - halves[0]) @ ways[1] + (group - halves[1]) @ ways[0]) / 2
     spread = (inside[members] @ (ways[0] + ways[1]) / 2).std()

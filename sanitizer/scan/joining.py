@@ -166,7 +166,7 @@ class ClassImages:
 
     @property
     def rest_content(self) -> np.ndarray:
-        """(k, d) float32, the same of images of other classes, in coordinates as fresh to them."""
+        """(k, d) float32, the same of other classes: images that did not make the coordinates."""
         return self.contents.fresh_others
 
     @cached_property

@@ -123,8 +123,8 @@ class Population:
         low, fresh = self.views[0], self._fresh
         others = ~own[:RESTED]
         makers = self._makers
-        if np.count_nonzero(own) >= OWN_SHARE * len(own):
-            makers = makers - Moments.of(low[fresh:][own[fresh:]])
+        if own.mean() >= OWN_SHARE:
+            makers = _of_others(makers, low[fresh:], own[fresh:])
         return Contents.of(
             inside,
             low[:RESTED][others].astype(np.float32),
