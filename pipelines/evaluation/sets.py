@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines.evaluation.records import SetFacts
 from pipelines.poisoning.labels import Label, Labels, read_labels
 from pipelines.poisoning.recipe import poisoned_schema
+from pipelines.runs.progress import Progress
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
@@ -36,7 +37,8 @@ class OpenSet:
             raise InputError(
                 f"rows {rows[0]}:{rows[1]}: {source.location} has {source.rows:,} rows"
             )
-        return cls(SetFacts(source.location, rows, _digest(source, rows)), source, labels)
+        digest = _digest(source, rows, quiet=quiet)
+        return cls(SetFacts(source.location, rows, digest), source, labels)
 
     def samples(self) -> Iterator[Samples]:
         """The rows that are evaluated on."""
@@ -70,9 +72,11 @@ def _samples(source: Source, rows: tuple[int, int] | None) -> Iterator[Samples]:
             return
 
 
-def _digest(source: Source, rows: tuple[int, int] | None) -> str:
+def _digest(source: Source, rows: tuple[int, int] | None, *, quiet: bool) -> str:
     """SHA-256 of what is evaluated on, wherever it lies: a copy of a set is the same set."""
     digest = hashlib.sha256(repr(source.class_names).encode())
+    progress = Progress(f"looking through {source.location}", quiet=quiet)
+    progress.start(total=source.rows if rows is None else rows[1] - rows[0])
     for samples in _samples(source, rows):
         ids = sample_ids(samples.batch)
         labels = samples.batch.column(source.label_column).to_pylist()
@@ -81,6 +85,8 @@ def _digest(source: Source, rows: tuple[int, int] | None) -> str:
             described = sample_id, label, None if image is None else len(image)
             digest.update(repr(described).encode("utf-8", "surrogatepass"))
             digest.update(image or b"")
+        progress.advance(len(samples))
+    progress.finish()
     return digest.hexdigest()
 
 
