@@ -1,11 +1,11 @@
-"""``freqsan clean`` and ``poison``, killed again and again; every run that follows goes on.
+"""``clean``, ``poison`` and ``scan``, killed again and again; every run that follows goes on.
 
     python -m benchmarks.kills                # 100 kills
     python -m benchmarks.kills --kills 20     # a quicker look
 
 A run with one worker publishes and removes the same files in the same order, so a kill is placed
 before one of these changes (:mod:`benchmarks.faults`), never by the clock: at the first change of
-every stage of both jobs, and at others spread evenly between. A killed run is given again; it must
+every stage of each job, and at others spread evenly between. A killed run is given again; it must
 end with the same data files, bit for bit, as one that nothing happened to. The figures of each kill
 are added to ``--rows`` as it ends; what is there is not run again.
 """
@@ -25,15 +25,15 @@ import pyarrow.parquet as pq
 
 from benchmarks import faults
 from benchmarks.children import CRASHED, DONE, call
-from freqsan import clean, poison
+from freqsan import clean, poison, scan
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
 
-#: Rows of the set.
-ROWS = 200
+#: Rows of the set: all of the sample have classes that are large enough to be searched.
+ROWS = {"clean": 200, "poison": 200, "scan": 1000}
 
 #: Rows of a shard: a shard of poison is fewer changes.
-SHARD_ROWS = {"clean": 20, "poison": 8}
+SHARD_ROWS = {"clean": 20, "poison": 8, "scan": 100}
 
 #: Seconds for a run.
 DEADLINE = 600
@@ -43,6 +43,7 @@ FIGURES = Path("benchmarks/rows/kills.jsonl")
 JOBS: dict[str, Callable[..., object]] = {
     "clean": functools.partial(clean, max_clean_loss=0.02),
     "poison": functools.partial(poison, attack="blend", rate=0.5),
+    "scan": functools.partial(scan, allow_unjudged=True),
 }
 
 
@@ -62,7 +63,7 @@ class Kill:
 def main() -> None:
     """Do the kills that are missing, and print the figures of all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="of both jobs together")
+    parser.add_argument("--kills", type=int, default=100, help="of all jobs together")
     parser.add_argument("--rows", type=Path, default=FIGURES)
     options = parser.parse_args()
     options.rows.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ class _Run:
 
     def __init__(self, job: str, folder: Path):
         self.job, self.folder = job, folder
-        table = pq.read_table(str(SAMPLE)).slice(0, ROWS).select(["image", "label"])
+        table = pq.read_table(str(SAMPLE)).slice(0, ROWS[job]).select(["image", "label"])
         pq.write_table(table, folder / "set.parquet", row_group_size=SHARD_ROWS[job])
         listing = folder / "changes.txt"
         whole = folder / "whole"
@@ -140,8 +141,9 @@ class _Run:
 
 
 def _digest(output: Path) -> str:
-    """Of the names and contents of the Parquet files and the manifest."""
-    files = sorted([*output.rglob("*.parquet"), output / "manifest.json"])
+    """Of the names and contents of the Parquet files, the findings and the manifest."""
+    findings = (output / layout.FINDINGS).glob("*")
+    files = sorted([*output.rglob("*.parquet"), *findings, output / layout.MANIFEST])
     lines = (
         f"{file.relative_to(output)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
         for file in files
