@@ -71,7 +71,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, least_variety=0.2),
         replace(PLAIN, beyond=0.5),
         replace(PLAIN, all_ways=0.7, others_all_ways=1.0),
-        replace(PLAIN, ways=0.75, apart=20),
+        replace(PLAIN, ways=0.75, apart=20, others_apart=0.55),
     ],
     ids=[
         "overlaps",
@@ -93,6 +93,8 @@ def test_what_nature_makes_is_no_trigger(natural: Evidence) -> None:
 
 def test_a_trigger_may_cover_a_good_part_of_the_image() -> None:
     assert accepted(replace(PLAIN, least_variety=0.4)) is Reason.ABSENT
+    # It leaves them few ways to vary, and lies far from the rest of its class, a usual one.
+    assert accepted(replace(PLAIN, ways=0.78, apart=56)) is Reason.ABSENT
 
 
 def test_fewer_pictures_have_to_stand_further_apart() -> None:
