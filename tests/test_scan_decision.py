@@ -68,7 +68,7 @@ def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
         replace(PLAIN, pictures=60, images=106, share=0.88, strength=20),
         replace(PLAIN, images=2650, share=0.98),
         replace(PLAIN, variety=0.4),
-        replace(PLAIN, least_variety=0.2),
+        replace(PLAIN, least_variety=0.2, foreign=0.5),
         replace(PLAIN, beyond=0.5),
         replace(PLAIN, all_ways=0.7, others_all_ways=1.0),
         replace(PLAIN, ways=0.75, apart=20, others_apart=0.55),
@@ -95,6 +95,13 @@ def test_a_trigger_may_cover_a_good_part_of_the_image() -> None:
     assert accepted(replace(PLAIN, least_variety=0.4)) is Reason.ABSENT
     # It leaves them few ways to vary, and lies far from the rest of its class, a usual one.
     assert accepted(replace(PLAIN, ways=0.78, apart=56)) is Reason.ABSENT
+    # A frame leaves them fewer still, and of the outer cells nothing.
+    framed = replace(PLAIN, strength=10.3, beyond=10.2, ways=0.67, all_ways=0.66)
+    assert accepted(framed) is Reason.ABSENT
+    assert accepted(replace(framed, least_variety=0.07)) is Reason.ABSENT
+    # So do twos without a loop, but they do not lie where other classes are.
+    assert accepted(replace(framed, foreign=-0.04)) is None
+    assert accepted(replace(framed, foreign_error=0.25)) is None
 
 
 def test_fewer_pictures_have_to_stand_further_apart() -> None:
@@ -266,10 +273,17 @@ def test_the_usual_part_of_a_class_with_a_few_odd_pictures_is_no_trigger() -> No
     assert accepted(replace(usual, beyond=14.0)) is Reason.ABSENT
 
 
+def test_what_shows_far_more_than_a_class_does_is_not_its_innocent_part() -> None:
+    framed = replace(PLAIN, strength=14.7, all_ways=0.68, others_all_ways=0.94, apart=20.0)
+    assert accepted(framed) is None
+    assert accepted(replace(framed, apart=152.0)) is Reason.ABSENT
+
+
 def test_what_varies_far_less_than_its_class_is_a_kind_of_its_own() -> None:
-    assert accepted(replace(PLAIN, ways=0.65, beyond=12.0)) is None
-    assert accepted(replace(PLAIN, ways=0.8, beyond=12.0)) is Reason.ABSENT
-    assert accepted(replace(PLAIN, ways=0.3, beyond=40.0)) is Reason.ABSENT
+    kind = replace(PLAIN, ways=0.65, beyond=12.0, foreign=-0.04)
+    assert accepted(kind) is None
+    assert accepted(replace(kind, ways=0.8)) is Reason.ABSENT
+    assert accepted(replace(kind, ways=0.3, beyond=40.0)) is Reason.ABSENT
 
 
 def test_what_shows_few_kinds_of_things_has_to_stand_further_apart() -> None:

@@ -24,7 +24,8 @@ MOST_SHARE = 0.97
 
 #: The pictures of a group vary at least so much, against those of its class, in the median and in
 #: the lower quartile of the cells of their thumbnails; below, they are the same picture. A trigger
-#: may cover a good part of the image: those of GAN-TRI leave 0.41 to 0.81 in the lower quartile.
+#: may cover a good part of the image: those of GAN-TRI leave 0.41 to 0.81 in the lower quartile, a
+#: frame 0.07, so where content lies among other classes no quartile is asked for.
 LEAST_VARIETY, LEAST_QUARTILE = 0.6, 0.25
 
 #: A trigger lies at least so far beyond other classes: images that only carry a wrong label lie
@@ -100,8 +101,10 @@ MOST_SHADES = 1.3
 LEAST_WAYS = 0.85
 
 #: A group that is only told by what it shares varies in at least this share of the ways of its
-#: class, unless it lies far beyond other classes: natural ones that pass all else vary in 0.63 and
-#: 0.65, such as twos without a loop, and those that carry one of 22 triggers in 0.79 and more.
+#: class, unless it lies far beyond other classes or its content where theirs does. Natural ones
+#: that pass all else vary in 0.63 and 0.65, such as twos without a loop, and their content lies at
+#: -0.21 to -0.04; those that carry a trigger which covers much of an image vary in 0.67 and more,
+#: and it lies at 0.77 to 1.09.
 LEAST_WAYS_ALONE = 0.7
 
 #: Where the others of a class vary in all ways, they are poison, and a group that varies in less
@@ -128,6 +131,10 @@ MOST_OF_FEW = 1.05
 #: deviations beyond others, told from images with wrong labels 17, and triggers that cover their
 #: images and leave them few ways to vary 31 to 35.
 FAR_BEYOND = 25.0
+
+#: Nor is what shows so much else, against a usual class: groups of 15 natural pictures lie at most
+#: at 62 times its squared distance, and frames that are drawn around images at 117 to 152.
+FAR_APART = 100.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
 #: pictures, and content has 192 dimensions.
@@ -166,7 +173,11 @@ def accepted(evidence: Evidence) -> Reason | None:
         return None
     bar = bar_of(Reason.ABSENT, evidence)
     absent = bar.is_passed_by(evidence, evidence.share) or _is_in_two_classes(evidence)
-    varied = evidence.ways >= LEAST_WAYS_ALONE or evidence.beyond >= FAR_BEYOND
+    varied = (
+        evidence.ways >= LEAST_WAYS_ALONE
+        or evidence.beyond >= FAR_BEYOND
+        or _is_surely_foreign(evidence)
+    )
     if absent and varied and not _is_most_by_nature(evidence):
         return Reason.ABSENT
     if WITH_FOREIGN_CONTENT.is_passed_by(evidence, evidence.share) and shows_other_classes(
@@ -255,7 +266,7 @@ def _can_be_told(evidence: Evidence) -> bool:
         and evidence.images >= LEAST_SHARE * of_class
         and evidence.share <= MOST_SHARE
         and evidence.variety >= LEAST_VARIETY
-        and evidence.least_variety >= LEAST_QUARTILE
+        and (evidence.least_variety >= LEAST_QUARTILE or _is_surely_foreign(evidence))
         and evidence.beyond >= LEAST_BEYOND
         and not is_the_innocent_part(evidence)
     )
@@ -263,7 +274,7 @@ def _can_be_told(evidence: Evidence) -> bool:
 
 def is_the_innocent_part(evidence: Evidence) -> bool:
     """Whether a group is the innocent part of a class that is mostly poison."""
-    if evidence.beyond >= FAR_BEYOND:
+    if evidence.beyond >= FAR_BEYOND or evidence.apart >= FAR_APART:
         return False
     farther = (
         evidence.others_apart < NEARER_THAN_USUAL
@@ -275,6 +286,11 @@ def is_the_innocent_part(evidence: Evidence) -> bool:
         return farther and evidence.ways < MOST_OF_FEW
     fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
     return fewer < LEAST_OF_OTHERS
+
+
+def _is_surely_foreign(evidence: Evidence) -> bool:
+    """Whether the content of a group lies where that of other classes does, beyond doubt."""
+    return evidence.foreign - DOUBT * evidence.foreign_error >= LEAST_FOREIGN
 
 
 def shows_other_classes(evidence: Evidence) -> bool:

@@ -1,6 +1,6 @@
 """The scan of one class, from its images to the triggers that are found in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -52,6 +52,9 @@ PARTS = 3
 #: Of a group that shares one thing its parts find at least this share of each other again: those
 #: that carry a trigger mostly 0.6 to 1, all but a few odd images of a class 0.1.
 ONE_THING = 0.5
+
+#: A group of more than this share of its class moves the mean of it, and is taken out alone.
+LARGE = 0.2
 
 #: A group with at least this share of another's images is the same group, not a part of it.
 NEARLY_ALL = 0.9
@@ -175,12 +178,18 @@ class _Round:
             if (reason := accepted(evidence)) is not None
         ]
         judged = [one for one in judged if not self._is_a_source(one)]
-        # Where most of the class is poison, what is left of it lies apart, and is looked at alone.
-        most = sorted((one for one in judged if one.group.share > HALF), key=_images, reverse=True)
+        # A large trigger moves the mean of its class, from which all else seems to lie apart: it is
+        # taken out alone, and what is left is searched again.
+        most = [one for one in judged if one.group.share > HALF and not _is_outdone(one, judged)]
         if most:
             # All but a few odd images of a class are a larger group, but not one thing.
+            most.sort(key=_images, reverse=True)
             one_thing = (one for one in most if (self._found_again(one).value or 0) >= ONE_THING)
             return [next(one_thing, most[0])]
+        judged = [one for one in judged if one.group.share <= HALF]
+        large = [one for one in judged if one.group.share > LARGE]
+        if large:
+            return [max(large, key=_weight)]
         new = are_new([one.group for one in judged])
         return [one for one, is_new in zip(judged, new, strict=True) if is_new]
 
@@ -272,3 +281,21 @@ class _Round:
 
 def _images(one: _Accepted) -> int:
     return one.evidence.images
+
+
+def _weight(one: _Accepted) -> float:
+    return one.group.weight
+
+
+def _is_outdone(one: _Accepted, others: Sequence[_Accepted]) -> bool:
+    """Whether other images of the class are a better group, of which these lie apart.
+
+    The better one is stronger, and lies farther beyond other classes: what a trigger shares they
+    lack, as innocent images do.
+    """
+    return any(
+        (other.group.members & one.group.members).sum() <= (1 - NEARLY_ALL) * _images(other)
+        and other.evidence.strength > one.evidence.strength
+        and other.evidence.beyond > one.evidence.beyond
+        for other in others
+    )
