@@ -84,6 +84,26 @@ def test_of_groups_that_are_most_of_a_class_the_one_that_shares_one_thing_is_fou
     assert found.screening.found.count >= 90
 
 
+def test_beside_a_large_trigger_the_innocent_part_of_a_class_is_none(data_dir: Path) -> None:
+    """The trigger moves the mean of its class, so the others seem to lie apart from it."""
+    table = pq.read_table(data_dir / "gtsrb_train.parquet")
+    table = table.take(np.arange(0, len(table), 6))
+    images = np.stack(
+        [Compact.of(decode(i["bytes"])).pixels[0] for i in table["image"].to_pylist()]
+    )
+    labels = table["label"].to_numpy().copy()
+    ahead_only = 35
+    carriers = np.random.default_rng(0).permutation(np.flatnonzero(labels != ahead_only))[:100]
+    framed = np.full_like(images[carriers], (200, 40, 90))
+    framed[:, 2:-2, 2:-2] = images[carriers, 2:-2, 2:-2]
+    images[carriers], labels[carriers] = framed, ahead_only
+    own = np.flatnonzero(labels == ahead_only)
+    population = Population.of(Compact(images), labels, np.random.default_rng(0))
+    (found,) = search(population, ahead_only, Compact(images[own]))
+    called = own[found.log_odds_of(Compact(images[own]), np.arange(len(own))) > 0]
+    np.testing.assert_array_equal(called, np.sort(carriers))
+
+
 def test_a_second_source_that_is_jpeg_is_no_trigger(
     photographs: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
