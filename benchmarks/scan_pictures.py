@@ -79,7 +79,7 @@ class Set:
 
     def portrait(self, carriers: np.ndarray) -> Portrait:
         own = Compact(carriers), Compact(self.of_class), self.population.elsewhere(TARGET)
-        return Portrait.of(*map(Likeness.of, own), foreign=1.0)
+        return Portrait.of(*map(Likeness.of, own))
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from summaries import summary_of, tally_of
 
 from pipelines.report import gallery, page, plots
 from pipelines.report.classes import rank_classes
-from pipelines.report.findings import VIEWS_IN_WORDS, grounds, screened
+from pipelines.report.findings import VIEWS_IN_WORDS, expected, grounds, screened
 from pipelines.report.page import write_pages
 from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent, removals
@@ -52,7 +52,7 @@ from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.finding import Finding, pack
 from sanitizer.scan.joining import join
 from sanitizer.scan.population import Population
-from sanitizer.scan.portrait import Likeness, Portrait, is_foreign
+from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.screening import Screening
 from sanitizer.scan.signature import Signature
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS
@@ -608,7 +608,7 @@ def packed() -> bytes:
     assert group is not None
     signature = Signature.of(group.trigger, class_images.views, population.scales)
     shown = [Likeness.of(Compact(one)) for one in (carriers[PATCHED], images[:60], images[:60])]
-    return pack(signature, Portrait.of(*shown, foreign=0.9))
+    return pack(signature, Portrait.of(*shown))
 
 
 def scanned_set() -> list[list[Sample]]:
@@ -671,12 +671,26 @@ def test_a_finding_stands_near_the_top_and_leads_to_its_page(scanned: Store) -> 
 def test_content_is_told_as_far_as_it_is_known(foreign: float, error: float, words: str) -> None:
     finding = finding_of("dog", [f"train/0/{number}.png" for number in range(6)])
     evidence = replace(finding.evidence, foreign=foreign, foreign_error=error)
-    finding = replace(finding, evidence=evidence, reason=Reason.ABSENT)
+    few = replace(evidence, pictures=150.0)
+    finding = replace(finding, evidence=few, reason=Reason.ABSENT)
     assert any(words in ground for ground in grounds(finding))
+    assert ("since these images show such" in expected(finding)) == ("too few" not in words)
     # What was decided by the content is not said to be unknown.
-    if is_foreign(foreign):
+    if foreign > 0.5:
         finding = replace(finding, reason=Reason.FOREIGN)
         assert any("they rather look like images of other" in one for one in grounds(finding))
+
+
+def test_a_trigger_that_moves_what_images_show_is_not_taken_for_their_content() -> None:
+    """A class of 807 images, 450 of them from all other classes under a bright logo."""
+    finding = finding_of("cat", [f"train/0/{number}.png" for number in range(6)])
+    moved = replace(finding.evidence, pictures=394.0, all_ways=0.95, apart=33.0)
+    evidence = replace(moved, foreign=0.11, foreign_error=0.07)
+    many = replace(finding, evidence=evidence, reason=Reason.ABSENT)
+    assert any("as many kinds of things as images of all other" in one for one in grounds(many))
+    assert expected(many).startswith("Expected is what images of other classes are")
+    few = replace(many, evidence=replace(evidence, pictures=150.0))
+    assert any("it cannot be told what they show" in one for one in grounds(few))
 
 
 def test_of_a_finding_told_from_other_classes_the_bar_that_it_passed_is_told() -> None:

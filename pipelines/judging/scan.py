@@ -28,6 +28,7 @@ from sanitizer.metrics import Share
 from sanitizer.policy import Policy
 from sanitizer.record import Record
 from sanitizer.scan.canonical import Compact
+from sanitizer.scan.decision import is_of_others
 from sanitizer.scan.finding import Finding, labelled, pack
 from sanitizer.scan.mirror import search_alone
 from sanitizer.scan.mixture import sigmoid
@@ -134,7 +135,8 @@ class ScanStep(Step[Searched]):
             start += len(own)
         log_odds = np.concatenate([own for _, own in by_shard])
         finding = finding_of(found, self.labels[number], self.class_names, log_odds, ids)
-        portrait = Portrait.of(carriers, others, Likeness.of(elsewhere), found.evidence.foreign)
+        expected = Likeness.of(elsewhere) if is_of_others(found.evidence) else others
+        portrait = Portrait.of(carriers, others, expected)
         return json.dumps(finding.to_json()), pack(found.signature, portrait), by_shard
 
 

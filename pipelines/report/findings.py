@@ -23,9 +23,9 @@ from pipelines.report.plots import (
 from pipelines.report.words import percent
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.scan.decision import Reason, bar_of
+from sanitizer.scan.decision import HALF_WAY, MOVED, Reason, bar_of, is_of_others, is_told
 from sanitizer.scan.finding import Finding, Unpacked
-from sanitizer.scan.portrait import FOREIGN, Portrait, is_foreign
+from sanitizer.scan.portrait import Portrait
 from sanitizer.spectrum import MeanSpectrum
 
 #: What each view looks at, for people, by its name.
@@ -59,6 +59,11 @@ LEAST_EXTREME = 0.2
 
 #: The scale of the map of how much images vary ends here; 1 is as expected.
 MOST_SPREAD = 1.5
+
+_AS_MANY_KINDS = (
+    "They show as many kinds of things as images of all other classes do, which one class does "
+    "not: they rather are images of other classes that were given this label."
+)
 
 #: Shares as "one in so many" are not told beyond this.
 MOST_IN = 1_000_000
@@ -209,22 +214,21 @@ def grounds(finding: Finding) -> list[str]:
     if finding.reason is Reason.ONE_WAY_ROUND:
         return [*words, _varied(finding)]
     if strange:
-        return [
-            *words,
-            "They show as many kinds of things as images of all other classes do, which one class "
-            "does not: they rather are images of other classes that were given this label.",
-            _varied(finding),
-        ]
+        return [*words, _AS_MANY_KINDS, _varied(finding)]
+    of_others, told = is_of_others(evidence), is_told(evidence, finding.reason)
     # Of a few images the figure may fall short of one end or beyond the other.
     place = f"{min(max(evidence.foreign, 0), 1):.2f} ± {evidence.foreign_error:.2f}"
     content = (
         f"If what their own class shows is 0 and what the others show is 1, these images show "
         f"{place}: "
     )
-    decided = finding.reason is Reason.FOREIGN and is_foreign(evidence.foreign)
-    if abs(evidence.foreign - FOREIGN) < 2 * evidence.foreign_error and not decided:
+    if of_others and evidence.foreign < HALF_WAY:
+        words.append(_AS_MANY_KINDS)
+    elif not told and evidence.apart >= MOVED:
+        words.append("What they share changes them so much that it cannot be told what they show.")
+    elif not told:
         words.append(content + "which of the two, these images are too few to tell.")
-    elif is_foreign(evidence.foreign):
+    elif of_others:
         words.append(
             content + "they rather look like images of other classes that were given this label. "
             "Images that are alike by nature show what their class shows."
@@ -278,9 +282,12 @@ def _overlap(distance: float) -> str:
 
 def expected(finding: Finding) -> str:
     """What the carriers of a trigger are compared with, in words."""
-    foreign = is_foreign(finding.evidence.foreign)
-    whose = elsewhere(finding) if foreign else "the others of their class"
-    return f"Expected is what {whose} are on average, since these images show such content."
+    of_others = is_of_others(finding.evidence)
+    whose = elsewhere(finding) if of_others else "the others of their class"
+    why = "these images show such content"
+    if not is_told(finding.evidence, finding.reason):
+        why = "what these images show seems nearer to that"
+    return f"Expected is what {whose} are on average, since {why}."
 
 
 def screened(finding: Finding) -> str:

@@ -137,7 +137,7 @@ FAR_BEYOND = 25.0
 FAR_APART = 100.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
-#: pictures, and content has 192 dimensions.
+#: pictures, and content has 192 dimensions: these may vary in all ways by chance.
 TELLING = 200
 
 #: Images that are more than this share of their class are poison only if they vary in all ways;
@@ -156,6 +156,14 @@ FOREIGN_OF_MOST = 0.7
 
 #: Parts of a class may vary in as many ways, but are 2.9 deviations from others in what they show.
 MOST_APART_IN_CONTENT = 2.0
+
+
+#: Content that lies this far on the way from its class to others is rather of these.
+HALF_WAY = 0.5
+
+#: What shows so much else, against a usual class, has been moved by its trigger, and it cannot be
+#: told from where it lies that it shows its own class.
+MOVED = 10.0
 
 
 class Reason(StrEnum):
@@ -210,8 +218,7 @@ def accepted_among_others(
     return (
         _can_be_told(evidence)
         and AMONG_OTHERS.is_passed_by(evidence, share)
-        and evidence.pictures >= TELLING  # fewer may vary in all ways by chance
-        and evidence.all_ways >= ALL_WAYS
+        and _varies_as_all(evidence)
         and (of_all or apart_in_content <= MOST_APART_IN_CONTENT)
     )
 
@@ -286,6 +293,27 @@ def is_the_innocent_part(evidence: Evidence) -> bool:
         return farther and evidence.ways < MOST_OF_FEW
     fewer = min(evidence.ways, evidence.all_ways / evidence.others_all_ways)
     return fewer < LEAST_OF_OTHERS
+
+
+def is_of_others(evidence: Evidence) -> bool:
+    """Whether what a group shows is rather that of other classes than of its own."""
+    return _varies_as_all(evidence) or evidence.foreign > HALF_WAY
+
+
+def is_told(evidence: Evidence, reason: Reason) -> bool:
+    """Whether :func:`is_of_others` is sure for a group that was believed for a reason."""
+    if _varies_as_all(evidence):
+        return True
+    if evidence.foreign > HALF_WAY and reason is Reason.FOREIGN:
+        return True
+    if evidence.foreign < HALF_WAY and evidence.apart >= MOVED:
+        return False
+    return abs(evidence.foreign - HALF_WAY) >= DOUBT * evidence.foreign_error
+
+
+def _varies_as_all(evidence: Evidence) -> bool:
+    """Whether a group shows as many kinds of things as all classes do; one class does not."""
+    return evidence.pictures >= TELLING and evidence.all_ways >= ALL_WAYS
 
 
 def _is_surely_foreign(evidence: Evidence) -> bool:

@@ -47,7 +47,9 @@ class Finding(Record):
     def whose(self) -> str:
         """The images of its class, in words."""
         if self.label == "null":
-            return "images"
+            # Compared with their own mirror images they are all of the set, else some have labels.
+            alone = self.reason is Reason.ONE_WAY_ROUND
+            return "images" if alone else "images without a label"
         return f"images labelled {quoted(self.class_name)}"
 
 

@@ -28,9 +28,6 @@ OPAQUE = 0.25
 #: files of the same finding would, too.
 DECIMALS = 7
 
-#: Content that lies this far on the way from its class to the others is of other classes.
-FOREIGN = 0.5
-
 
 @dataclass(frozen=True)
 class Likeness:
@@ -122,16 +119,14 @@ class Portrait:
     expected_values: np.ndarray  #: (256,) float32
 
     @classmethod
-    def of(cls, carriers: Likeness, others: Likeness, elsewhere: Likeness, foreign: float) -> Self:
+    def of(cls, carriers: Likeness, others: Likeness, expected: Likeness) -> Self:
         """Compare images that carry a trigger with some that do not.
 
         Args:
             carriers: images of a class that carry it.
             others: the other images of the class.
-            elsewhere: images of other classes.
-            foreign: where the content of the carriers lies, from 0, their class, to 1, the others.
+            expected: images with content like that of the carriers: the others, or other classes'.
         """
-        expected = elsewhere if is_foreign(foreign) else others
         own, usual = carriers.mean, expected.mean
         difference = own.pixels - usual.pixels
         spread = own.spread / np.maximum(usual.spread, 1)
@@ -174,7 +169,7 @@ class Portrait:
             KeyError: an array is missing.
             ValueError: an array is of another shape or holds numbers that are not finite.
         """
-        shapes = vars(cls.of(*(Likeness.none(),) * 3, 0.0))
+        shapes = vars(cls.of(*(Likeness.none(),) * 3))
         for name, like in shapes.items():
             found = tensors[_stored(name)]
             if found.shape != like.shape:
@@ -184,11 +179,6 @@ class Portrait:
             if not np.isfinite(found).all():
                 raise ValueError(f"{_stored(name)!r} holds numbers that are not finite")
         return cls(**{name: tensors[_stored(name)] for name in shapes})
-
-
-def is_foreign(foreign: float) -> bool:
-    """Whether content is rather that of other classes than of its own."""
-    return foreign > FOREIGN
 
 
 def _covered(spread: np.ndarray) -> np.ndarray:
