@@ -219,6 +219,7 @@ def test_the_command_prints_the_tables_and_writes_the_page(
     )
     assert result.exit_code == 0, result.output
     written = (evaluated / "evaluation.md").read_text()
+    assert "images judged" not in written
     for table in ("### Scores and scan together", "### Scan alone", "### Without poison"):
         assert table in result.stdout
         assert table in written
@@ -245,6 +246,20 @@ def like(cell: Cell, attack: str, draw: int, found: int, lost: int, code: str = 
         cell.scan, bdr=Share.from_counts(found, 100), fpr=Share.from_counts(lost, 1000)
     )
     return replace(cell, plan=replace(cell.plan, planted=planted), scan=flagged, code=code)
+
+
+def test_what_was_not_judged_is_told(image_set: Path, tmp_path: Path) -> None:
+    small = evaluate(
+        *(image_set, tmp_path),
+        attacks="random_patch,side=8",
+        rates=(0.2,),
+        score=False,
+        rows="0:60",
+        quiet=True,
+    )
+    text = page(small)
+    assert re.search(r"\| images judged +\| 0 of 60 +\|", text)
+    assert "Below 90 % at 20 % poison: random_patch,side=8 not judged." in text
 
 
 def test_the_mean_is_over_attacks_and_the_weak_are_named(evaluated: Path) -> None:

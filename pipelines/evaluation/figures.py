@@ -22,15 +22,19 @@ class Verdicts(Record):
     bdr: Estimate
     fpr: Estimate
     cover: Estimate  #: of the cover samples, those that are flagged
+    judged: Share  #: of all images, those that the other figures are of
 
     @classmethod
     def over(cls, flagged: Sequence[Flagged]) -> Self:
         """Of one draw with its own intervals, of several as :func:`sanitizer.metrics.pooled`."""
+        judged = sum(share.of for one in flagged for share in (one.bdr, one.fpr, one.cover))
+        others = sum(sum(one.not_judged.values()) for one in flagged)
         return cls(
             pooled([one.accuracy for one in flagged]),
             pooled([one.bdr for one in flagged]),
             pooled([one.fpr for one in flagged]),
             pooled([one.cover for one in flagged]),
+            Share.from_counts(judged, judged + others),
         )
 
 
@@ -80,7 +84,9 @@ class RateFigures(Record):
     attacks: int
     bdr: dict[str, Estimate]  #: by judge
     fpr: dict[str, Estimate]
-    weak: dict[str, tuple[str, ...]]  #: by judge, attacks of which less than ``WEAK`` is found
+    #: By judge, attacks of which less than ``WEAK`` is found, or of which no image was judged.
+    weak: dict[str, tuple[str, ...]]
+    judged: dict[str, Share]  #: by judge, of all images
     wrongly: Share
 
     @classmethod
@@ -93,6 +99,7 @@ class RateFigures(Record):
             bdr={judge: pooled([r.verdicts[judge].bdr for r in rows]) for judge in judges},
             fpr={judge: pooled([r.verdicts[judge].fpr for r in rows]) for judge in judges},
             weak={judge: tuple(r.attack for r in rows if _is_weak(r, judge)) for judge in judges},
+            judged={judge: _sum(r.verdicts[judge].judged for r in rows) for judge in judges},
             wrongly=_sum(row.wrongly for row in rows),
         )
 
@@ -173,7 +180,7 @@ class Evaluation(Record):
 
 def _is_weak(row: AttackFigures, judge: str) -> bool:
     found = row.verdicts[judge].bdr.value
-    return found is not None and found < WEAK
+    return row.poisoned > 0 and (found is None or found < WEAK)
 
 
 def _section_key(cell: Cell) -> tuple[object, ...]:

@@ -16,8 +16,9 @@ _FPR_DECIMALS = 3
 
 #: How the tables are read.
 _READING = (
-    "TPR (BDR): of the poisoned images, those that are flagged. FPR: of the clean images of the "
-    "whole set, those that are flagged. All classes are scanned.",
+    "TPR (BDR): of the poisoned images that were judged, those that are flagged. FPR: of the clean "
+    "images that were judged, of all classes, those that are flagged. All classes are scanned that "
+    "have enough different pictures; images of others are not judged by the scan.",
     "The share of poison is that of all images, or for clean-label attacks of those of the target "
     "class.",
     "Intervals are at 95 %: Wilson's of a single draw, Student's over several, and of the mean "
@@ -81,12 +82,13 @@ def _verdicts_of(section: Section, judge: str) -> str:
     if judge == "scan":
         counts = (f"{one.wrongly.count:,} of {one.wrongly.of:,}" for one in section.rates)
         rows.append(["classes wrongly called", *counts])
+    judged = [one.judged[judge] for one in section.rates]
+    if any(share.count < share.of for share in judged):
+        rows.append(["images judged", *(f"{s.count:,} of {s.of:,}" for s in judged)])
     heads = ["TPR / FPR, %", *(f"{100 * rate:g} % poison" for rate in rates)]
     weak = [
         f"Below {100 * WEAK:g} % at {100 * one.rate:g} % poison: "
-        + ", ".join(
-            f"{name} {_plain(cells[name, one.rate].bdr.value, 1)}" for name in one.weak[judge]
-        )
+        + ", ".join(f"{name} {_found(cells[name, one.rate])}" for name in one.weak[judge])
         + ".\n"
         for one in section.rates
         if one.weak[judge]
@@ -105,6 +107,11 @@ def _tpr_and_fpr(bdr: Estimate, fpr: Estimate) -> str:
 def _plain(share: float | None, decimals: int) -> str:
     """In percent, without the sign; a dash where there is nothing to measure."""
     return "-" if share is None else f"{100 * share:.{decimals}f}"
+
+
+def _found(verdicts: Verdicts) -> str:
+    share = verdicts.bdr.value
+    return "not judged" if share is None else _plain(share, 1)
 
 
 def _interval(figure: Estimate) -> str:
