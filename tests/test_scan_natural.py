@@ -41,9 +41,9 @@ def found_in(images: np.ndarray | Compact, labels: np.ndarray) -> list[Found]:
     return list(search(population, CLASS, every[labels == CLASS]))
 
 
-def jpeg(image: np.ndarray) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: int = 60, colours: str = "4:2:0") -> np.ndarray:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=60)
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=colours)
     return np.asarray(Image.open(file))
 
 
@@ -119,6 +119,16 @@ def test_a_second_source_that_is_jpeg_is_no_trigger(
     assert found_in(mixed, np.append(labels, CLASS)) == []
     monkeypatch.setattr(recompressed, "TAKEN_IN", 2.0)
     assert found_in(changed, labels) != []
+
+
+def test_a_second_source_may_have_kept_its_colours(
+    photographs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, labels = photographs
+    changed = images.copy()
+    for row in np.flatnonzero(labels == CLASS)[::3]:
+        changed[row] = jpeg(images[row], 85, "4:4:4")
+    assert found_in(changed, labels) == []
 
 
 def test_a_class_with_next_to_none_beside_it_is_compared_with_its_mirror_images(

@@ -207,7 +207,8 @@ def grounds(finding: Finding) -> list[str]:
         words.append(
             everywhere + "What images have in common by nature, such as snow or a white "
             "background, is met in other classes, too. A second source that gave images to this "
-            "class alone may look the same: a scanner, a program that draws borders or dates."
+            "class alone may look the same: a scanner, a program that draws borders or dates, "
+            "another size or encoding."
         )
     else:
         words.append(everywhere.strip())

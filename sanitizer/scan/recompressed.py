@@ -14,8 +14,11 @@ from sanitizer.scan.canonical import Compact
 from sanitizer.scan.signature import Signature
 
 #: JPEG qualities that are tried. The first takes in 93 % or more of the others where half of a
-#: class is JPEG of 40 to 85, and at most 3 % where some of a class carry one of nine triggers.
+#: class is JPEG of 40 to 85, and each at most 10 % where some carry one of 21 triggers.
 QUALITIES = 75, 90
+
+#: With colours at half the resolution, as most programs write them, and at the full one.
+SUBSAMPLINGS = "4:2:0", "4:4:4"
 
 #: Images that are compressed, at most and at least.
 TRIED, LEAST_TRIED = 200, 20
@@ -37,16 +40,17 @@ def is_a_compression(signature: Signature, others: Compact) -> bool:
     if len(pixels) < LEAST_TRIED:
         return False
     return any(
-        (signature.log_odds(Compact(_jpeg(pixels, quality))) > 0).mean() >= TAKEN_IN
+        (signature.log_odds(Compact(_jpeg(pixels, quality, colours))) > 0).mean() >= TAKEN_IN
+        for colours in SUBSAMPLINGS
         for quality in QUALITIES
     )
 
 
-def _jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+def _jpeg(pixels: np.ndarray, quality: int, colours: str) -> np.ndarray:
     """(n, 32, 32, 3) uint8 images as they are after JPEG."""
     after = []
     for image in pixels:
         file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=colours)
         after.append(np.asarray(Image.open(file)))
     return np.stack(after)
