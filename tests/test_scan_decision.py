@@ -50,7 +50,7 @@ def test_what_stands_apart_and_is_in_no_other_class_is_a_trigger() -> None:
 
 
 def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
-    faint = replace(PLAIN, strength=4.0)
+    faint = replace(PLAIN, strength=4.0, all_ways=0.85)
     assert accepted(faint) is Reason.FOREIGN
     assert accepted(replace(faint, foreign=0.2)) is None
     assert accepted(replace(faint, foreign_error=0.4)) is None
@@ -115,6 +115,7 @@ def test_what_is_strong_needs_less_to_be_known_as_foreign() -> None:
     some_elsewhere = replace(
         PLAIN, share_of_rest=0.009, share_of_all_but_one=0.008, foreign=0.6, foreign_error=0.12
     )
+    some_elsewhere = replace(some_elsewhere, all_ways=0.85)
     assert accepted(some_elsewhere) is Reason.FOREIGN
     assert accepted(replace(some_elsewhere, strength=4.8)) is None
     assert accepted(replace(some_elsewhere, foreign=0.5)) is None
@@ -175,7 +176,7 @@ def test_a_group_that_looks_like_other_classes_is_told_from_them(
 
 
 def test_one_other_class_may_carry_the_same_trigger() -> None:
-    in_two = replace(PLAIN, share_of_rest=0.01, foreign=0.0)
+    in_two = replace(PLAIN, share_of_rest=0.01, foreign=0.0, all_ways=0.85)
     assert accepted(in_two) is Reason.ABSENT
     assert accepted(replace(in_two, share_of_all_but_one=0.003)) is None
     assert accepted(replace(in_two, strength=4.0)) is None
@@ -271,6 +272,15 @@ def test_the_usual_part_of_a_class_with_a_few_odd_pictures_is_no_trigger() -> No
     assert accepted(usual) is None
     assert accepted(replace(usual, all_ways=1.0)) is Reason.ABSENT
     assert accepted(replace(usual, beyond=14.0)) is Reason.ABSENT
+
+
+def test_what_varies_as_all_classes_do_beside_a_class_is_foreign_wherever_it_lies() -> None:
+    moved = replace(PLAIN, pictures=790.0, strength=5.2, share=0.29, foreign=0.47, apart=17.5)
+    moved = replace(moved, foreign_error=0.02, share_of_rest=0.023, share_of_all_but_one=0.02)
+    assert accepted(moved) is Reason.FOREIGN
+    assert accepted(replace(moved, all_ways=0.89)) is None
+    assert accepted(replace(moved, others_all_ways=0.95)) is None
+    assert accepted(replace(moved, pictures=150.0)) is None
 
 
 def test_what_shows_far_more_than_a_class_does_is_not_its_innocent_part() -> None:

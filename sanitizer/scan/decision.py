@@ -335,8 +335,10 @@ def _lies_among_others(evidence: Evidence) -> bool:
     """Whether the content of a group lies where that of other classes does, and varies as much."""
     strong = evidence.strength >= BY_ITSELF.height(evidence)
     doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error
+    # A trigger that moves broad shapes moves the place, too, but not in how many ways they vary.
+    alone_of_all = _varies_as_all(evidence) and evidence.others_all_ways < ALL_WAYS
     return (
-        evidence.foreign - doubt >= LEAST_FOREIGN
+        (evidence.foreign - doubt >= LEAST_FOREIGN or alone_of_all)
         and evidence.spread <= MOST_SPREAD
         and evidence.shades <= MOST_SHADES * (1 + math.sqrt(2 / evidence.pictures))
         and evidence.ways >= LEAST_WAYS
