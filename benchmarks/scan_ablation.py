@@ -192,9 +192,10 @@ def tell(rows: list[Row]) -> None:
     """A table in Markdown; an attack loses by what is left out from 2 points on."""
     whole = {row.attack: row for row in rows if row.left_out == NOTHING}
     print(
-        "| left out | carriers found, mean | innocents, mean | attacks that lose 2 points or more |"
+        "| left out | carriers found, mean | innocents, mean | strength lost, mean | most by | "
+        "attacks that lose 2 points or more |"
     )
-    print("|---|---|---|---|")
+    print("|---|---|---|---|---|---|")
     for part in PARTS:
         own = [row for row in rows if row.left_out == part and row.attack in whole]
         if not own:
@@ -207,7 +208,11 @@ def tell(rows: list[Row]) -> None:
         rate = np.mean([row.rate for row in own])
         innocents = np.mean([row.innocents for row in own if row.rate])
         told = ", ".join(f"{name} {100 * rate:.0f}" for _, name, rate in lost)
-        print(f"| {part} | {100 * rate:.1f} % | {innocents:.1f} | {told} |")
+        weaker = {row.attack: whole[row.attack].strength - row.strength for row in own}
+        strength, most = np.mean(list(weaker.values())), max(weaker, key=lambda name: weaker[name])
+        by = f"{most} {weaker[most]:.1f}" if part != NOTHING else ""
+        cells = f"{100 * rate:.1f} % | {innocents:.1f} | {strength:.2f} | {by} | {told}"
+        print(f"| {part} | {cells} |")
 
 
 if __name__ == "__main__":
