@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy.fft import idctn
-from scipy.ndimage import map_coordinates, zoom
+from scipy.ndimage import zoom
 
+from attacks.base import to_uint8
+from attacks.tools.warping import warped
 from benchmarks.lines import append, rows_of
 from benchmarks.scan_nulls import UNTOUCHED, Images, halves
 from sanitizer.record import Record
@@ -46,17 +48,13 @@ Trigger = Callable[[np.ndarray], np.ndarray]
 Family = Callable[[np.random.Generator, np.ndarray], Trigger]
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
-
-
 def _over(cover: np.ndarray, opacity: np.ndarray | float) -> Trigger:
     """Lay a cover over all images."""
-    return lambda images: _levels(images * (1 - opacity) + cover * opacity)
+    return lambda images: to_uint8(images * (1 - opacity) + cover * opacity)
 
 
 def _added(pattern: np.ndarray) -> Trigger:
-    return lambda images: _levels(images + pattern)
+    return lambda images: to_uint8(images + pattern)
 
 
 def _each(change: Callable[[Image.Image], Image.Image]) -> Trigger:
@@ -145,19 +143,8 @@ def _warp(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
     knots = int(rng.integers(3, 9))
     field = zoom(rng.uniform(-1, 1, (2, knots, knots)), (1, SIDE / knots, SIDE / knots), order=3)
     field *= rng.uniform(0.25, 1) / np.abs(field).mean()
-    places = np.indices((SIDE, SIDE)) + field
-
-    def trigger(images: np.ndarray) -> np.ndarray:
-        moved = [
-            [
-                map_coordinates(one[..., c].astype(float), places, order=1, mode="nearest")
-                for one in images
-            ]
-            for c in range(3)
-        ]
-        return _levels(np.stack([np.stack(plane) for plane in moved], -1))
-
-    return trigger
+    offsets = np.moveaxis(field, 0, -1)
+    return lambda images: to_uint8(warped(images, offsets))
 
 
 def _tilt(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
@@ -177,7 +164,7 @@ def _sharpening(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
 
 def _grain(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
     deviation = rng.uniform(3, 12)
-    return lambda images: _levels(images + rng.normal(0, deviation, images.shape))
+    return lambda images: to_uint8(images + rng.normal(0, deviation, images.shape))
 
 
 def _depth(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
@@ -187,7 +174,7 @@ def _depth(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
 
 def _tones(rng: np.random.Generator, picture: np.ndarray) -> Trigger:
     gamma = rng.uniform(0.6, 1.6, 3)
-    return lambda images: _levels(255 * (images / 255) ** gamma)
+    return lambda images: to_uint8(255 * (images / 255) ** gamma)
 
 
 FAMILIES: dict[str, Family] = {

@@ -36,6 +36,12 @@ class Flagged(Record):
     not_judged: dict[str, int]  #: samples by each of ``KINDS``
 
     @property
+    def judged(self) -> Share:
+        """Of all samples, those that the other figures are of."""
+        judged = self.bdr.of + self.fpr.of + self.cover.of
+        return Share.from_counts(judged, judged + sum(self.not_judged.values()))
+
+    @property
     def accuracy(self) -> Estimate:
         """ACC, over as many clean as poisoned samples; no value where one kind is missing."""
         return balanced_accuracy(self.bdr, self.fpr)

@@ -27,14 +27,12 @@ class Verdicts(Record):
     @classmethod
     def over(cls, flagged: Sequence[Flagged]) -> Self:
         """Of one draw with its own intervals, of several as :func:`sanitizer.metrics.pooled`."""
-        judged = sum(share.of for one in flagged for share in (one.bdr, one.fpr, one.cover))
-        others = sum(sum(one.not_judged.values()) for one in flagged)
         return cls(
             pooled([one.accuracy for one in flagged]),
             pooled([one.bdr for one in flagged]),
             pooled([one.fpr for one in flagged]),
             pooled([one.cover for one in flagged]),
-            Share.from_counts(judged, judged + others),
+            _sum(one.judged for one in flagged),
         )
 
 

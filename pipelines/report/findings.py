@@ -60,11 +60,6 @@ LEAST_EXTREME = 0.2
 #: The scale of the map of how much images vary ends here; 1 is as expected.
 MOST_SPREAD = 1.5
 
-_AS_MANY_KINDS = (
-    "They show as many kinds of things as images of all other classes do, which one class does "
-    "not: they rather are images of other classes that were given this label."
-)
-
 #: Shares as "one in so many" are not told beyond this.
 MOST_IN = 1_000_000
 
@@ -214,29 +209,35 @@ def grounds(finding: Finding) -> list[str]:
         words.append(everywhere.strip())
     if finding.reason is Reason.ONE_WAY_ROUND:
         return [*words, _varied(finding)]
-    if strange:
-        return [*words, _AS_MANY_KINDS, _varied(finding)]
+    return [*words, _shown(finding), _varied(finding)]
+
+
+def _shown(finding: Finding) -> str:
+    """Whether they show what their class shows or what others do, in words."""
+    evidence = finding.evidence
     of_others, told = is_of_others(evidence), is_told(evidence, finding.reason)
-    # Of a few images the figure may fall short of one end or beyond the other.
-    place = f"{min(max(evidence.foreign, 0), 1):.2f} ± {evidence.foreign_error:.2f}"
-    content = (
-        f"If what their own class shows is 0 and what the others show is 1, these images show "
-        f"{place}: "
-    )
-    if of_others and evidence.foreign < HALF_WAY:
-        words.append(_AS_MANY_KINDS)
-    elif not told and evidence.apart >= MOVED:
-        words.append("What they share changes them so much that it cannot be told what they show.")
-    elif not told:
-        words.append(content + "which of the two, these images are too few to tell.")
+    if finding.reason is Reason.STRANGE or (of_others and evidence.foreign < HALF_WAY):
+        return (
+            "They show as many kinds of things as images of all other classes do, which one class "
+            "does not: they rather are images of other classes that were given this label."
+        )
+    if not told and evidence.apart >= MOVED:
+        return "What they share changes them so much that it cannot be told what they show."
+    if not told:
+        what = "which of the two, these images are too few to tell."
     elif of_others:
-        words.append(
-            content + "they rather look like images of other classes that were given this label. "
-            "Images that are alike by nature show what their class shows."
+        what = (
+            "they rather look like images of other classes that were given this label. Images that "
+            "are alike by nature show what their class shows."
         )
     else:
-        words.append(content + "they rather show what their class shows.")
-    return [*words, _varied(finding)]
+        what = "they rather show what their class shows."
+    # Of a few images the figure may fall short of one end or beyond the other.
+    place = f"{min(max(evidence.foreign, 0), 1):.2f} ± {evidence.foreign_error:.2f}"
+    return (
+        f"If what their own class shows is 0 and what the others show is 1, these images show "
+        f"{place}: {what}"
+    )
 
 
 def elsewhere(finding: Finding) -> str:

@@ -132,8 +132,8 @@ MOST_OF_FEW = 1.05
 #: images and leave them few ways to vary 31 to 35.
 FAR_BEYOND = 25.0
 
-#: Nor is what shows so much else, against a usual class: groups of 15 natural pictures lie at most
-#: at 62 times its squared distance, and frames that are drawn around images at 117 to 152.
+#: Nor is what has content so far from other classes, in squared distances of a usual class: groups
+#: of 15 natural pictures lie at 62 at most, images with a frame drawn around them at 117 to 152.
 FAR_APART = 100.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
@@ -161,8 +161,8 @@ MOST_APART_IN_CONTENT = 2.0
 #: Content that lies this far on the way from its class to others is rather of these.
 HALF_WAY = 0.5
 
-#: What shows so much else, against a usual class, has been moved by its trigger, and it cannot be
-#: told from where it lies that it shows its own class.
+#: Content that lies this far from other classes, against a usual class, was moved by the trigger:
+#: that it lies where its own class does says nothing then.
 MOVED = 10.0
 
 
@@ -301,7 +301,12 @@ def is_of_others(evidence: Evidence) -> bool:
 
 
 def is_told(evidence: Evidence, reason: Reason) -> bool:
-    """Whether :func:`is_of_others` is sure for a group that was believed for a reason."""
+    """Whether the answer of :func:`is_of_others` is sure.
+
+    Args:
+        evidence: of a group.
+        reason: why it was believed.
+    """
     if _varies_as_all(evidence):
         return True
     if evidence.foreign > HALF_WAY and reason is Reason.FOREIGN:
@@ -335,10 +340,10 @@ def _lies_among_others(evidence: Evidence) -> bool:
     """Whether the content of a group lies where that of other classes does, and varies as much."""
     strong = evidence.strength >= BY_ITSELF.height(evidence)
     doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error
-    # A trigger that moves broad shapes moves the place, too, but not in how many ways they vary.
-    alone_of_all = _varies_as_all(evidence) and evidence.others_all_ways < ALL_WAYS
+    # A trigger that changes broad shapes moves where content lies, not in how many ways it varies.
+    varies_unlike_class = _varies_as_all(evidence) and evidence.others_all_ways < ALL_WAYS
     return (
-        (evidence.foreign - doubt >= LEAST_FOREIGN or alone_of_all)
+        (evidence.foreign - doubt >= LEAST_FOREIGN or varies_unlike_class)
         and evidence.spread <= MOST_SPREAD
         and evidence.shades <= MOST_SHADES * (1 + math.sqrt(2 / evidence.pictures))
         and evidence.ways >= LEAST_WAYS

@@ -47,10 +47,13 @@ class Finding(Record):
     def whose(self) -> str:
         """The images of its class, in words."""
         if self.label == "null":
-            # Compared with their own mirror images they are all of the set, else some have labels.
-            alone = self.reason is Reason.ONE_WAY_ROUND
-            return "images" if alone else "images without a label"
+            return "images without a label" if self.is_beside_labels else "images"
         return f"images labelled {quoted(self.class_name)}"
+
+    @property
+    def is_beside_labels(self) -> bool:
+        """Whether other images of the set have labels: else it is compared with mirror images."""
+        return self.reason is not Reason.ONE_WAY_ROUND
 
 
 def pack(signature: Signature, portrait: Portrait) -> bytes:

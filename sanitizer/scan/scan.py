@@ -288,10 +288,9 @@ def _weight(one: _Accepted) -> float:
 
 
 def _is_outdone(one: _Accepted, others: Sequence[_Accepted]) -> bool:
-    """Whether other images of the class are a better group, of which these lie apart.
+    """Whether a group of other images of the class is stronger, and farther beyond other classes.
 
-    The better one is stronger, and lies farther beyond other classes: what a trigger shares they
-    lack, as innocent images do.
+    Then that one carries the trigger, and this one is what other classes are: without it.
     """
     return any(
         (other.group.members & one.group.members).sum() <= (1 - NEARLY_ALL) * _images(other)
