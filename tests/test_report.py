@@ -895,6 +895,12 @@ def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
             "All 8 removed images carry a trigger. By the odds of each, fewer than one of "
             "the 8 that carry one is expected to be innocent.",
         ),
+        (  # all that scores remove carry it, too
+            (100, 92, 8, 0),
+            ("fdr", 0.01, 100, 6, 0.4),
+            "All 8 removed images carry a trigger. By the odds of each, fewer than one of "
+            "the 8 that carry one is expected to be innocent.",
+        ),
         (
             (1000, 982, 18, 0),
             ("budget", 0.01, 1000, 10, 10.0),

@@ -49,6 +49,15 @@ def test_what_stands_apart_and_is_in_no_other_class_is_a_trigger() -> None:
     assert accepted(replace(PLAIN, foreign=0.0)) is Reason.ABSENT
 
 
+def test_a_class_of_several_kinds_has_groups_by_nature() -> None:
+    kind = replace(PLAIN, apart=40.0, others_apart=20.0)
+    assert accepted(kind) is None
+    assert accepted(replace(kind, foreign=0.0)) is None
+    assert accepted(replace(kind, others_apart=4.0)) is Reason.ABSENT  # a usual class
+    assert accepted(replace(kind, apart=4.0)) is Reason.ABSENT  # what it shows is elsewhere
+    assert accepted(replace(kind, beyond=13.0)) is Reason.ABSENT
+
+
 def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:
     faint = replace(PLAIN, strength=4.0, all_ways=0.85)
     assert accepted(faint) is Reason.FOREIGN

@@ -104,6 +104,21 @@ def test_beside_a_large_trigger_the_innocent_part_of_a_class_is_none(data_dir: P
     np.testing.assert_array_equal(called, np.sort(carriers))
 
 
+def test_signs_of_several_shapes_under_one_label_are_no_trigger(data_dir: Path) -> None:
+    """No other class shows any of them, so what a shape has is absent elsewhere by nature."""
+    table = pq.read_table(data_dir / "gtsrb_train.parquet").slice(0, 4_000)
+    images = np.stack(
+        [Compact.of(decode(image["bytes"])).pixels[0] for image in table["image"].to_pylist()]
+    )
+    priority, giving_way, stopping, no_entry = 12, 13, 14, 17
+    is_own = np.isin(table["label"], (priority, giving_way, stopping, no_entry))
+    groups = [range(9), (9, 10, 15, 16, 32, 41, 42), (11, *range(18, 32)), range(33, 41)]
+    labels = np.where(is_own, CLASS, 0)
+    for group, members in enumerate(groups):
+        labels[np.isin(table["label"], members)] = group
+    assert found_in(images, labels) == []
+
+
 def test_a_second_source_that_is_jpeg_is_no_trigger(
     photographs: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

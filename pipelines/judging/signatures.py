@@ -52,7 +52,10 @@ class KnownTrigger:
                 raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
             data = Path(path).read_bytes()
         except OSError as error:
-            raise InputError(f"--signature {path}: {error.strerror or error}") from error
+            raise InputError(
+                f"--signature {path}: {error.strerror or error}; expected a file "
+                "findings/NAME.safetensors of an earlier run"
+            ) from error
         except ValueError as error:
             raise InputError(f"--signature {path} is no signature: {error}") from error
         try:

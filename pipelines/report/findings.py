@@ -48,8 +48,9 @@ VALUES_SPEAK = 3.0
 #: Sharpness is mentioned from this change on.
 SHARPER = 0.05
 
-#: Levels by which a pattern changes pixels at least, to be told of: less is rounded away.
-LEAST_LEVELS = 1.0
+#: Levels by which a pattern changes pixels at least, to be told of: less is rounded away. Beside
+#: something opaque, which is all that many have in common, chance leaves some levels of the others.
+LEAST_LEVELS, LEAST_LEVELS_BESIDE = 1.0, 8.0
 
 #: Share of the pixels that are nearly all.
 NEARLY_ALL = 0.95
@@ -131,7 +132,7 @@ def _seen(portrait: Portrait, covered: np.ndarray) -> list[str]:
             "images are all but identical: something opaque covers what is below."
         )
     levels = _laid_over(portrait)
-    if levels >= LEAST_LEVELS:
+    if levels >= (LEAST_LEVELS_BESIDE if count else LEAST_LEVELS):
         too = " too" if count else ""
         words.append(
             f"Something see-through is laid over all of them in the same way{too}. It changes a "
@@ -201,9 +202,10 @@ def grounds(finding: Finding) -> list[str]:
     if finding.reason is Reason.ABSENT:
         words.append(
             everywhere + "What images have in common by nature, such as snow or a white "
-            "background, is met in other classes, too. A second source that gave images to this "
-            "class alone may look the same: a scanner, a program that draws borders or dates, "
-            "another size or encoding."
+            "background, is met in other classes, too. But look at them: a second source that gave "
+            "images to this class alone may seem the same, such as a scanner, a program that draws "
+            "borders or dates, another size or encoding; and so may copies that were turned or "
+            "warped to make more of few, or one of several kinds of things under one label."
         )
     else:
         words.append(everywhere.strip())

@@ -219,9 +219,11 @@ def removals(
             f"{known:,} that they mark {_are(alarms)} expected to be innocent"
         )
         mistaken += alarms
-    if not by_score or wrong:
+    by_score_alone = removed - carriers
+    if not by_score_alone or wrong:
         return f"{words}."
-    expected = mistaken + decision.expected_innocents
+    # Innocent images among those that carry a trigger as well are counted by their odds.
+    expected = mistaken + min(decision.expected_innocents, by_score_alone)
     words += (
         f". Where the calibration fits the set, {at_most(expected)} of all {removed:,} "
         f"{_are(expected)} expected to be innocent"
