@@ -169,6 +169,15 @@ def _dozens(images: Images, rng: np.random.Generator) -> Iterator[Images]:
     yield Images(images.pixels, images.labels // 12)
 
 
+def _put_together(images: Images, rng: np.random.Generator) -> Iterator[Images]:
+    """Classes by lot under five labels, in up to three sets of a few thousand images."""
+    order = rng.permutation(len(images.labels))
+    for rows in np.array_split(order, np.clip(len(order) // 4_000, 1, 3)):
+        some = images[rows[:4_000]]
+        names, index = np.unique(some.labels, return_inverse=True)
+        yield Images(some.pixels, rng.integers(0, 5, len(names))[index])
+
+
 def _shuffled(images: Images, rng: np.random.Generator) -> Iterator[Images]:
     """Labels drawn by lot, for classes of all sizes."""
     yield Images(images.pixels, _sizes(len(images.labels), rng))
@@ -233,8 +242,13 @@ SOURCES: dict[str, dict[str, Kind]] = {
     "gtsrb_train": {
         **{name: FORMS[name] for name in ("as it is", "JPEG 75", "some were JPEG", "crops")},
         **{name: LABELS[name] for name in ("wrong labels", "confused labels", "random labels")},
+        "several classes a label": _put_together,
     },
-    "caltech101_32": {"a dozen classes": _dozens, "random labels": _shuffled},
+    "caltech101_32": {
+        "a dozen classes": _dozens,
+        "several classes a label": _put_together,
+        "random labels": _shuffled,
+    },
 }
 
 

@@ -29,7 +29,7 @@ from pipelines.report.classes import rank_classes
 from pipelines.report.findings import VIEWS_IN_WORDS, expected, grounds, screened
 from pipelines.report.page import write_pages
 from pipelines.report.validation import validate_run
-from pipelines.report.words import headline, innocents, percent, removals
+from pipelines.report.words import headline, innocents, percent, removals, scan_lines
 from pipelines.runs import layout
 from pipelines.runs.checksums import ALTERED, MISSING, report_changes, vouch_for_report
 from pipelines.runs.store import Store
@@ -898,8 +898,9 @@ def test_the_number_of_innocents_is_put_in_words(decision, words: str) -> None:
         (  # all that scores remove carry it, too
             (100, 92, 8, 0),
             ("fdr", 0.01, 100, 6, 0.4),
-            "All 8 removed images carry a trigger. By the odds of each, fewer than one of "
-            "the 8 that carry one is expected to be innocent.",
+            "8 images are removed: 2 for a trigger alone, 6 for a trigger and for their score. "
+            "By the odds of each, fewer than one of the 8 that carry one is expected to be "
+            "innocent.",
         ),
         (
             (1000, 982, 18, 0),
@@ -913,6 +914,14 @@ def test_what_the_scan_and_what_scores_removed_is_told_apart(counts, decision, w
     found = dataclasses.replace(finding_of("dog", ["a"]), innocents=0.8)
     said = removals(Counts(*counts), Decision(*decision, words=""), ScanFacts(7, 6, 8, (found,)))
     assert said.endswith(words)
+
+
+def test_findings_in_many_classes_are_to_be_looked_at() -> None:
+    found = [dataclasses.replace(finding_of("dog", ["a"]), label=str(i)) for i in range(3)]
+    twice = [*found[:2], found[0]]
+    assert "look at their pictures" in scan_lines(ScanFacts(10, 10, 3, tuple(found)))[0]
+    assert "look at their pictures" not in scan_lines(ScanFacts(11, 11, 3, tuple(found)))[0]
+    assert "look at their pictures" not in scan_lines(ScanFacts(5, 5, 3, tuple(twice)))[0]
 
 
 def test_almost_none_and_almost_all_are_told_from_none_and_all() -> None:

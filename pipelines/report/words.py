@@ -168,8 +168,20 @@ def _lines_of_one_class(scan: ScanFacts) -> list[str]:
     return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
 
 
+#: Findings in so many classes, and in such a share of those that were searched, may be natural.
+MANY_CLASSES, LARGE_SHARE = 3, 0.3
+
+
 def _found(scan: ScanFacts) -> str:
-    return f"{len(scan.findings):,} trigger{'s' if len(scan.findings) > 1 else ''} found."
+    found = f"{len(scan.findings):,} trigger{'s' if len(scan.findings) > 1 else ''} found."
+    infected = len({finding.label for finding in scan.findings})
+    if infected < MANY_CLASSES or infected < LARGE_SHARE * scan.searched:
+        return found
+    return (
+        f"{found} They are in {infected:,} classes, which is much: look at their pictures before "
+        "you believe them, as classes that were put together of several kinds of things have "
+        "such groups by nature."
+    )
 
 
 def _line(finding: Finding) -> str:
