@@ -290,6 +290,7 @@ def test_what_varies_as_all_classes_do_beside_a_class_is_foreign_wherever_it_lie
     assert accepted(replace(moved, all_ways=0.89)) is None
     assert accepted(replace(moved, others_all_ways=0.95)) is None
     assert accepted(replace(moved, pictures=150.0)) is None
+    assert accepted(replace(moved, apart=3.4)) is None  # nothing has moved it
 
 
 def test_what_shows_far_more_than_a_class_does_is_not_its_innocent_part() -> None:

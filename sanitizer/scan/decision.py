@@ -355,7 +355,9 @@ def _lies_among_others(evidence: Evidence) -> bool:
     strong = evidence.strength >= BY_ITSELF.height(evidence)
     doubt = (LESS_DOUBT if strong else DOUBT) * evidence.foreign_error
     # A trigger that changes broad shapes moves where content lies, not in how many ways it varies.
-    varies_unlike_class = _varies_as_all(evidence) and evidence.others_all_ways < ALL_WAYS
+    varies_unlike_class = (
+        evidence.apart >= MOVED and _varies_as_all(evidence) and evidence.others_all_ways < ALL_WAYS
+    )
     return (
         (evidence.foreign - doubt >= LEAST_FOREIGN or varies_unlike_class)
         and evidence.spread <= MOST_SPREAD

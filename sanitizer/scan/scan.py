@@ -40,7 +40,7 @@ LEAST_PICTURES = 40
 
 #: A class is searched again, less what was found, at most so often: a strong trigger hides a weak
 #: one.
-ROUNDS = 3
+ROUNDS = 5
 
 #: In a class of more than this share of the set, images that differ from other classes are not said
 #: to be poison: it may be a kind of its own, such as generated pictures beside real ones.
