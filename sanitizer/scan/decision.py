@@ -138,9 +138,11 @@ FAR_APART = 100.0
 
 #: A class that was put together of several kinds, such as traffic signs by their shape, has groups
 #: by nature: where both a group and the others lie so far from other classes, against a usual
-#: class, unless the group lies beyond nature. Such groups lie at 12 to 194 beside others at 6.5 to
-#: 49, and at most 10.7 deviations beyond other classes; beside triggers the others lie at most at
-#: 4.3, but for one set of a few hundred images, where the trigger lies 12.7 deviations beyond.
+#: class, unless the group lies beyond nature or varies more than one kind does. Such groups lie at
+#: 12 to 194 beside others at 6.5 to 49, at most 10.7 deviations beyond other classes, and vary 0.5
+#: to 1 times as the rest of the set does. Beside triggers the others lie at most at 4.3, but for
+#: sets of a few hundred images of few classes, where the trigger lies 12.7 deviations beyond or
+#: varies 1.5 times as much.
 OF_ITS_OWN = 5.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
@@ -289,8 +291,11 @@ def _can_be_told(evidence: Evidence) -> bool:
 
 def _is_one_of_several_kinds(evidence: Evidence) -> bool:
     """Whether a group is one of the kinds that a class was put together of."""
-    nearer = min(evidence.apart, evidence.others_apart)
-    return nearer >= OF_ITS_OWN and evidence.beyond < BEYOND_NATURE
+    return (
+        min(evidence.apart, evidence.others_apart) >= OF_ITS_OWN
+        and evidence.beyond < BEYOND_NATURE
+        and evidence.spread <= MOST_SPREAD
+    )
 
 
 def is_the_innocent_part(evidence: Evidence) -> bool:
