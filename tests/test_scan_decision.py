@@ -57,6 +57,7 @@ def test_a_class_of_several_kinds_has_groups_by_nature() -> None:
     assert accepted(replace(kind, apart=4.0)) is Reason.ABSENT  # what it shows is elsewhere
     assert accepted(replace(kind, beyond=13.0)) is Reason.ABSENT
     assert accepted(replace(kind, spread=1.5)) is Reason.ABSENT
+    assert accepted(replace(kind, spread=1.5, strength=8.0)) is None
 
 
 def test_a_faint_trigger_is_known_by_the_content_of_other_classes() -> None:

@@ -138,11 +138,10 @@ FAR_APART = 100.0
 
 #: A class that was put together of several kinds, such as traffic signs by their shape, has groups
 #: by nature: where both a group and the others lie so far from other classes, against a usual
-#: class, unless the group lies beyond nature or varies more than one kind does. Such groups lie at
-#: 12 to 194 beside others at 6.5 to 49, at most 10.7 deviations beyond other classes, and vary 0.5
-#: to 1 times as the rest of the set does. Beside triggers the others lie at most at 4.3, but for
-#: sets of a few hundred images of few classes, where the trigger lies 12.7 deviations beyond or
-#: varies 1.5 times as much.
+#: class, unless the group lies beyond nature, or is as strong as is asked of few kinds and varies
+#: more than one kind does. Such groups lie at 12 to 367 beside others at 5.4 to 49, and mostly less
+#: than 10.7 deviations beyond other classes. Beside triggers the others lie at most at 4.3, but for
+#: sets of a few hundred images of few classes.
 OF_ITS_OWN = 5.0
 
 #: Of fewer pictures it cannot be told well in how many ways they vary: there are no more than
@@ -291,10 +290,13 @@ def _can_be_told(evidence: Evidence) -> bool:
 
 def _is_one_of_several_kinds(evidence: Evidence) -> bool:
     """Whether a group is one of the kinds that a class was put together of."""
+    is_like_a_kind = evidence.spread <= MOST_SPREAD or evidence.strength < OF_FEW_KINDS.height(
+        evidence
+    )
     return (
         min(evidence.apart, evidence.others_apart) >= OF_ITS_OWN
         and evidence.beyond < BEYOND_NATURE
-        and evidence.spread <= MOST_SPREAD
+        and is_like_a_kind
     )
 
 
