@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.settings import NetworkSettings, TwoBranchSettings
+from detector.settings import ExpertsSettings, NetworkSettings, TwoBranchSettings
 from sanitizer.record import check_keys
 
 if TYPE_CHECKING:
@@ -24,13 +24,22 @@ class Architecture:
     build: Callable[[Any, int], "Network"]
 
 
+def _experts(settings: ExpertsSettings, side: int) -> "Network":
+    from detector.experts import Experts
+
+    return Experts(settings, side)
+
+
 def _two_branch(settings: TwoBranchSettings, side: int) -> "Network":
     from detector.two_branch import TwoBranch
 
     return TwoBranch(settings, side)
 
 
-ARCHITECTURES = {"two-branch": Architecture(TwoBranchSettings, _two_branch)}
+ARCHITECTURES = {
+    "experts": Architecture(ExpertsSettings, _experts),
+    "two-branch": Architecture(TwoBranchSettings, _two_branch),
+}
 
 
 def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
@@ -50,7 +59,7 @@ def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
 
 
 def build(settings: NetworkSettings, side: int) -> "Network":
-    """A network with fresh weights, for (n, 3, side, side) coefficients.
+    """A network with fresh weights, for (n, 3, side, side) pixels.
 
     Raises:
         ValueError: an unknown architecture.

@@ -15,9 +15,8 @@ from detector.architectures import build
 from detector.bundled import find
 from detector.calibration import Calibration
 from detector.card import Card, TrainingSet
-from detector.dct import dct2_on
 from detector.inputs import Prepared, Tiles
-from detector.network import Network, channels_last, for_scoring, logits
+from detector.network import Network, channels_last, for_scoring, logits, pixels_on
 from detector.precision import full_precision
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
@@ -27,7 +26,7 @@ from sanitizer.images import ImageError
 if TYPE_CHECKING:
     from detector.training.loop import Trained
 
-#: Parts whose coefficients are in memory at a time.
+#: Parts whose pixels are in memory as numbers at a time.
 CHUNK = 256
 
 #: torch's types of weights, by safetensors' names.
@@ -120,8 +119,8 @@ class Detector:
         filled = parts
         if self._device.type != "cpu":  # a GPU takes other kernels for other numbers of images
             filled = np.pad(parts, ((0, CHUNK - len(parts)), (0, 0), (0, 0), (0, 0)))
-        coefficients = dct2_on(filled, self._device)
-        values = logits(self._network, coefficients)[: len(parts)].astype(np.float64)
+        pixels = pixels_on(filled, self._device)
+        values = logits(self._network, pixels)[: len(parts)].astype(np.float64)
         if not np.isfinite(values).all():
             raise DetectorError(
                 f"{self.identity} gave a score that is not finite; its weights are damaged or were "

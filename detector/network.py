@@ -18,14 +18,14 @@ FEWEST = 2
 
 
 class Network(nn.Module, ABC):
-    """From the DCT of 0 to 255 pixels, (n, 3, side, side) float32, to (n,) logits.
+    """From 0 to 255 pixels, (n, 3, side, side) float32, to (n,) logits.
 
     The work is in two halves, because a matrix product rounds differently for another number
     of rows and a convolution does not. See :func:`logits`.
     """
 
     @abstractmethod
-    def describe(self, coefficients: torch.Tensor) -> torch.Tensor:
+    def describe(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, features) by convolutions and pooling alone: nothing that mixes images."""
 
     @abstractmethod
@@ -33,15 +33,25 @@ class Network(nn.Module, ABC):
         """(n,) logits of (n, features)."""
 
     @abstractmethod
-    def fit_normalisation(self, coefficients: torch.Tensor) -> None:
-        """Adapt to typical coefficients before training."""
+    def fit_normalisation(self, pixels: torch.Tensor) -> None:
+        """Adapt to typical pixels before training."""
 
-    def forward(self, coefficients: torch.Tensor) -> torch.Tensor:
-        return self.decide(self.describe(coefficients))
+    def lessons(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(k, n) logits that training improves: of each part that learns by itself."""
+        return self(pixels)[None]
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.decide(self.describe(pixels))
 
 
-def logits(network: Network, coefficients: torch.Tensor) -> np.ndarray:
-    """Logits (n,) float32 of (n, 3, side, side) coefficients, n at least 1, in evaluation mode.
+def pixels_on(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(n, s, s, 3) uint8 images as a network takes them: (n, 3, s, s) float32 on ``device``."""
+    planes = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+    return planes.contiguous().float()
+
+
+def logits(network: Network, pixels: torch.Tensor) -> np.ndarray:
+    """Logits (n,) float32 of (n, 3, side, side) pixels, n at least 1, in evaluation mode.
 
     On a CPU the logit of an image is the same to the last bit whatever is beside it: the
     matrix products, which are little work, always have ``BATCH`` rows.
@@ -49,7 +59,7 @@ def logits(network: Network, coefficients: torch.Tensor) -> np.ndarray:
     network.eval()
     with torch.inference_mode():
         decided = []
-        for part in coefficients.split(BATCH):
+        for part in pixels.split(BATCH):
             features = network.describe(_filled(part, FEWEST))
             decided.append(network.decide(_filled(features, BATCH))[: len(part)])
     return torch.cat(decided).float().cpu().numpy()

@@ -20,6 +20,24 @@ class NetworkSettings(Record):
 
 
 @dataclass(frozen=True)
+class ExpertsSettings(NetworkSettings):
+    """How wide the parts of :class:`detector.experts.Experts` are.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    architecture: str = "experts"
+    #: Channels of the local expert: two layers at half the resolution, two at a quarter.
+    local: tuple[Channels, Channels, Channels, Channels] = (12, 16, 32, 32)
+    local_units: Units = 64  #: of its last layer
+    plane: tuple[Units, Units] = (192, 48)  #: units over the DCT of the whole tile
+    block: tuple[Units, Units] = (64, 32)  #: units over that of its blocks
+    hidden: Units = 64  #: units of the judge
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+
+
+@dataclass(frozen=True)
 class TwoBranchSettings(NetworkSettings):
     """How wide a :class:`detector.two_branch.TwoBranch` is.
 

@@ -1,12 +1,13 @@
 """The architecture ``two-branch``: 32x32 DCT coefficients in, one logit out."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from detector.network import Network, channels_last
 from detector.settings import TwoBranchSettings
-from sanitizer.dct import dct_matrix
+from sanitizer.dct import dct2, dct_matrix
 
 #: Units of the layer over the plane of coefficients.
 PLANE_UNITS = 64
@@ -49,7 +50,8 @@ class TwoBranch(Network):
         )
         channels_last(self)
 
-    def describe(self, coefficients: torch.Tensor) -> torch.Tensor:
+    def describe(self, pixels: torch.Tensor) -> torch.Tensor:
+        coefficients = _dct2(pixels)
         # The inputs keep full precision where convolutions are given less: a trigger may be
         # one grey level, and in bfloat16 the mean of an image drowns it.
         with torch.autocast(coefficients.device.type, enabled=False):
@@ -62,9 +64,9 @@ class TwoBranch(Network):
         plane, space = features.tensor_split([self.plane_features], dim=1)
         return self.head(torch.cat([self.plane_head(plane), space], dim=1)).squeeze(1)
 
-    def fit_normalisation(self, coefficients: torch.Tensor) -> None:
+    def fit_normalisation(self, pixels: torch.Tensor) -> None:
         """Set the buffers so that log-magnitudes have mean 0 and deviation 1."""
-        logs = torch.log1p(coefficients.abs())
+        logs = torch.log1p(_dct2(pixels).abs())
         self.centre.copy_(logs.mean(0))
         self.spread.copy_(logs.std(0) + 0.1)
 
@@ -84,6 +86,14 @@ class TwoBranch(Network):
     def _folded(x: torch.Tensor) -> torch.Tensor:
         # Full resolution is slow on a CPU: 2x2 neighbours become channels, nothing is lost.
         return functional.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _dct2(pixels: torch.Tensor) -> torch.Tensor:
+    """Orthonormal DCT-II of (n, 3, s, s) pixels: by scipy on a CPU, else ``C x C^T``."""
+    if pixels.device.type == "cpu":
+        return torch.from_numpy(dct2(np.moveaxis(pixels.numpy(), 1, -1)))
+    matrix = torch.from_numpy(dct_matrix(pixels.shape[-1])).to(pixels)
+    return matrix @ pixels @ matrix.T
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:

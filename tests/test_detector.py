@@ -14,11 +14,11 @@ import torch
 import attacks
 from detector import bundled
 from detector.architectures import build
-from detector.dct import matrix_dct2
+from detector.experts import _flat_maps
 from detector.model import Detector
-from detector.network import for_scoring, logits
+from detector.network import for_scoring, logits, pixels_on
 from detector.precision import full_precision
-from detector.settings import TwoBranchSettings
+from detector.settings import ExpertsSettings
 from detector.storage import DetectorError
 from detector.training.calibrate import calibrate
 from detector.training.loop import TrainSettings, train
@@ -26,12 +26,14 @@ from detector.training.textures import random_spectrum
 from sanitizer.dct import dct2
 from sanitizer.images import decode
 
+CPU = torch.device("cpu")
+
 SMALL = TrainSettings(
     epochs=2,
     pairs=192,
     batch=32,
     seed=3,
-    network=TwoBranchSettings(plane=(8, 8, 8), space=(8, 8, 8), hidden=16),
+    network=ExpertsSettings(local=(8, 8, 8, 8), plane=(16, 8), block=(16, 8), hidden=16),
 )
 
 
@@ -70,18 +72,50 @@ def noise(n):
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
-def test_the_matrix_dct_is_scipys():
-    images = noise(4)
-    coefficients = matrix_dct2(torch.from_numpy(images)).numpy()
-    assert np.abs(coefficients - dct2(images)).max() < 1e-4 * np.abs(coefficients).max()
-    assert np.abs(coefficients - dct2(images)).max() < 2e-2
+def test_the_networks_dct_is_scipys():
+    pixels = noise(4)
+    network = build(ExpertsSettings(), 32)
+    logs = network.spectral._log_plane(pixels_on(pixels, CPU))
+    np.testing.assert_allclose(np.expm1(logs.numpy()), np.abs(dct2(pixels)), rtol=1e-4, atol=2e-2)
 
 
-def test_the_network_gets_the_pixels_back_from_the_coefficients():
-    images = noise(2)
-    maps = build(SMALL.network, 32)._maps(torch.from_numpy(dct2(images)))
-    pixels = (maps[:, :3].numpy() + 2) * 64
-    assert np.abs(pixels - np.moveaxis(images, -1, 1)).max() < 1e-2
+def test_each_block_of_a_jpeg_has_its_own_dct():
+    """In its place, and then reduced over all blocks of the tile."""
+    pixels = pixels_on(noise(3), CPU)
+    spectral = build(ExpertsSettings(), 32).spectral
+    logs = spectral._log_blocks(pixels)
+    green_less_red = (pixels[:, 0] - pixels[:, 1])[:, 8:16, 24:32].numpy()
+    block = np.abs(dct2(green_less_red[..., None])[:, 0])
+    np.testing.assert_allclose(np.expm1(logs[:, 1, 8:16, 24:32].numpy()), block, atol=2e-2)
+    blocks = logs.numpy().reshape(3, 3, 4, 8, 4, 8)
+    _, reduced = spectral.inputs(pixels)
+    expected = np.stack([f(blocks, axis=(2, 4)) for f in (np.mean, np.max, np.min)], axis=1)
+    np.testing.assert_allclose(reduced.numpy(), expected.reshape(3, -1), atol=1e-4)
+
+
+def test_flat_areas_and_no_others_are_seen_as_flat():
+    pixels = noise(1)
+    pixels[0, 5:10, 20:25] = 90
+    maps = _flat_maps(pixels_on(pixels, CPU))[0].numpy()
+    across, _, down, _ = maps
+    assert (across[5:10, 21:25] == 1).all()
+    assert (down[6:10, 20:25] == 1).all()
+    assert across[5:10, 20].max() < 1  # an edge is not flat
+    assert (maps[:2, :, 0] == 1).all()  # nothing is known of what lies beyond the border
+    assert (maps[2:, 0] == 1).all()
+    assert across[12:, 1:].mean() < 0.01
+
+
+def test_experts_learn_from_their_own_mistakes_only():
+    """The judge's mistakes change nothing but the judge."""
+    network = build(ExpertsSettings(), 32)
+    lessons = network.lessons(pixels_on(noise(8), CPU))
+    assert lessons.shape == (3, 8)
+    lessons[2].sum().backward()
+    slopes = {name: value.grad for name, value in network.named_parameters()}
+    moved = {name for name, slope in slopes.items() if slope is not None and slope.any()}
+    assert moved
+    assert {name.partition(".")[0] for name in moved} == {"judge"}
 
 
 def test_training_learns_and_tells_where_it_stands(pool):
@@ -141,8 +175,8 @@ def test_a_pool_of_the_wrong_form_is_refused(pool):
 def test_an_image_scores_the_same_whatever_is_scored_beside_it(detector):
     """Bit for bit: one by one, in batches of all sizes, in any order, on any threads."""
     images = noise(200)
-    coefficients = torch.from_numpy(dct2(images))
-    alone = np.concatenate([logits(detector._network, one[None]) for one in coefficients])
+    pixels = pixels_on(images, CPU)
+    alone = np.concatenate([logits(detector._network, one[None]) for one in pixels])
     rng = np.random.default_rng(1)
     before = torch.get_num_threads()
     try:
@@ -150,7 +184,7 @@ def test_an_image_scores_the_same_whatever_is_scored_beside_it(detector):
             torch.set_num_threads(threads)
             for n in (1, 2, 3, 5, 17, 63, 64, 65, 127, 130, 199, 200):
                 rows = rng.permutation(200)[:n]
-                assert (logits(detector._network, coefficients[rows]) == alone[rows]).all()
+                assert (logits(detector._network, pixels[rows]) == alone[rows]).all()
     finally:
         torch.set_num_threads(before)
     scores = detector.score(images[:, None]).values
@@ -201,15 +235,15 @@ def test_the_calibration_is_part_of_a_detectors_identity(detector, pool):
 
 
 def test_folding_batch_norms_changes_no_score(trained, pool):
-    coefficients = torch.from_numpy(dct2(pool))
-    plain = logits(trained.network, coefficients)
-    folded = logits(for_scoring(trained.network), coefficients)
+    pixels = pixels_on(pool, CPU)
+    plain = logits(trained.network, pixels)
+    folded = logits(for_scoring(trained.network), pixels)
     assert np.abs(plain - folded).max() < 1e-4
 
 
 def test_a_score_that_is_not_finite_is_an_error(detector, pool):
     with torch.no_grad():
-        detector._network.head[-1].bias.fill_(float("nan"))
+        detector._network.judge[-1].bias.fill_(float("nan"))
     with pytest.raises(DetectorError, match="not finite; its weights are damaged"):
         detector.score(pool[:2][:, None])
 
