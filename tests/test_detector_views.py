@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from detector.training import histories, manipulations
 from detector.training.pairs import batches, pairs
@@ -63,8 +62,9 @@ def test_sampling_without_antialiasing_keeps_single_pixels():
     assert np.ptp(resize(pixels, (32, 32), Filter.BOX)) == 0
 
 
-@pytest.mark.parametrize("change", manipulations.MANIPULATIONS, ids=lambda f: f.__name__)
-def test_each_manipulation_changes_pixels_and_stays_finite(change, pool):
+@pytest.mark.parametrize("family", manipulations.FAMILIES)
+def test_each_manipulation_changes_pixels_and_stays_finite(family, pool):
+    change = manipulations.FAMILIES[family].change
     rng = np.random.default_rng(3)
     differing = 0
     for view, other in zip(pool, pool[::-1], strict=True):
@@ -84,23 +84,43 @@ def test_manipulate_always_changes_and_never_writes_to_its_input(pool):
     assert (pool == before).all()
 
 
+def test_a_family_that_is_left_out_is_not_drawn(pool, monkeypatch):
+    drawn = set()
+    for name, family in manipulations.FAMILIES.items():
+
+        def change(pixels, other, rng, name=name):
+            drawn.add(name)
+            return pixels + 1
+
+        monkeypatch.setitem(manipulations.FAMILIES, name, family._replace(change=change))
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        manipulations.manipulate(pool[0], pool[1], rng, left_out=("blend", "shadow"))
+    assert drawn == set(manipulations.FAMILIES) - {"blend", "shadow"}
+
+
 def test_no_white_square_where_badnets_has_its_own(monkeypatch):
-    white = np.full((32, 32, 3), 255.0)
-    monkeypatch.setattr(manipulations, "_patch", lambda other, h, w, rng: white[:h, :w])
-    black = np.zeros((32, 32, 3), np.float32)
-    squares, others = 0, 0
-    for seed in range(400):
-        patched = manipulations.blocks(black.copy(), black, np.random.default_rng(seed))
-        regions, _ = ndimage.label(patched[..., 0] > 0)
-        for rows, columns in ndimage.find_objects(regions):
-            height, width = rows.stop - rows.start, columns.stop - columns.start
-            solid = (patched[rows, columns] > 0).all()
-            if solid and height == width >= 3:
-                squares += 1
-                assert rows.stop <= 16
-            others += rows.stop > 16
-    assert squares > 50
-    assert others > 50
+    """Anywhere else there is, and a dark one is there, too."""
+    near = {"white": 0, "dark": 0}
+    elsewhere = 0
+    for colour, value in {"white": 255.0, "dark": 100.0}.items():
+        monkeypatch.setattr(
+            manipulations, "_patch", lambda o, h, w, r, v=value: np.full((h, w, 3), v)
+        )
+        monkeypatch.setattr(manipulations, "_mask", lambda h, w, rng: 1.0)
+        for seed in range(4000):
+            rng = np.random.default_rng(seed)
+            patched = np.zeros((32, 32, 3), np.float32)
+            manipulations._put_patch(patched, patched, rng)
+            rows, columns = (np.flatnonzero(patched[..., 0].any(axis)) for axis in (1, 0))
+            place = (rows[0], rows[-1], columns[0], columns[-1])
+            is_square = np.ptp(rows) == np.ptp(columns)
+            is_near = is_square and np.abs(np.subtract(place, (27, 30, 27, 30))).max() <= 1
+            near[colour] += is_near
+            elsewhere += not is_near
+    assert near["white"] == 0
+    assert near["dark"] > 0
+    assert elsewhere > 7000
 
 
 def test_no_spectrum_is_a_single_wave():
@@ -122,7 +142,7 @@ def test_textures_are_in_range():
 
 def test_encodings_do_not_tell_the_halves_of_a_pair_apart(pool, monkeypatch):
     """Without a manipulation both halves of a pair are the same image."""
-    monkeypatch.setattr("detector.training.pairs.manipulate", lambda pixels, other, rng: pixels)
+    monkeypatch.setattr("detector.training.pairs.manipulate", lambda pixels, *others: pixels)
     images, labels = pairs(pool, np.arange(len(pool)), np.random.default_rng(8))
     clean, changed = np.split(images, 2)
     assert (clean == changed).all()

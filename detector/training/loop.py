@@ -14,6 +14,7 @@ from detector.inputs import Tiles
 from detector.network import Network, logits, pixels_on
 from detector.settings import ExpertsSettings, NetworkSettings
 from detector.training import EPOCHS, checkpoints
+from detector.training.manipulations import FAMILIES
 from detector.training.pairs import batches, pairs, signals_kept
 from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
@@ -33,6 +34,9 @@ class TrainSettings(Record):
     weight_decay: float = 1e-4
     seed: int = 0
     bfloat16: bool = False  #: convolutions in bfloat16, faster where the hardware has it
+    #: Families of manipulations that the network never sees, to learn how it does on kinds of
+    #: triggers that nobody thought of.
+    left_out: tuple[str, ...] = ()
     network: NetworkSettings = field(default_factory=ExpertsSettings)
 
 
@@ -70,8 +74,12 @@ def train(
             manipulated ones.
 
     Raises:
-        ValueError: an empty pool, a pool of the wrong shape, or a checkpoint of another run.
+        ValueError: an empty pool, a pool of the wrong shape, an unknown family left out, or a
+            checkpoint of another run.
     """
+    unknown = set(settings.left_out) - set(FAMILIES)
+    if unknown:
+        raise ValueError(f"left out: unknown {sorted(unknown)}, known: {', '.join(FAMILIES)}")
     form = (Tiles.side, Tiles.side, 3)
     if pool.ndim != 4 or pool.shape[1:] != form or pool.dtype != np.uint8 or len(pool) < 2:
         raise ValueError(
@@ -93,7 +101,7 @@ def train(
     total = settings.epochs * steps
     for epoch in range(done, settings.epochs):
         torch.manual_seed(settings.seed * 100_003 + epoch)
-        drawn = batches(pool, steps, settings.batch, (settings.seed, epoch))
+        drawn = batches(pool, steps, settings.batch, (settings.seed, epoch), settings.left_out)
         for step, (images, labels) in enumerate(drawn, start=epoch * steps):
             rate = _rate(step, total) * settings.learning_rate
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
@@ -159,7 +167,7 @@ def _fit_normalisation(
     network: Network, pool: np.ndarray, settings: TrainSettings, device: torch.device
 ) -> None:
     rng = np.random.default_rng([settings.seed, 1 << 31])
-    images, _ = pairs(pool, rng.integers(0, len(pool), 2000), rng)
+    images, _ = pairs(pool, rng.integers(0, len(pool), 2000), rng, settings.left_out)
     network.fit_normalisation(pixels_on(images[:2000], device))
 
 

@@ -6,7 +6,7 @@ the manipulation is all that tells them apart.
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,9 +21,15 @@ REENCODED = 0.4
 
 
 def pairs(
-    pool: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+    pool: np.ndarray,
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    left_out: Collection[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clean and manipulated views of the ``chosen`` rows of the pool.
+
+    Args:
+        left_out: families of manipulations that are not drawn from.
 
     Returns:
         (2 n, 32, 32, 3) uint8, the clean half first, and (2 n,) float32 labels, 1 manipulated.
@@ -32,7 +38,7 @@ def pairs(
     images = np.empty((2 * n, *pool.shape[1:]), np.uint8)
     for i, row in enumerate(chosen):
         clean = random_history(pool[row], rng)
-        changed = manipulate(clean, pool[rng.integers(len(pool))], rng)
+        changed = manipulate(clean, pool[rng.integers(len(pool))], rng, left_out)
         if rng.random() < REENCODED:
             state = rng.bit_generator.state
             clean = random_encoding(clean, rng)
@@ -45,24 +51,36 @@ def pairs(
 class PairBatches(Dataset[tuple[np.ndarray, np.ndarray]]):
     """The batches of one epoch by step, each drawn from its own seed."""
 
-    def __init__(self, pool: np.ndarray, steps: int, size: int, seed: tuple[int, int]):
+    def __init__(
+        self,
+        pool: np.ndarray,
+        steps: int,
+        size: int,
+        seed: tuple[int, int],
+        left_out: Collection[str],
+    ):
         rows = np.random.default_rng(seed).permutation(len(pool))
-        self.pool, self.seed = pool, seed
+        self.pool, self.seed, self.left_out = pool, seed, left_out
         self.rows = np.resize(rows, steps * size).reshape(steps, size)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        return pairs(self.pool, self.rows[step], np.random.default_rng((*self.seed, step)))
+        rng = np.random.default_rng((*self.seed, step))
+        return pairs(self.pool, self.rows[step], rng, self.left_out)
 
 
 def batches(
-    pool: np.ndarray, steps: int, size: int, seed: tuple[int, int]
+    pool: np.ndarray,
+    steps: int,
+    size: int,
+    seed: tuple[int, int],
+    left_out: Collection[str] = (),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """``steps`` batches of ``size`` pairs, drawn by another process while the network learns."""
     loader = DataLoader(
-        PairBatches(pool, steps, size, seed),
+        PairBatches(pool, steps, size, seed, left_out),
         batch_size=None,
         num_workers=1,
         prefetch_factor=8,

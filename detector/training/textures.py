@@ -9,7 +9,7 @@ Rng = np.random.Generator
 
 
 def random_spectrum(height: int, width: int, rng: Rng) -> np.ndarray:
-    """Noise with a random power law or band, or few random waves; RMS 1, (h, w, 3)."""
+    """Noise with a random power law or band, or some random waves; RMS 1, (h, w, 3)."""
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     radius = np.hypot(fy, fx)
     kind = rng.random()
@@ -20,13 +20,14 @@ def random_spectrum(height: int, width: int, rng: Rng) -> np.ndarray:
         gain = np.exp(-(((radius - centre) / spread) ** 2) / 2)
     else:  # several waves together: a single one would be a sinusoidal trigger
         gain = np.zeros(radius.shape)
-        n = int(rng.integers(5, 25))
-        gain[rng.integers(0, height, n), rng.integers(0, fx.shape[1], n)] = rng.uniform(0.4, 1, n)
+        n = min(int(rng.integers(3, 25)), gain.size - 1)
+        places = rng.choice(gain.size - 1, n, replace=False) + 1
+        gain.flat[places] = rng.uniform(0.4, 1, n)
     gain[0, 0] = 0
     channels = 1 if rng.random() < 0.4 else 3
-    phases = rng.normal(size=(*gain.shape, channels)) + 1j * rng.normal(
-        size=(*gain.shape, channels)
-    )
+    phases = rng.normal(size=(*gain.shape, channels, 2)) @ np.array([1, 1j])
+    if kind >= 0.7:  # by chance, one of few could be far stronger than all others
+        phases /= np.abs(phases)
     wave = np.fft.irfft2(gain[..., None] * phases, s=(height, width), axes=(0, 1))
     if channels == 1:
         wave = wave * rng.normal(0.8, 0.5, 3)
