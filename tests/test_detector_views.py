@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from detector.training import histories, manipulations
+from detector.training.graphics import graphics
 from detector.training.pairs import batches, pairs
 from detector.training.textures import random_spectrum, texture
 from sanitizer.resizing import Filter, resize
@@ -44,6 +45,26 @@ def test_histories_keep_form_and_picture(pool):
         flipped = view[:, ::-1]
         untouched += np.array_equal(changed, view) or np.array_equal(changed, flipped)
     assert 5 < untouched < 40  # lossless pictures stay in, encoded ones come in
+
+
+@pytest.mark.parametrize("change", [histories._noisy, histories._with_palette])
+def test_what_cameras_and_files_do_keeps_the_picture(change, pool):
+    rng = np.random.default_rng(9)
+    changed = [change(view, rng) for view in pool]
+    assert all(view.dtype == np.uint8 for view in changed)
+    differences = np.abs(np.stack(changed).astype(int) - pool)
+    assert 0.1 < differences.mean() < 12
+
+
+def test_drawn_pages_are_flat_in_places_and_differ():
+    views = graphics(41, 32, np.random.default_rng(10))
+    assert views.shape == (41, 32, 32, 3)
+    assert views.dtype == np.uint8
+    assert len(np.unique(views.reshape(41, -1), axis=0)) > 35
+    flat = (np.diff(views.astype(int), axis=2) == 0).all(-1).mean((1, 2))
+    assert np.median(flat) > 0.5
+    assert flat.min() < 0.3
+    assert graphics(0, 32, np.random.default_rng(10)).shape == (0, 32, 32, 3)
 
 
 def test_codecs_start_their_grid_anywhere(pool):

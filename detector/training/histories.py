@@ -29,9 +29,14 @@ FILTERS: tuple[Filter, ...] = (
 #: Filters of libraries that sample without antialiasing, such as OpenCV and TensorFlow.
 SAMPLERS: tuple[Filter, ...] = (Filter.NEAREST, Filter.BILINEAR, Filter.BICUBIC)
 
-#: JPEG qualities in training, and Pillow's names for 4:4:4 and 4:2:0.
-QUALITIES = (40, 98)
-SUBSAMPLINGS = (0, 2)
+#: Qualities of lossy codecs in training.
+QUALITIES = (30, 101)
+
+#: Pillow's names for JPEG's 4:4:4, 4:2:2 and 4:2:0, and how often each is met.
+SUBSAMPLINGS, SUBSAMPLING_SHARES = (0, 1, 2), (0.3, 0.1, 0.6)
+
+#: Sides that a view is resized to and back, or cropped from, in pixels.
+RESIZED = (12, 97)
 
 
 def jpeg(pixels: np.ndarray, quality: int, subsampling: int = 2) -> np.ndarray:
@@ -75,22 +80,24 @@ def random_history(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Take one (32, 32, 3) uint8 view through a random clean history; same shape."""
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    if rng.random() < 0.2:
-        pixels = _resized(pixels, rng)
-    if rng.random() < 0.1:
-        pixels = _toned(pixels, rng)
-    if rng.random() < 0.1:
-        pixels = _filtered(pixels, rng)
-    if rng.random() < 0.5:
-        pixels = random_encoding(pixels, rng)
+    for share, change in _CHANGES:
+        if rng.random() < share:
+            pixels = change(pixels, rng)
     return np.ascontiguousarray(pixels)
 
 
 def random_encoding(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Take one (h, w, 3) uint8 image through one lossy generation; same shape.
+    """Take one (h, w, 3) uint8 image through one lossy generation, or two; same shape.
 
     A tile is cut anywhere, so the codec's block grid may start anywhere in it.
     """
+    generations = 2 if rng.random() < 0.15 else 1
+    for _ in range(generations):
+        pixels = _encoded(pixels, rng)
+    return pixels
+
+
+def _encoded(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = pixels.shape[:2]
     top, left = rng.integers(0, 16, 2) if rng.random() < 0.3 else (0, 0)
     if top or left:
@@ -98,7 +105,7 @@ def random_encoding(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.08:
         pixels = webp(pixels, int(rng.integers(*QUALITIES)))
     else:
-        subsampling = SUBSAMPLINGS[int(rng.random() < 0.7)]
+        subsampling = int(rng.choice(SUBSAMPLINGS, p=SUBSAMPLING_SHARES))
         pixels = jpeg(pixels, int(rng.integers(*QUALITIES)), subsampling)
     return pixels[top : top + height, left : left + width]
 
@@ -136,7 +143,7 @@ def _resized(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Only by smooth filters where it grows: nearest pixels would leave flat blocks.
     """
-    height, width = (int(s) for s in rng.integers(20, 65, 2))
+    height, width = (int(s) for s in rng.integers(*RESIZED, 2))
     if rng.random() < 0.7:
         width = height
     samplers = SAMPLERS if max(height, width) <= SIDE else SAMPLERS[1:]
@@ -153,7 +160,7 @@ def _toned(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Clipping makes flat white and black regions, and then a flat patch is no sign of anything.
     """
-    if rng.random() < 0.15:
+    if rng.random() < 0.35:
         return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
     levels = np.arange(256, dtype=np.float64) / 255
     contrast = rng.uniform(0.8, 1)
@@ -168,3 +175,31 @@ def _filtered(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     else:
         chosen = ImageFilter.UnsharpMask(rng.uniform(0.5, 2), int(rng.integers(20, 80)), 0)
     return np.asarray(Image.fromarray(pixels).filter(chosen))
+
+
+def _noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As a camera sees at night: noise that grows with the light, smoothed by the camera."""
+    light = pixels.astype(np.float32)
+    noise = rng.normal(0, 1, pixels.shape) * np.sqrt(light + 20) * rng.uniform(0.2, 1.2)
+    grain = np.clip(np.rint(light + noise), 0, 255).astype(np.uint8)
+    smooth = ImageFilter.GaussianBlur(rng.uniform(0.5, 1.0))
+    return np.asarray(Image.fromarray(grain).filter(smooth))
+
+
+def _with_palette(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As in a GIF: few colours, chosen for the image, with or without dithering."""
+    dither = Image.Dither.FLOYDSTEINBERG if rng.random() < 0.7 else Image.Dither.NONE
+    image, colours = Image.fromarray(pixels), int(rng.integers(64, 257))
+    palette = image.quantize(colours, Image.Quantize.FASTOCTREE)
+    return np.asarray(image.quantize(palette=palette, dither=dither).convert("RGB"))
+
+
+#: What may happen to a view, in this order, and to what share of views.
+_CHANGES = (
+    (0.25, _resized),
+    (0.1, _toned),
+    (0.1, _filtered),
+    (0.04, _noisy),
+    (0.02, _with_palette),
+    (0.5, random_encoding),
+)

@@ -14,10 +14,14 @@ from detector.inputs import Tiles
 from detector.network import Network, logits, pixels_on
 from detector.settings import ExpertsSettings, NetworkSettings
 from detector.training import EPOCHS, checkpoints
+from detector.training.graphics import graphics
 from detector.training.manipulations import FAMILIES
 from detector.training.pairs import batches, pairs, signals_kept
 from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
+
+#: Drawn views that are added to a pool, as a share of it: few sets of photographs have any.
+GRAPHICS = 0.03
 
 #: Logits are scaled so that nearly all lie within this: beyond it scores would collide.
 LOGIT_RANGE = 8.0
@@ -62,6 +66,8 @@ def train(
 ) -> Trained:
     """Train a network to tell manipulated from clean views; on the GPU where there is one.
 
+    To the pool come some views of pages that are drawn by code, which no camera made.
+
     Deterministic: the same pool, settings and device give the same weights, whether or not
     the run was interrupted.
 
@@ -86,6 +92,8 @@ def train(
             f"pool: expected (n >= 2, {Tiles.side}, {Tiles.side}, 3) uint8, got {pool.shape} "
             f"{pool.dtype}"
         )
+    rng = np.random.default_rng([settings.seed, 1 << 33])
+    pool = np.concatenate([pool, graphics(round(GRAPHICS * len(pool)), Tiles.side, rng)])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
     network = build(settings.network, Tiles.side).to(device)
