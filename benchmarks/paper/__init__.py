@@ -1,0 +1,1 @@
+"""The experiments of Zeng et al. (ICCV 2021) repeated, the paper's figures beside ours."""
