@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
+from sanitizer.jpeg import quality_of
 from sanitizer.silence import without_warnings
 
 #: The formats that are decoded, by Pillow's names.
@@ -70,6 +71,7 @@ class Header:
     width: int  #: pixels
     height: int  #: pixels
     format: str  #: one of FORMATS
+    quality: int | None = None  #: of a JPEG, 1 to 100, see :func:`sanitizer.jpeg.quality_of`
 
 
 @without_warnings
@@ -142,7 +144,8 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
             file.in_header, file.of_png = False, image.format == "PNG"
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
             fmt = "JPEG" if image.format == "MPO" else str(image.format)
-            yield image, Header(image.width, image.height, fmt)
+            quality = quality_of(getattr(image, "quantization", {}))
+            yield image, Header(image.width, image.height, fmt, quality)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
