@@ -16,7 +16,7 @@ from detector.settings import ExpertsSettings, NetworkSettings
 from detector.training import EPOCHS, checkpoints
 from detector.training.graphics import graphics
 from detector.training.manipulations import FAMILIES
-from detector.training.pairs import batches, pairs, signals_kept
+from detector.training.pairs import Pool, Views, batches, pairs, signals_kept
 from sanitizer.record import Record
 from sanitizer.training import TrainingObserver, TrainingState
 
@@ -93,7 +93,7 @@ def train(
             f"{pool.dtype}"
         )
     rng = np.random.default_rng([settings.seed, 1 << 33])
-    pool = np.concatenate([pool, graphics(round(GRAPHICS * len(pool)), Tiles.side, rng)])
+    views = Pool(pool, graphics(round(GRAPHICS * len(pool)), Tiles.side, rng))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
     network = build(settings.network, Tiles.side).to(device)
@@ -105,11 +105,11 @@ def train(
     figures: dict[str, float] = {}
     done = checkpoints.resume(checkpoint_dir, network, optimizer, settings.to_json(), pool)
     if done == 0:
-        _fit_normalisation(network, pool, settings, device)
+        _fit_normalisation(network, views, settings, device)
     total = settings.epochs * steps
     for epoch in range(done, settings.epochs):
         torch.manual_seed(settings.seed * 100_003 + epoch)
-        drawn = batches(pool, steps, settings.batch, (settings.seed, epoch), settings.left_out)
+        drawn = batches(views, steps, settings.batch, (settings.seed, epoch), settings.left_out)
         for step, (images, labels) in enumerate(drawn, start=epoch * steps):
             rate = _rate(step, total) * settings.learning_rate
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
@@ -172,7 +172,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _fit_normalisation(
-    network: Network, pool: np.ndarray, settings: TrainSettings, device: torch.device
+    network: Network, pool: Views, settings: TrainSettings, device: torch.device
 ) -> None:
     rng = np.random.default_rng([settings.seed, 1 << 31])
     images, _ = pairs(pool, rng.integers(0, len(pool), 2000), rng, settings.left_out)

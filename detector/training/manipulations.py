@@ -40,6 +40,13 @@ OPACITIES = (0.08, 0.32)
 #: Root mean square of a wave, in grey levels.
 WAVES = (3.0, 22.0)
 
+#: Share of manipulations that are made at another scale, and the sides of the square on which they
+#: are: a tile of a large image shows a piece of them, a thumbnail shows them shrunk.
+RESCALED, SCALES = 0.25, (12, 65)
+
+#: Grey levels by which the largest change of a pixel shows at all; shrunk, noise fades away.
+VISIBLE = 6
+
 
 def manipulate(
     pixels: np.ndarray, other: np.ndarray, rng: Rng, left_out: Collection[str] = ()
@@ -58,9 +65,11 @@ def manipulate(
     shares = np.array([family.share for family in families])
     while True:
         change = families[rng.choice(len(families), p=shares / shares.sum())].change
-        values = change(pixels.astype(np.float32), other.astype(np.float32), rng)
-        changed = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-        if not np.array_equal(changed, pixels):
+        if rng.random() < RESCALED:
+            changed, least = _at_another_scale(change, pixels, other, rng), VISIBLE
+        else:
+            changed, least = _changed(change, pixels, other, rng), 1
+        if np.abs(changed.astype(np.int16) - pixels).max() >= least:
             return changed
 
 
@@ -119,12 +128,15 @@ def spectrum(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
     return _in_range(pixels + wave * _log_uniform(WAVES, rng), rng)
 
 
+#: From (h, w, 3) float32 pixels, which it may write to, and another image; the result need not lie
+#: within 0 to 255.
+Change = Callable[[np.ndarray, np.ndarray, Rng], np.ndarray]
+
+
 class Family(NamedTuple):
     """Manipulations of one kind."""
 
-    #: Of (h, w, 3) float32 pixels, which it may write to, and another image; the result need not
-    #: lie within 0 to 255.
-    change: Callable[[np.ndarray, np.ndarray, Rng], np.ndarray]
+    change: Change
     share: float  #: of all manipulations
 
 
@@ -139,13 +151,41 @@ FAMILIES = {
 }
 
 
+def _changed(change: Change, pixels: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
+    """(h, w, 3) uint8 after a change."""
+    return _rounded(change(pixels.astype(np.float32), other.astype(np.float32), rng))
+
+
+def _at_another_scale(
+    change: Change, pixels: np.ndarray, other: np.ndarray, rng: Rng
+) -> np.ndarray:
+    """As :func:`_changed`; the change is made on a smaller or larger copy and then resized."""
+    size = pixels.shape[:2]
+    scale = int(_log_uniform(SCALES, rng)) / min(size)
+    side = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    copy = resize(pixels, side)
+    difference = _changed(change, copy, resize(other, side), rng) - copy.astype(np.float32)
+    filters = _SHRINKING if scale > 1 else _ENLARGING
+    return _rounded(pixels + resize(difference, size, filters[rng.integers(len(filters))]))
+
+
+#: Filters that shrink a change which was made on a larger copy, and those that enlarge one.
+_SHRINKING = (Filter.BOX, Filter.BILINEAR, Filter.BICUBIC, Filter.LANCZOS)
+_ENLARGING = (Filter.NEAREST, Filter.NEAREST, Filter.BILINEAR)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
 def _put_patch(pixels: np.ndarray, other: np.ndarray, rng: Rng) -> None:
     """A patch of any size at any place, or what a view shows of a large one."""
     height, width = pixels.shape[:2]
-    is_in_part = rng.random() < 0.1
+    is_in_part = rng.random() < 0.15
     sides, place = (SEEN_SIDES, _at_an_end) if is_in_part else (SIDES, _within)
-    h = int(_log_uniform(sides, rng))
+    h = min(height, int(_log_uniform(sides, rng)))
     w = h if rng.random() < 0.6 else int(_log_uniform(sides, rng))
+    w = min(width, w)
     patch = _patch(other, h, w, rng)
     mask = 1.0 if rng.random() < 0.4 else _mask(h, w, rng)
     opacity = 1.0 if rng.random() < 0.75 else rng.uniform(0.3, 1)

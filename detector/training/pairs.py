@@ -8,6 +8,8 @@ import multiprocessing
 import signal
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -17,11 +19,35 @@ from detector.training.histories import random_encoding, random_history
 from detector.training.manipulations import manipulate
 
 #: Share of pairs that are encoded once more after the manipulation.
-REENCODED = 0.4
+REENCODED = 0.5
+
+
+class Views(Protocol):
+    """Clean views to draw from, as an array of them or a :class:`Pool`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Two arrays of views, one behind the other: to join them would take their memory twice."""
+
+    first: np.ndarray  #: (n, 32, 32, 3) uint8
+    second: np.ndarray  #: (m, 32, 32, 3) uint8
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, row: int, /) -> np.ndarray:
+        beyond = row - len(self.first)
+        view: np.ndarray = self.first[row] if beyond < 0 else self.second[beyond]
+        return view
 
 
 def pairs(
-    pool: np.ndarray,
+    pool: Views,
     chosen: np.ndarray,
     rng: np.random.Generator,
     left_out: Collection[str] = (),
@@ -35,10 +61,10 @@ def pairs(
         (2 n, 32, 32, 3) uint8, the clean half first, and (2 n,) float32 labels, 1 manipulated.
     """
     n = len(chosen)
-    images = np.empty((2 * n, *pool.shape[1:]), np.uint8)
-    for i, row in enumerate(chosen):
+    images = np.empty((2 * n, *pool[0].shape), np.uint8)
+    for i, row in enumerate(chosen.tolist()):
         clean = random_history(pool[row], rng)
-        changed = manipulate(clean, pool[rng.integers(len(pool))], rng, left_out)
+        changed = manipulate(clean, pool[int(rng.integers(len(pool)))], rng, left_out)
         if rng.random() < REENCODED:
             state = rng.bit_generator.state
             clean = random_encoding(clean, rng)
@@ -53,7 +79,7 @@ class PairBatches(Dataset[tuple[np.ndarray, np.ndarray]]):
 
     def __init__(
         self,
-        pool: np.ndarray,
+        pool: Views,
         steps: int,
         size: int,
         seed: tuple[int, int],
@@ -72,7 +98,7 @@ class PairBatches(Dataset[tuple[np.ndarray, np.ndarray]]):
 
 
 def batches(
-    pool: np.ndarray,
+    pool: Views,
     steps: int,
     size: int,
     seed: tuple[int, int],
