@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.score import score
     from pipelines.jobs.spectrum import spectrum
     from pipelines.jobs.train import train
+    from pipelines.jobs.tune import tune
     from pipelines.judging.serving import Judged, judge, reject
     from sanitizer.errors import FreqsanError, InputError, RunError
 
@@ -64,6 +65,7 @@ __all__ = [
     "score",
     "spectrum",
     "train",
+    "tune",
 ]
 
 #: The modules of those names that are not a job each.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.settings import ExpertsSettings, NetworkSettings, TwoBranchSettings
+from detector.settings import ExpertsSettings, NetworkSettings
 from sanitizer.record import check_keys
 
 if TYPE_CHECKING:
@@ -30,15 +30,8 @@ def _experts(settings: ExpertsSettings, side: int) -> "Network":
     return Experts(settings, side)
 
 
-def _two_branch(settings: TwoBranchSettings, side: int) -> "Network":
-    from detector.two_branch import TwoBranch
-
-    return TwoBranch(settings, side)
-
-
 ARCHITECTURES = {
     "experts": Architecture(ExpertsSettings, _experts),
-    "two-branch": Architecture(TwoBranchSettings, _two_branch),
 }
 
 
@@ -49,7 +42,7 @@ def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
         ValueError: an unknown architecture, a setting that it does not have, or a value that
             is out of range or of another type.
 
-    >>> settings_of({"architecture": "two-branch", "hidden": 10**9})
+    >>> settings_of({"architecture": "experts", "hidden": 10**9})
     Traceback (most recent call last):
     msgspec.ValidationError: Expected `int` <= 4096 - at `$.hidden`
     """

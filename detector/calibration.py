@@ -5,8 +5,9 @@ The p-value of a score s against n clean scores is ``(1 + #{clean >= s}) / (1 + 
 that is exchangeable with the calibration images, it is at most p with probability at most p.
 
 Nobody knows which clean images a stranger's set resembles. So a detector carries several
-groups of calibration scores (data sets, encoding histories), and the p-value of an image is
-its largest over the groups: what is said of it then holds for each group and for every mixture.
+groups of calibration scores for each kind of image, of other content and history, and the p-value
+of an image is its largest over the groups of its kind: what is said of it then holds for each group
+and for every mixture. A large set tells more of its own clean images, see :mod:`detector.bulk`.
 """
 
 import hashlib
@@ -18,17 +19,12 @@ from typing import Annotated, Any, Self
 import msgspec
 import numpy as np
 
+from detector.kinds import ANY_PARTS, ENCODINGS, OTHER, in_words
 from detector.scores import DECIMALS, Scores
 from sanitizer.record import Record, check_keys
 
-#: Images of alike numbers of parts are calibrated together: a maximum over more is higher.
-PART_RANGES = ((1, 1), (2, 4), (5, 9), (10, 25))
-
 #: Images of a calibration group at least: what a clean loss of 1 % needs.
 MIN_IMAGES = 99
-
-#: The largest number of parts of a group that speaks for images of any number.
-ANY = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -46,19 +42,19 @@ class CalibrationGroup:
     """Scores of clean images of one kind.
 
     Raises:
-        ValueError: a name that does not fit on a line, no range of parts, or scores that are
-            not ascending from 0 to 1.
+        ValueError: a name that does not fit on a line, no range of parts, no encoding, or scores
+            that are not ascending from 0 to 1.
     """
 
-    name: str  #: data set and encoding history, such as "cifar10 jpeg q75"
-    min_parts: int  #: the group speaks for images of at least so many parts
-    max_parts: int  #: and of at most so many
+    name: str  #: what is on them and how it came about, such as "small photos, jpeg q75"
+    parts: tuple[int, int]  #: the numbers of parts that the group speaks for, from and to
+    encoding: int | None  #: place in ``ENCODINGS`` of those that it speaks for; None: any
     scores: np.ndarray  #: (n,) float32, ascending, 0 to 1
 
     def __post_init__(self) -> None:
         if not self.name.isprintable() or not 1 <= len(self.name) <= 200:
             raise ValueError(f"calibration group: expected a name on one line, got {self.name!r}")
-        if not 1 <= self.min_parts <= self.max_parts <= ANY:
+        if not 1 <= self.parts[0] <= self.parts[1] <= ANY_PARTS[1]:
             raise ValueError(f"calibration group {self.name!r}: expected 1 <= min <= max parts")
         scores = self.scores
         if not _are_scores(scores) or (np.diff(scores) < 0).any():
@@ -66,9 +62,19 @@ class CalibrationGroup:
                 f"calibration group {self.name!r}: expected ascending scores from 0 to 1"
             )
 
-    def speaks_for(self, parts: np.ndarray) -> np.ndarray:
-        """Which of (n,) images of so many parts the group speaks for, (n,) bool."""
-        return (parts >= self.min_parts) & (parts <= self.max_parts)
+    def speaks_for(self, parts: np.ndarray, encodings: np.ndarray) -> np.ndarray:
+        """Which of (n,) images the group speaks for, (n,) bool.
+
+        Where the header does not tell enough of an encoding, all groups of the size speak.
+        """
+        low, high = self.parts
+        alike = self.encoding is None or (encodings == self.encoding) | (encodings == OTHER)
+        return (parts >= low) & (parts <= high) & alike
+
+    @property
+    def kind(self) -> str:
+        """What it speaks for, in words."""
+        return in_words(self.parts, self.encoding)
 
     def as_high(self, scores: np.ndarray) -> np.ndarray:
         """How many of the group score at least as high as each of (m,) scores, (m,) int64."""
@@ -88,13 +94,16 @@ class CalibrationGroup:
 class Calibration:
     """All groups of clean scores that a detector is calibrated on.
 
-    >>> group = CalibrationGroup("photos", 1, 1, np.linspace(0, 0.5, 99, dtype=np.float32))
-    >>> calibration = Calibration((group,))
-    >>> scores = Scores(np.array([0.6, 0.25], np.float32), np.array([1, 1]))
+    >>> from detector.kinds import LOSSLESS
+    >>> clean = np.linspace(0, 0.5, 99, dtype=np.float32)
+    >>> calibration = Calibration((CalibrationGroup("photos", (1, 1), LOSSLESS, clean),))
+    >>> scores = Scores(np.float32([0.6, 0.25]), np.array([1, 1]), np.full(2, LOSSLESS))
     >>> calibration.p_values(scores).values.tolist()
     [0.01, 0.51]
-    >>> calibration.thresholds(0.01, [1]), calibration.thresholds(0.001, [1])
-    ({'1-1 parts': 0.5}, {})
+    >>> calibration.thresholds(0.01, [(1, LOSSLESS)])
+    {'1 part, lossless': 0.5}
+    >>> calibration.thresholds(0.001, [(1, LOSSLESS)])
+    {}
     """
 
     groups: tuple[CalibrationGroup, ...] = ()
@@ -102,18 +111,19 @@ class Calibration:
     @classmethod
     def of_trusted(cls, scores: Scores) -> Self:
         """One group of images that the user trusts; it speaks for images of any size."""
-        return cls((CalibrationGroup("trusted", 1, ANY, np.sort(scores.values)),))
+        return cls((CalibrationGroup("trusted", ANY_PARTS, None, np.sort(scores.values)),))
 
-    def covers(self, parts: int) -> bool:
-        """Whether some group speaks for images of so many parts."""
-        return any(group.min_parts <= parts <= group.max_parts for group in self.groups)
+    def covers(self, parts: int, encoding: int) -> bool:
+        """Whether some group speaks for images of so many parts and that encoding."""
+        one = np.array([parts]), np.array([encoding])
+        return any(group.speaks_for(*one).all() for group in self.groups)
 
     def p_values(self, scores: Scores) -> PValues:
         """The p-value of each image: the largest over the groups that speak for it.
 
         Raises:
-            ValueError: a score that is not finite or not in [0, 1], or a number of parts for
-                which no group speaks.
+            ValueError: a score that is not finite or not in [0, 1], or a kind of image for which no
+                group speaks.
         """
         if not _are_scores(scores.values):
             raise ValueError("expected scores in [0, 1], got NaN or a value outside")
@@ -122,35 +132,49 @@ class Calibration:
         for group in self.groups:
             n, of_group = len(group.scores), group.as_high(scores.values)
             p_values = (1 + of_group) / (1 + n)
-            higher = group.speaks_for(scores.parts) & (p_values > values)
+            mine = group.speaks_for(scores.parts, scores.encodings)
+            higher = mine & (p_values > values)
             values[higher], as_high[higher], compared[higher] = (
                 p_values[higher],
                 of_group[higher],
                 n,
             )
         if not values.all():
-            parts = int(scores.parts[values == 0][0])
-            raise ValueError(f"no calibration group speaks for images of {parts} parts")
+            parts, encoding = (int(of[values == 0][0]) for of in (scores.parts, scores.encodings))
+            raise ValueError(
+                f"no calibration group speaks for images of {in_words((parts, parts), encoding)}"
+            )
         return PValues(values, as_high, compared)
 
-    def thresholds(self, limit: float, images: Collection[int]) -> dict[str, float]:
-        """For each range of parts the score above which the p-value is at most ``limit``.
+    def thresholds(self, limit: float, kinds: Collection[tuple[int, int]]) -> dict[str, float]:
+        """For each kind of image the score above which the p-value is at most ``limit``.
 
-        A range of which some group is too small has none: there no score reaches the limit.
+        A kind of which some group is too small has none: there no score reaches the limit.
 
         Args:
             limit: 0 to below 1.
-            images: the numbers of parts that there are; ranges without any are left out.
+            kinds: those that there are, each a number of parts and an encoding; others are left
+                out.
         """
-        thresholds = {}
-        for (low, high), groups in self._ranges().items():
-            if not any(low <= parts <= high for parts in images):
-                continue
+        thresholds: dict[str, float] = {}
+        for kind, groups in self.by_kind(kinds).items():
             reached = [t for t in (group.threshold(limit) for group in groups) if t is not None]
             if len(reached) == len(groups):
-                parts = "any parts" if high == ANY else f"{low}-{high} parts"
-                thresholds[parts] = max(reached)
+                thresholds[kind] = max(reached)
         return thresholds
+
+    def by_kind(
+        self, kinds: Collection[tuple[int, int]]
+    ) -> dict[str, tuple[CalibrationGroup, ...]]:
+        """The groups that speak for each of some kinds, by the kind in words."""
+        found = {}
+        for parts, encoding in sorted(kinds):
+            one = np.array([parts]), np.array([encoding])
+            groups = tuple(group for group in self.groups if group.speaks_for(*one).all())
+            if groups:
+                asked = encoding if any(group.encoding is not None for group in groups) else None
+                found[in_words(groups[0].parts, asked)] = groups
+        return found
 
     @property
     def smallest_group(self) -> int:
@@ -160,18 +184,18 @@ class Calibration:
     @property
     def smallest_p_value(self) -> float:
         """The smallest p-value that an image can get; 1 without any group."""
-        of_ranges = [
+        of_kinds = [
             max(1 / (1 + len(group.scores)) for group in groups)
-            for groups in self._ranges().values()
+            for groups in self._kinds().values()
         ]
-        return min(of_ranges, default=1.0)
+        return min(of_kinds, default=1.0)
 
-    def _ranges(self) -> dict[tuple[int, int], list[CalibrationGroup]]:
-        """The groups by the range of parts that they speak for."""
-        ranges: dict[tuple[int, int], list[CalibrationGroup]] = {}
+    def _kinds(self) -> dict[str, list[CalibrationGroup]]:
+        """The groups by what they speak for."""
+        kinds: dict[str, list[CalibrationGroup]] = {}
         for group in self.groups:
-            ranges.setdefault((group.min_parts, group.max_parts), []).append(group)
-        return ranges
+            kinds.setdefault(group.kind, []).append(group)
+        return kinds
 
     def check(self, max_clean_loss: float) -> None:
         """See that a clean loss can be promised at all.
@@ -195,7 +219,7 @@ class Calibration:
         """SHA-256, hexadecimal, over the groups and their scores."""
         digest = hashlib.sha256()
         for group in self.groups:
-            digest.update(f"{group.name}|{group.min_parts}|{group.max_parts}|".encode())
+            digest.update(f"{group.name}|{group.parts}|{group.encoding}|".encode())
             digest.update(np.ascontiguousarray(group.scores, np.float32).tobytes())
         return digest.hexdigest()
 
@@ -204,8 +228,8 @@ class Calibration:
         return [
             _StoredGroup(
                 group.name,
-                group.min_parts,
-                group.max_parts,
+                *group.parts,
+                None if group.encoding is None else ENCODINGS[group.encoding],
                 [round(float(score), DECIMALS) for score in group.scores],
             ).to_json()
             for group in self.groups
@@ -224,7 +248,10 @@ class Calibration:
         return cls(
             tuple(
                 CalibrationGroup(
-                    group.name, group.min_parts, group.max_parts, np.array(group.scores, np.float32)
+                    group.name,
+                    (group.min_parts, group.max_parts),
+                    _place(group.encoding),
+                    np.array(group.scores, np.float32),
                 )
                 for group in groups
             )
@@ -238,7 +265,14 @@ class _StoredGroup(Record):
     name: str
     min_parts: int
     max_parts: int
+    encoding: str | None  #: one of ``ENCODINGS``
     scores: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+
+
+def _place(encoding: str | None) -> int | None:
+    if encoding is not None and encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding {encoding!r:.80}, known: {', '.join(ENCODINGS)}")
+    return None if encoding is None else ENCODINGS.index(encoding)
 
 
 def _are_scores(values: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from msgspec import Meta
 
 from detector.architectures import settings_of
+from detector.combination import Combination
 from detector.inputs import Tiles
 from detector.settings import NetworkSettings
 from sanitizer.record import Record, check_keys
@@ -33,7 +34,7 @@ class MeasuredRow(Record):
     images: int  #: clean ones, and as many poisoned
     fpr: dict[str, float]  #: share of the clean images that were flagged
     bdr: dict[str, float]  #: share of the poisoned images that were flagged
-    auroc: float
+    auroc: float | None  #: None of clean sets
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Card(Record):
     network: dict[str, Any]  #: "architecture" and its settings
     temperature: Annotated[float, Meta(gt=0, le=1e9)]  #: logits are divided by it
     inputs: Tiles
-    features: dict[str, str] = field(default_factory=dict)  #: the transform, in words
+    #: How the parts of an image add up, by size; where there is none the worst part speaks.
+    combinations: tuple[Combination, ...] = ()
+    multiply_adds: int = 0  #: of one part; 0: not counted
     training: dict[str, Any] = field(default_factory=dict)  #: settings of the training
     #: Share of held-out manipulations found, by image set.
     held_out_detection_at_1_percent_clean_loss: dict[str, float] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Card(Record):
     calibration_data: str = ""  #: in words
     licence: str = "not stated"  #: of the training data
     pool_views: int = 0  #: views that training drew from
+    blind_spots: tuple[str, ...] = ()  #: what it does not find, in plain words
     measured: Measured = field(default_factory=Measured)
 
     def __post_init__(self) -> None:

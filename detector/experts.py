@@ -51,14 +51,14 @@ class Experts(Network):
         channels_last(self)
 
     def describe(self, pixels: torch.Tensor) -> torch.Tensor:
-        # The spectral expert works by matrix products alone, so its turn is in `decide`.
-        return torch.cat([self.local.describe(pixels), pixels.flatten(1)], dim=1)
+        # The spectral expert works by matrix products alone, so its turn is in `opinions`.
+        return self.local.describe(pixels)
 
-    def decide(self, features: torch.Tensor) -> torch.Tensor:
-        return self.judge(torch.cat(self._opinions(features), dim=1)).squeeze(1)
+    def opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self._opinions(features, pixels), dim=1)
 
     def lessons(self, pixels: torch.Tensor) -> torch.Tensor:
-        opinions = self._opinions(self.describe(pixels))
+        opinions = self._opinions(self.describe(pixels), pixels)
         alone = [head(opinion) for head, opinion in zip(self.alone, opinions, strict=True)]
         fused = self.judge(torch.cat([opinion.detach() for opinion in opinions], dim=1))
         return torch.cat([*alone, fused], dim=1).T
@@ -66,27 +66,22 @@ class Experts(Network):
     def fit_normalisation(self, pixels: torch.Tensor) -> None:
         self.spectral.fit_normalisation(pixels)
 
-    def _opinions(self, features: torch.Tensor) -> list[torch.Tensor]:
-        local, pixels = features.split([self.local.features, 3 * self.side**2], dim=1)
+    def _opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> list[torch.Tensor]:
         with torch.autocast(pixels.device.type, enabled=False):
-            planes = pixels.float().unflatten(1, (3, self.side, self.side))
-            spectra = self.spectral.inputs(planes)
-        return [self.local.decide(local), self.spectral(*spectra)]
+            spectra = self.spectral.inputs(pixels)
+        return [self.local.decide(features), self.spectral(*spectra)]
 
 
 class Local(nn.Module):
     """Small convolutions over differences of neighbouring pixels."""
 
     bank: torch.Tensor
-    offset: torch.Tensor
 
     def __init__(self, settings: ExpertsSettings):
         super().__init__()
         a, b, c, d = settings.local
-        bank, offset = _bank()
-        self.register_buffer("bank", bank, persistent=False)
-        self.register_buffer("offset", offset, persistent=False)
-        self.of_bank = nn.Conv2d(len(bank), a, 3, stride=2, padding=1, bias=False)
+        self.register_buffer("bank", _bank(), persistent=False)
+        self.of_bank = nn.Conv2d(3 + len(self.bank), a, 3, stride=2, padding=1, bias=False)
         self.of_flat = nn.Conv2d(2 * len(FLATNESS), a, 3, stride=2, padding=1)
         self.fine = _conv(a, b)
         self.coarse = nn.Sequential(_conv(b, c), _conv(c, d))
@@ -99,24 +94,31 @@ class Local(nn.Module):
     def describe(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, features) of (n, 3, side, side) pixels, by convolutions and pooling alone."""
         with torch.autocast(pixels.device.type, enabled=False):
-            bank, flat = self._bank_maps(pixels), _flat_maps(pixels)
-        fine = self.fine(functional.relu_(self.of_bank(bank) + self.of_flat(flat)))
-        coarse = self.coarse(functional.max_pool2d(fine, 2))
+            levels = pixels.contiguous(memory_format=torch.channels_last) / 127.5 - 1
+            differences, flat = self._differences(pixels), _flat_maps(pixels)
+        # One convolution of both, without putting them side by side, which takes longer.
+        of_levels, of_differences = self.of_bank.weight.split([3, len(self.bank)], dim=1)
+        first = functional.conv2d(differences, of_differences, stride=2, padding=1)
+        first += functional.conv2d(levels, of_levels, stride=2, padding=1)
+        fine = self.fine(functional.relu_(first + self.of_flat(flat)))
+        smaller = functional.max_pool2d(fine, 2)
+        coarse = self.coarse(smaller)
         # Between the largest and the mean: what several places have, and not all. The root has
         # no slope at 0, where a channel is silent.
         middle = (coarse.square().mean((2, 3)) + 1e-6).sqrt()
-        pooled = [fine.amax((2, 3)), coarse.amax((2, 3)), coarse.mean((2, 3)), middle]
+        largest = functional.max_pool2d(smaller, smaller.shape[2:]).flatten(1)  # quicker than amax
+        pooled = [largest, coarse.amax((2, 3)), coarse.mean((2, 3)), middle]
         return torch.cat(pooled, dim=1)
 
     def decide(self, features: torch.Tensor) -> torch.Tensor:
         """(n, units) of (n, features)."""
         return self.head(features)
 
-    def _bank_maps(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _differences(self, pixels: torch.Tensor) -> torch.Tensor:
         # Repeated beyond its border, an image has no edge there.
         padded = functional.pad(pixels, (1, 1, 1, 1), mode="replicate")
         padded = padded.contiguous(memory_format=torch.channels_last)
-        return functional.hardtanh_(functional.conv2d(padded, self.bank, self.offset))
+        return functional.hardtanh_(functional.conv2d(padded, self.bank))
 
 
 class Spectral(nn.Module):
@@ -133,9 +135,7 @@ class Spectral(nn.Module):
         super().__init__()
         matrix, block = (torch.from_numpy(dct_matrix(n)).float() for n in (side, BLOCK))
         self.register_buffer("matrix", matrix, persistent=False)
-        # All blocks at once are quicker than one by one.
-        blocks = torch.block_diag(*[block] * (side // BLOCK))
-        self.register_buffer("block_matrix", blocks, persistent=False)
+        self.register_buffer("block_matrix", block, persistent=False)
         self.register_buffer("centre", torch.zeros(3, side, side))
         self.register_buffer("spread", torch.ones(3, side, side))
         self.register_buffer("block_centre", torch.zeros(3, BLOCK, BLOCK))
@@ -180,7 +180,10 @@ class Spectral(nn.Module):
         red, green, blue = pixels.unbind(1)
         # Nearly the colours of JPEG.
         planes = torch.stack([(red + 2 * green + blue) / 4, red - green, blue - green], dim=1)
-        return torch.log1p((self.block_matrix @ planes @ self.block_matrix.T).abs())
+        n, _, height, width = planes.shape
+        across = planes.reshape(n, 3, height, width // BLOCK, BLOCK) @ self.block_matrix.T
+        strips = across.reshape(n, 3, height // BLOCK, BLOCK, width)
+        return torch.log1p((self.block_matrix @ strips).abs()).reshape(planes.shape)
 
 
 def _over_blocks(planes: torch.Tensor, by: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -189,23 +192,22 @@ def _over_blocks(planes: torch.Tensor, by: Callable[..., torch.Tensor]) -> torch
     return by(rows.unflatten(3, (-1, BLOCK)), 3)
 
 
-def _bank() -> tuple[torch.Tensor, torch.Tensor]:
-    """Fixed filters (12, 3, 3, 3) and their offsets: colours, and differences to neighbours.
+def _bank() -> torch.Tensor:
+    """Fixed filters (9, 3, 3, 3): differences to neighbours.
 
     Cut off where a difference is large, as in the rich models of steganalysis (Fridrich and
     Kodovsky, IEEE TIFS 2012): beyond, it says no more.
     """
-    weights, offsets = np.zeros((12, 3, 3, 3), np.float32), np.zeros(12, np.float32)
+    weights = np.zeros((9, 3, 3, 3), np.float32)
     brightness = np.array([0.25, 0.5, 0.25])[:, None, None]
     across = np.array([[0, 0, 0], [1, -2, 1], [0, 0, 0]])
     diagonal = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]])
     for colour in range(3):
-        weights[colour, colour, 1, 1], offsets[colour] = 1 / 127.5, -1
-        weights[3 + colour, colour, 1, :2] = np.array([-1, 1]) / LARGE_DIFFERENCE
-        weights[6 + colour, colour, :2, 1] = np.array([-1, 1]) / LARGE_DIFFERENCE
-    for place, filtered in enumerate((across, across.T, diagonal), start=9):
+        weights[colour, colour, 1, :2] = np.array([-1, 1]) / LARGE_DIFFERENCE
+        weights[3 + colour, colour, :2, 1] = np.array([-1, 1]) / LARGE_DIFFERENCE
+    for place, filtered in enumerate((across, across.T, diagonal), start=6):
         weights[place] = brightness * filtered / LARGE_DIFFERENCE
-    return torch.from_numpy(weights), torch.from_numpy(offsets)
+    return torch.from_numpy(weights)
 
 
 def _flat_maps(pixels: torch.Tensor) -> torch.Tensor:

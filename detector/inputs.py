@@ -1,20 +1,54 @@
-"""What of an image the detector looks at: square tiles, at the image's own resolution.
+"""What of an image the detector looks at: square tiles of its own pixels, and of the whole, shrunk.
 
-A trigger's traces live in the finest pixels, and resizing smooths them away. So an image
-is never shrunk: it is cut into tiles, evenly spread, the first and the last flush with the
-borders. Outside of this module they are the *parts* of an image.
+A trigger that was stamped on a photo shows in its finest pixels, which shrinking smooths away; one
+that was made for the size at which a model will train shows where the photo is shrunk to about that
+size. So an image is seen at its own resolution, all of it where it is small, else at its corners,
+along its edges and in its middle; and as a whole at up to three coarser levels. That is 64 tiles at
+most, whatever the size and shape of the image. Outside of this module they are its *parts*.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import product
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta
 
-from sanitizer.blocks import blocks
-from sanitizer.images import Header, ImageError, decode, read_header
+from detector.flat_squares import clearest
+from detector.kinds import LOSSLESS, encoding_of
+from sanitizer.images import Header, ImageError, decode
 from sanitizer.record import Record
+from sanitizer.resizing import resize
+
+#: Tiles of the whole image at each of its coarser levels, at most. With 64 in all, 7 x 7 are left
+#: for an image's own pixels: all of one of 224 px.
+LEVELS = (9, 4, 1)
+
+
+class About(NamedTuple):
+    """What is known of an image beside its tiles."""
+
+    native: int  #: tiles of its own pixels, at least 1; the others are of the whole, shrunk
+    encoding: int = LOSSLESS  #: of the image, a place in :data:`detector.kinds.ENCODINGS`
+    #: :func:`detector.flat_squares.clearest`; 0 where the encoding leaves nothing flat.
+    flat: float = 0.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the detector sees of one image."""
+
+    tiles: np.ndarray  #: (k, side, side, 3) uint8, k at least 1; those of its own pixels first
+    about: About
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+
+#: Side in pixels of the windows in which a larger image is searched for flat squares.
+WINDOW = 128
 
 
 @dataclass(frozen=True)
@@ -22,78 +56,61 @@ class Prepared:
     """An image ready for the detector, or the reason why it will never be."""
 
     header: Header | None  #: None where not even that could be read, and for pixels
-    parts: np.ndarray | None  #: (k, side, side, 3) uint8, k at least 1; None if not judged
+    parts: Parts | None  #: None if not judged
     error: ImageError | None  #: set if and only if ``parts`` is None
 
 
 @dataclass(frozen=True)
 class Tiles(Record):
-    """The sizes of images that a detector judges, and how it cuts them.
-
-    Raises:
-        ValueError: sizes that contradict each other.
-    """
+    """How a detector cuts images."""
 
     #: Of a tile, in pixels.
     side: Annotated[int, Meta(ge=8, le=64, multiple_of=8)] = 32
-    #: An image with a shorter side than this many pixels holds too little to judge.
-    smallest: Annotated[int, Meta(ge=1)] = 8
-    #: An image with a longer side than this many pixels is not judged.
-    largest: Annotated[int, Meta(le=4096)] = 160
+    #: Tiles of one image, at most.
+    most: Annotated[int, Meta(ge=sum(LEVELS) + 1, le=1024)] = 64
 
-    def __post_init__(self) -> None:
-        if self.smallest > self.largest:
-            raise ValueError(
-                f"inputs: expected smallest <= largest, got {self.smallest} and {self.largest}"
-            )
+    def cut(self, pixels: np.ndarray, header: Header | None = None) -> Parts:
+        """Cut an image into tiles.
 
-    def check(self, width: int, height: int) -> None:
-        """Refuse an image of (width, height) pixels that is too large or too small to judge.
-
-        Raises:
-            ImageError: it is.
-        """
-        if max(height, width) > self.largest:
-            raise ImageError(
-                "too large to judge",
-                f"{width}x{height}, this detector judges images of up to {self.largest} px a side",
-            )
-        if min(height, width) < self.smallest:
-            raise ImageError(
-                "too small to judge",
-                f"{width}x{height}, this detector judges images of at least {self.smallest} px "
-                "a side",
-            )
-
-    def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """Cut an image into tiles that cover every pixel.
-
-        A side shorter than a tile is first brought to its length, bilinearly and in the same
-        proportions, which is how many small sets came to their size.
+        Where a side is shorter than a tile, squares of that length are cut and enlarged
+        bilinearly, which is how many small sets came to their size.
 
         Args:
             pixels: (height, width, 3) uint8.
-
-        Returns:
-            (k, side, side, 3) uint8, k at least 1.
+            header: of the file that they came from; None where there is none.
 
         Raises:
-            ImageError: the image is too large or too small to judge.
+            ImageError: there is no pixel.
 
-        >>> Tiles().cut(np.zeros((40, 32, 3), np.uint8)).shape
-        (2, 32, 32, 3)
+        >>> cut = Tiles().cut(np.zeros((40, 32, 3), np.uint8))
+        >>> cut.tiles.shape, cut.about.native
+        ((3, 32, 32, 3), 2)
         """
         height, width = pixels.shape[:2]
-        self.check(width, height)
-        return blocks(pixels, self.side)
+        if not pixels.size:
+            raise ImageError("no pixels", f"found {width}x{height}, expected at least 1x1")
+        side = min(self.side, height, width)
+        whole = -(-height // side) * -(-width // side)
+        levels = [most for most in LEVELS if most < whole]
+        encoding = encoding_of(header)
+        flat = _clearest_square(pixels) if encoding == LOSSLESS else 0.0
+        rows, columns = _grid(height, width, side, self.most - sum(levels))
+        native = _tiles(pixels, side, _places(height, side, rows), _places(width, side, columns))
+        tiles = [resize(tile, (self.side, self.side)) for tile in native]
+        for most in levels:
+            rows, columns = _grid(height, width, self.side, most)
+            # Each from the one before: a large image is shrunk but once.
+            pixels = resize(pixels, (rows * self.side, columns * self.side))
+            starts = (range(0, length, self.side) for length in pixels.shape[:2])
+            tiles += _tiles(pixels, self.side, *starts)
+        return Parts(np.stack(tiles), About(len(native), encoding, flat))
 
     def prepare(self, image: bytes | np.ndarray | ImageError | None) -> Prepared:
         """Decode an image and cut it into parts, or say why it cannot be judged.
 
         Args:
             image: encoded, (height, width, 3) uint8 pixels, why it could not be read, or None
-                where there is none. The size of an encoded image is checked before anything
-                is decompressed.
+                where there is none.
 
         >>> Tiles().prepare(b"not an image").error.kind
         'unsupported format'
@@ -105,30 +122,64 @@ class Tiles(Record):
         def look(read: Header) -> None:
             nonlocal header
             header = read
-            self.check(read.width, read.height)
 
         try:
             pixels = image if isinstance(image, np.ndarray) else decode(image, look)
-            return Prepared(header, self.cut(pixels), None)
+            return Prepared(header, self.cut(pixels, header), None)
         except ImageError as error:
             # Its traceback and cause would keep the pixels alive.
             error.__cause__ = error.__context__ = None
             return Prepared(header, None, error.with_traceback(None))
 
-    def refusal(self, encoded: bytes | None) -> ImageError | None:
-        """Why an encoded image cannot be judged, as far as its header tells; else None.
 
-        >>> Tiles().refusal(b"not an image").kind
-        'unsupported format'
-        """
-        try:
-            header = read_header(encoded)
-            self.check(header.width, header.height)
-        except ImageError as error:
-            return error
-        return None
-
-
-def judgeable(prepared: Iterable[Prepared]) -> list[np.ndarray]:
+def judgeable(prepared: Iterable[Prepared]) -> list[Parts]:
     """The parts of those images that can be judged, in order."""
     return [image.parts for image in prepared if image.parts is not None]
+
+
+def _grid(height: int, width: int, side: int, most: int) -> tuple[int, int]:
+    """Rows and columns of tiles: as many as cover an image, or else at most ``most`` in all.
+
+    >>> _grid(64, 100, 32, 50), _grid(3000, 4000, 32, 50), _grid(32, 9000, 32, 50)
+    ((2, 4), (5, 7), (1, 49))
+    """
+    rows, columns = -(-height // side), -(-width // side)
+    if rows * columns <= most:
+        return rows, columns
+    rows = min(rows, max(1, round(math.sqrt(most * height / width))), most)
+    columns = min(columns, most // rows)
+    # Of an odd number one is in the middle.
+    rows, columns = (n - 1 if n > 4 and n % 2 == 0 else n for n in (rows, columns))
+    return rows, columns
+
+
+def _places(length: int, side: int, count: int) -> list[int]:
+    """Where so many tiles begin along a side of an image, from border to border.
+
+    Those that do not cover it stand two by two at the ends, where stamps are put.
+
+    >>> _places(100, 32, 4), _places(4000, 32, 7), _places(4000, 32, 3)
+    ([0, 23, 45, 68], [0, 32, 1008, 1984, 2960, 3936, 3968], [0, 1984, 3968])
+    """
+    last = length - side
+    if count == 1:
+        return [last // 2]
+    if count * side >= length or count < 5:
+        return np.linspace(0, last, count).round().astype(int).tolist()
+    return [0, *np.linspace(side, last - side, count - 2).round().astype(int).tolist(), last]
+
+
+def _clearest_square(pixels: np.ndarray) -> float:
+    """The clearest flat square of an image: of a large one in its corners and in its middle."""
+    if max(pixels.shape[:2]) <= 2 * WINDOW:
+        return clearest(pixels)
+    starts = ({0, (length - WINDOW) // 2, length - WINDOW} for length in pixels.shape[:2])
+    rows, columns = ([slice(max(0, s), max(0, s) + WINDOW) for s in sorted(of)] for of in starts)
+    return max(clearest(pixels[r, c]) for r, c in product(rows, columns))
+
+
+def _tiles(
+    pixels: np.ndarray, side: int, rows: Iterable[int], columns: Iterable[int]
+) -> list[np.ndarray]:
+    """The squares that begin in these rows and columns, row by row."""
+    return [pixels[r : r + side, c : c + side] for r, c in product(rows, columns)]

@@ -3,6 +3,7 @@
 import copy
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,16 @@ from detector.architectures import build
 from detector.bundled import find
 from detector.calibration import Calibration
 from detector.card import Card, TrainingSet
-from detector.inputs import Prepared, Tiles
-from detector.network import Network, channels_last, for_scoring, logits, pixels_on
+from detector.combination import Combination, combined
+from detector.inputs import About, Parts, Prepared, Tiles
+from detector.network import (
+    Network,
+    channels_last,
+    for_scoring,
+    logits,
+    multiply_adds,
+    pixels_on,
+)
 from detector.precision import full_precision
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
@@ -80,13 +89,13 @@ class Detector:
         """As :meth:`detector.inputs.Tiles.prepare`."""
         return self.inputs.prepare(image)
 
-    def score(self, parts: Sequence[np.ndarray]) -> Scores:
-        """Score n images, each by its most suspicious part.
+    def score(self, images: Sequence[Parts]) -> Scores:
+        """Score n images.
 
         An image's score is the same to the last bit whatever is scored beside it.
 
         Args:
-            parts: of each image (k, side, side, 3) uint8, k at least 1, from :meth:`prepare`.
+            images: from :meth:`prepare`.
 
         Returns:
             Scores rounded to 6 decimals.
@@ -95,27 +104,49 @@ class Detector:
             ValueError: parts of another shape or dtype.
             DetectorError: a score is not finite: the weights are no good.
         """
-        for image in parts:
-            self._check(image)
-        if not len(parts):
-            return Scores.joined([])
-        stacked = np.concatenate(parts)
-        with full_precision, torch.autocast(self._device.type, enabled=False):
-            part_scores = np.concatenate(
-                [self._part_scores(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
-            )
-        return Scores.worst(part_scores, np.array([len(image) for image in parts]))
+        return self.scores(self.logits(images), [image.about for image in images])
 
-    def _check(self, image: np.ndarray) -> None:
-        side = self.inputs.side
-        is_cut = image.ndim == 4 and image.shape[1:] == (side, side, 3) and len(image) > 0
-        if not is_cut or image.dtype != np.uint8:
+    def scores(self, logits: Sequence[np.ndarray], about: Sequence[About]) -> Scores:
+        """Scores of n images from what :meth:`logits` says of their parts.
+
+        Args:
+            about: each of them.
+        """
+        together = combined(logits, about, self.card.combinations)
+        values = 1 / (1 + np.exp(-np.clip(together / self.card.temperature, -50, 50)))
+        return Scores(
+            values.round(DECIMALS).astype(np.float32),
+            np.array([len(of_image) for of_image in logits], np.int64),
+            np.array([image.encoding for image in about], np.int64),
+        )
+
+    def logits(self, images: Sequence[Parts]) -> list[np.ndarray]:
+        """What the network says of each part of n images, (k,) float64 each.
+
+        Raises:
+            ValueError, DetectorError: as :meth:`score`.
+        """
+        for image in images:
+            self._check(image)
+        if not images:
+            return []
+        stacked = np.concatenate([image.tiles for image in images])
+        with full_precision, torch.autocast(self._device.type, enabled=False):
+            values = np.concatenate(
+                [self._part_logits(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
+            )
+        return np.split(values, np.cumsum([len(image) for image in images])[:-1])
+
+    def _check(self, image: Parts) -> None:
+        tiles, side = image.tiles, self.inputs.side
+        is_cut = tiles.ndim == 4 and tiles.shape[1:] == (side, side, 3) and len(tiles) > 0
+        if not is_cut or tiles.dtype != np.uint8:
             raise ValueError(
                 f"parts: expected (k >= 1, {side}, {side}, 3) uint8 for each image, got "
-                f"{image.shape} {image.dtype}"
+                f"{tiles.shape} {tiles.dtype}"
             )
 
-    def _part_scores(self, parts: np.ndarray) -> np.ndarray:
+    def _part_logits(self, parts: np.ndarray) -> np.ndarray:
         filled = parts
         if self._device.type != "cpu":  # a GPU takes other kernels for other numbers of images
             filled = np.pad(parts, ((0, CHUNK - len(parts)), (0, 0), (0, 0), (0, 0)))
@@ -126,8 +157,7 @@ class Detector:
                 f"{self.identity} gave a score that is not finite; its weights are damaged or were "
                 "never trained"
             )
-        scores = 1 / (1 + np.exp(-np.clip(values / self.card.temperature, -50, 50)))
-        return scores.round(DECIMALS).astype(np.float32)
+        return values
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str | None = None) -> "Detector":
@@ -175,7 +205,7 @@ class Detector:
         """
         side = self.inputs.side
         noisy = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-        self.score([np.zeros_like(noisy), noisy])
+        self.score([Parts(np.zeros_like(noisy), About(1)), Parts(noisy, About(1))])
 
     @classmethod
     def of(
@@ -186,32 +216,46 @@ class Detector:
         training_data: Sequence[TrainingSet] = (),
         calibration_data: str = "",
         licence: str = "not stated",
+        blind_spots: Sequence[str] = (),
         pool_views: int = 0,
     ) -> "Detector":
         """A detector freshly trained, not yet calibrated; the rest goes into its card."""
-        tensors = {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()}
         card = Card(
             name=name,
             network=trained.settings.network.to_json(),
             temperature=round(trained.temperature, 6),
             inputs=Tiles(),  # as the views that it was trained on are cut
-            features={"transform": "DCT-II, orthonormal, per channel"},
+            multiply_adds=multiply_adds(trained.network, Tiles.side),
             training=trained.settings.to_json(),
             held_out_detection_at_1_percent_clean_loss=trained.figures,
             versions=_versions(),
             training_data=tuple(training_data),
             calibration_data=calibration_data,
             licence=licence,
+            blind_spots=tuple(blind_spots),
             pool_views=pool_views,
         )
-        return cls(card, Calibration(), trained.network, safetensors.torch.save(tensors))
+        return cls(card, Calibration(), trained.network, _stored(trained.network))
 
-    def calibrated(self, calibration: Calibration) -> "Detector":
+    def calibrated(
+        self, calibration: Calibration, combinations: Sequence[Combination] = ()
+    ) -> "Detector":
         """The same detector with another calibration, and so with another identity."""
         other = copy.copy(self)
+        other.card = replace(self.card, combinations=tuple(combinations))
         other.calibration = calibration
-        other.identity = storage.identity(self._weights, self.card, calibration)
+        other.identity = storage.identity(self._weights, other.card, calibration)
         return other
+
+    def network(self) -> Network:
+        """Its network as it was trained, a copy on the device that it scores on."""
+        network = build(self.card.settings, self.inputs.side)
+        network.load_state_dict(safetensors.torch.load(self._weights))
+        return channels_last(network.to(self._device))
+
+    def with_network(self, network: Network, card: Card) -> "Detector":
+        """A detector with other weights of the same form, not yet calibrated."""
+        return Detector(card, Calibration(), network, _stored(network), self.device)
 
     def save(self, directory: Path) -> None:
         """Write ``weights.safetensors`` and ``detector.json``, each as a whole."""
@@ -221,6 +265,11 @@ class Detector:
 def best_device() -> str:
     """The GPU where there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _stored(network: Network) -> bytes:
+    tensors = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
+    return safetensors.torch.save(tensors)
 
 
 def _forms(network: Network) -> dict[str, TensorForm]:

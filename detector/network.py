@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.flop_counter import FlopCounterMode
 
 #: Images that go through the network together.
 BATCH = 64
@@ -28,9 +29,17 @@ class Network(nn.Module, ABC):
     def describe(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, features) by convolutions and pooling alone: nothing that mixes images."""
 
+    #: From (n, k) opinions to (n, 1) logits; what is tuned to a source of images.
+    judge: nn.Module
+
     @abstractmethod
-    def decide(self, features: torch.Tensor) -> torch.Tensor:
-        """(n,) logits of (n, features)."""
+    def opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, k) of (n, features) and of the pixels again: what is judged."""
+
+    def decide(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """(n,) logits of (n, features) and of the pixels again."""
+        logits: torch.Tensor = self.judge(self.opinions(features, pixels))
+        return logits.squeeze(1)
 
     @abstractmethod
     def fit_normalisation(self, pixels: torch.Tensor) -> None:
@@ -41,7 +50,7 @@ class Network(nn.Module, ABC):
         return self(pixels)[None]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.decide(self.describe(pixels))
+        return self.decide(self.describe(pixels), pixels)
 
 
 def pixels_on(images: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -61,8 +70,27 @@ def logits(network: Network, pixels: torch.Tensor) -> np.ndarray:
         decided = []
         for part in pixels.split(BATCH):
             features = network.describe(_filled(part, FEWEST))
-            decided.append(network.decide(_filled(features, BATCH))[: len(part)])
+            logits_of = network.decide(_filled(features, BATCH), _filled(part, BATCH))
+            decided.append(logits_of[: len(part)])
     return torch.cat(decided).float().cpu().numpy()
+
+
+def opinions_of(network: Network, images: np.ndarray) -> torch.Tensor:
+    """(n, k) opinions on (n, s, s, 3) uint8 images, in evaluation mode, without a slope."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.no_grad():
+        parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+        pixels = (pixels_on(part, device) for part in parts)
+        return torch.cat([network.opinions(network.describe(one), one) for one in pixels])
+
+
+def multiply_adds(network: Network, side: int) -> int:
+    """Multiplications with an addition that one image of (side, side) pixels takes, as counted."""
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        for_scoring(network)(torch.zeros(1, 3, side, side, device=device))
+    return int(counter.get_total_flops()) // 2
 
 
 def for_scoring(network: Network) -> Network:

@@ -35,26 +35,3 @@ class ExpertsSettings(NetworkSettings):
     block: tuple[Units, Units] = (64, 32)  #: units over that of its blocks
     hidden: Units = 64  #: units of the judge
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
-
-
-@dataclass(frozen=True)
-class TwoBranchSettings(NetworkSettings):
-    """How wide a :class:`detector.two_branch.TwoBranch` is.
-
-    Raises:
-        ValueError: a setting out of range.
-    """
-
-    architecture: str = "two-branch"
-    #: Channels over the plane of coefficients.
-    plane: tuple[Channels, Channels, Channels] = (24, 32, 48)
-    #: Channels over pixels and differences.
-    space: tuple[Channels, Channels, Channels] = (40, 48, 64)
-    #: Difference of neighbouring pixels that counts as half of the largest.
-    contrast: float = 4.0
-    hidden: Units = 96  #: units of the last hidden layer
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
-
-    def __post_init__(self) -> None:
-        if not 1e-3 <= self.contrast <= 1e6:  # beyond, scores would not be finite
-            raise ValueError(f"contrast: expected 0.001 to 1,000,000, got {self.contrast}")

@@ -78,9 +78,10 @@ def identity(weights: bytes, card: Card, calibration: Calibration) -> str:
     """Name and digest of a detector: two with the same identity give the same p-values.
 
     The digest is the first 12 hexadecimal digits of a SHA-256 over the weights, the network's
-    settings, the temperature, the inputs and the calibration.
+    settings, the temperature, the inputs, the combinations and the calibration.
     """
     settings = [card.settings.to_json(), card.temperature, card.inputs.to_json()]
+    settings += [one.to_json() for one in card.combinations]
     digest = hashlib.sha256(weights)
     digest.update(json.dumps([*settings, calibration.digest()], sort_keys=True).encode())
     return f"{card.name}@{digest.hexdigest()[:12]}"

@@ -126,6 +126,17 @@ def read_header(data: bytes | None) -> Header:
         return header
 
 
+def refusal(data: bytes | None) -> ImageError | None:
+    """Why an image cannot be decoded, as far as its header tells; None where it says nothing."""
+    try:
+        header = read_header(data)
+    except ImageError as error:
+        return error
+    if header.width * header.height > MAX_PIXELS:
+        return _too_many_pixels(f"{header.width}x{header.height}", MAX_PIXELS)
+    return None
+
+
 @contextmanager
 def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
     """An encoded image of which the header is read; whatever is wrong is an ImageError.

@@ -30,7 +30,8 @@ class ScoredSample:
     p_value: float | None  #: conformal, above 0, at most 1; None where it was not judged
     as_high: int | None  #: clean images that score as high; None where it was not judged
     compared: int | None  #: clean images that it was compared with; None where it was not judged
-    parts: int | None  #: that it was cut into; None where it was not judged
+    parts: int | None  #: in which it was seen; None where it was not judged
+    encoding: int | None  #: of :data:`detector.kinds.ENCODINGS`; None where it was not judged
     reject_kind: str | None  #: a short category of why it was not judged, else None
     reject_reason: str | None  #: the same in words
 
@@ -88,7 +89,7 @@ _RANGES = (
 
 def scored_schema(label_type: pa.DataType) -> pa.Schema:
     """The schema of :class:`ScoredSample`; the label keeps the input's type."""
-    counts = [pa.field(name, pa.int64()) for name in ("as_high", "compared", "parts")]
+    counts = [pa.field(name, pa.int64()) for name in ("as_high", "compared", "parts", "encoding")]
     reject = [pa.field(name, pa.string()) for name in ("reject_kind", "reject_reason")]
     return pa.schema([*_sample_fields(label_type), *counts, *reject])
 

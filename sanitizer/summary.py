@@ -168,6 +168,7 @@ class CalibrationGroupFacts(Record):
     name: str  #: data set and encoding history
     images: int
     parts: tuple[int, int]  #: it speaks for images of so many parts, least and most
+    kind: str  #: what it speaks for, in words
     threshold: float | None  #: score that is flagged above; None where no score reaches the limit
 
 
@@ -177,7 +178,7 @@ class CalibrationFacts(Record):
 
     origin: str  #: "stored" with the detector, or "trusted" images of the user
     words: str  #: what decided and what is promised, for people
-    #: By the numbers of parts that images of the set have, the score that is flagged above.
+    #: By the kinds of images of the set, in words, the score that is flagged above.
     thresholds: dict[str, float]
     groups: tuple[CalibrationGroupFacts, ...] = field(repr=False)
 
@@ -264,8 +265,8 @@ def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
         read: images in all.
         rejected_by_reason: those of them that could not be judged, by kind.
 
-    >>> unjudged(300, {"too large to judge": 200, "animated": 98})
-    'only 2 of 300 images could be judged (200 too large to judge, 98 animated)'
+    >>> unjudged(300, {"too many pixels": 200, "animated": 98})
+    'only 2 of 300 images could be judged (200 too many pixels, 98 animated)'
     >>> unjudged(4, {"animated": 2})
     ''
     """
@@ -281,8 +282,8 @@ def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
 def kinds_in_words(kinds: Mapping[str, int]) -> str:
     """How many images there are of each kind, the most frequent first.
 
-    >>> kinds_in_words({"animated": 2, "too large to judge": 1000})
-    '1,000 too large to judge, 2 animated'
+    >>> kinds_in_words({"animated": 2, "too many pixels": 1000})
+    '1,000 too many pixels, 2 animated'
     """
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {kind}" for kind, count in ordered)

@@ -44,7 +44,7 @@ def budget_decision(counts: Counts, limit: float = 0.01) -> Decision:
 def summary_of(tally: Tally, class_names: Sequence[str] | None = None, **changes: Any) -> Summary:
     """The summary of a run on 32 px images, with some fields changed."""
     counts = tally.counts()
-    group = CalibrationGroupFacts("photographs", 5000, (1, 1), 0.87)
+    group = CalibrationGroupFacts("photographs", 5000, (1, 1), "1 part, lossless", 0.87)
     summary = Summary(
         counts=counts,
         rejected_by_reason=tally.rejected_by_reason(),
@@ -55,7 +55,7 @@ def summary_of(tally: Tally, class_names: Sequence[str] | None = None, **changes
         calibration=CalibrationFacts(
             origin="stored",
             words="Of clean images like these 1.00% or less are expected to be removed.",
-            thresholds={"1-1 parts": 0.87},
+            thresholds={"1 part, lossless": 0.87},
             groups=(group,),
         ),
         fit=FITS,

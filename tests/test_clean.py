@@ -22,12 +22,16 @@ from outputs import digests, table_of
 from pictures import noise
 from PIL import Image
 
+from detector.bulk import OwnScale
+from detector.kinds import ENCODINGS
 from detector.model import Detector
+from detector.scores import Scores
 from freqsan import clean, ingest, score
 from pipelines.jobs.clean import CleanManifest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs.shards import RowWriter
 from sanitizer.errors import InputError, RunError
+from sanitizer.summary import CalibrationFacts
 
 ROWS = 240
 LOSS = 0.02
@@ -94,6 +98,75 @@ def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
     assert row["content_sha256"] == hashlib.sha256(first["image"]["bytes"]).hexdigest()
     assert (row["width"], row["height"], row["format"]) == (32, 32, "PNG")
     assert row["label"] == first["label"]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A thousand PNGs, enough to be judged by each other, and thirty JPEGs."""
+    images = [row["bytes"] for row in pq.read_table(str(SAMPLE))["image"].to_pylist()]
+    for data in images[:30]:
+        encoded = io.BytesIO()
+        Image.open(io.BytesIO(data)).convert("RGB").save(encoded, "JPEG", quality=75)
+        images.append(encoded.getvalue())
+    path = tmp_path_factory.mktemp("mixed") / "mixed.parquet"
+    pq.write_table(pa.table({"image": images}), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scored(mixed: Path) -> tuple[CalibrationFacts, list[dict[str, Any]]]:
+    output = mixed.parent / "out"
+    manifest = score(
+        mixed, output, policy="budget", max_clean_loss=LOSS, shard_rows=150, quiet=True
+    )
+    return manifest.calibration, table_of(output, "scores/part").to_pylist()
+
+
+PNGS, JPEGS = slice(0, 1000), slice(1000, 1030)
+
+
+def test_a_kind_that_a_set_has_enough_of_is_judged_by_the_set_itself(
+    scored: tuple[CalibrationFacts, list[dict[str, Any]]],
+) -> None:
+    """All of the set, whatever the shards; other kinds are compared with the stored groups."""
+    calibration, rows = scored
+    words = "([0-9.]+(e-[0-9]+)?) % of clean images of this set are expected to score as high"
+    for row in rows[PNGS]:
+        percent = re.fullmatch(words, row["reason"])
+        assert percent is not None, row["reason"]
+        assert float(percent[1]) == pytest.approx(100 * row["p_value"], rel=0.06)
+    for row in rows[JPEGS]:
+        assert re.fullmatch(".* of [0-9,]+ clean images scores? as high", row["reason"])
+    detector = Detector.load("freqsan-small")
+    kinds = {column: np.zeros(len(rows), np.int64) for column in ("parts", "encodings")}
+    kinds["parts"][:] = 1
+    kinds["encodings"][JPEGS] = ENCODINGS.index("JPEG of quality 61-84")
+    scores = Scores(np.array([row["score"] for row in rows], np.float32), **kinds)
+    by_groups = detector.calibration.p_values(scores).values
+    own = OwnScale.of(detector.calibration, scores)
+    found = np.array([row["p_value"] for row in rows])
+    np.testing.assert_allclose(found, own.p_values(scores, by_groups))
+    np.testing.assert_allclose(found[JPEGS], by_groups[JPEGS])
+    assert (found[PNGS] != by_groups[PNGS]).any()
+    assert [row["verdict"] == "poisoned" for row in rows] == (found <= LOSS).tolist()
+    assert list(calibration.thresholds) == ["1 part, lossless", "1 part, JPEG of quality 61-84"]
+    threshold = calibration.thresholds["1 part, lossless"]
+    assert threshold == pytest.approx(own.thresholds(LOSS)["1 part, lossless"])
+    clear = np.abs(scores.values[PNGS] - threshold) > 1e-6
+    assert ((found <= LOSS) == (scores.values > threshold))[PNGS][clear].all()
+    assert calibration.words.startswith("Each kind of image, by size and encoding, of which")
+
+
+def test_with_trusted_images_no_set_is_judged_by_itself(mixed: Path, tmp_path: Path) -> None:
+    truth = pq.read_table(str(SAMPLE))
+    innocent = truth.filter(pa.array(~np.array(truth["is_poisoned"].to_pylist()))).slice(300, 200)
+    pq.write_table(innocent, tmp_path / "trusted.parquet")
+    trusted = tmp_path / "trusted.parquet"
+    calibration = score(mixed, tmp_path / "out", trusted=trusted, quiet=True).calibration
+    assert calibration.origin == "trusted"
+    assert list(calibration.thresholds) in ([], ["any parts"])
+    for row in table_of(tmp_path / "out", "scores/part").to_pylist():
+        assert re.fullmatch(".* of 200 clean images scores? as high", row["reason"])
 
 
 def test_load_dataset_gives_exactly_clean_and_poisoned(
@@ -292,20 +365,35 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
         clean(folder, tmp_path / "out", quiet=True)
 
 
+def peak_of_scoring(folder: Path, side: int, count: int) -> int:
+    """Bytes that Python holds at most while so many square pictures are scored, one at a time."""
+
+    def scored(name: str, side: int, count: int) -> None:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("1", (side, side)).save(folder / name / f"{i}.png", optimize=True)
+        output = folder / f"{name} scored"
+        score(folder / name, output, workers=1, allow_unjudged=True, quiet=True)
+
+    scored("one", 8, 1)  # what is imported is not counted
+    tracemalloc.start()
+    try:
+        scored("all", side, count)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_does_not_grow_with_the_size_of_pictures_that_are_not_judged(
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "phone"
-    folder.mkdir()
-    for i in range(30):
-        Image.new("1", (7000, 7000)).save(folder / f"{i}.png", optimize=True)
-    tracemalloc.start()
-    try:
-        score(folder, tmp_path / "out", workers=1, allow_unjudged=True, quiet=True)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 100 << 20  # one such picture decoded is 147 MB
+    assert peak_of_scoring(tmp_path / "phone", 7100, 30) < 100 << 20  # one of them has 151 MB
+
+
+def test_memory_does_not_grow_with_the_number_of_large_pictures(tmp_path: Path) -> None:
+    few, many = (peak_of_scoring(tmp_path / str(n), 4000, n) for n in (3, 12))
+    assert few < 150 << 20  # one such picture decoded is 48 MB
+    assert many - few < 10 << 20
 
 
 def test_raw_bytes_columns_load_as_images(image_set: Path, tmp_path: Path) -> None:
@@ -338,23 +426,24 @@ def test_bad_images_are_rejected_with_their_reason_and_their_bytes(tmp_path: Pat
 
     manifest = clean(str(folder), tmp_path / "out", allow_unjudged=True, quiet=True)
 
-    assert manifest.counts.rejected == 6
+    assert manifest.counts.rejected == 5
     assert manifest.rejected_by_reason == {
         "animated": 1,
         "no bytes": 1,
-        "too large to judge": 1,
         "too many pixels": 1,
         "truncated or corrupt": 1,
         "unsupported format": 1,
     }
     rejects = {r["sample_id"]: r for r in table_of(tmp_path / "out", "rejected/part").to_pylist()}
-    for name in ("truncated.png", "text.png", "large.jpg", "bomb.png", "moving.gif"):
+    for name in ("truncated.png", "text.png", "bomb.png", "moving.gif"):
         assert rejects[f"cats/{name}"]["bytes"] == (folder / "cats" / name).read_bytes()
-    assert rejects["cats/large.jpg"]["reason"].startswith("too large to judge: 640x480")
     scores = {r["sample_id"]: r for r in table_of(tmp_path / "out", "scores/part").to_pylist()}
     assert len(scores) == 7
-    assert scores["cats/large.jpg"]["verdict"] == "rejected"
-    assert scores["cats/large.jpg"]["score"] is None
+    assert {name for name, row in scores.items() if row["verdict"] == "rejected"} == set(rejects)
+    assert scores["cats/truncated.png"]["score"] is None
+    truncated = scores["cats/truncated.png"]
+    assert (truncated["width"], truncated["height"]) == (32, 32)
+    assert scores["cats/large.jpg"]["p_value"] is not None
     assert (scores["cats/large.jpg"]["width"], scores["cats/large.jpg"]["height"]) == (640, 480)
 
 
@@ -400,9 +489,9 @@ def test_images_larger_than_all_trusted_ones_are_named(image_set: Path, tmp_path
         "That does not hold for 1 of the judged images, which are larger than all trusted ones, "
         "such as one of 120x90 px: give trusted images of their sizes, too."
     )
-    # Of the detector's own calibration, thresholds are told of those sizes that there are.
-    stored = score(job, tmp_path / "stored", quiet=True).calibration
-    assert list(stored.thresholds) == ["1-1 parts", "10-25 parts"]
+    # Of the detector's own calibration, thresholds are told of those kinds that there are.
+    stored = score(job, tmp_path / "stored", policy="budget", quiet=True).calibration
+    assert list(stored.thresholds) == ["1 part, lossless", "25-45 parts, lossless"]
     assert "does not hold for" not in stored.words
 
 

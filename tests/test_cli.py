@@ -69,17 +69,17 @@ def test_json_is_the_manifest_and_quiet_is_quiet(small_set: Path, tmp_path: Path
 
 @pytest.fixture
 def mostly_large(small_set: Path, tmp_path: Path) -> Path:
-    """A folder of one image that can be judged, one that is too large and one that is text."""
+    """A folder of one image that can be judged, one of too many pixels and one that is text."""
     folder = tmp_path / "photos"
     folder.mkdir()
     good = pq.read_table(small_set)["image"][0].as_py()["bytes"]
     (folder / "good.png").write_bytes(good)
-    Image.new("RGB", (640, 480), "green").save(folder / "large.jpg")
+    Image.new("1", (8000, 9000)).save(folder / "large.png")
     (folder / "text.png").write_text("not an image")
     return folder
 
 
-FEW = "1 of 3 images could be judged (1 too large to judge, 1 unsupported format)"
+FEW = "1 of 3 images could be judged (1 too many pixels, 1 unsupported format)"
 
 
 @pytest.mark.parametrize("command", ["clean", "score", "features"])
@@ -107,15 +107,13 @@ def test_images_that_cannot_be_judged_are_told_before_the_work_begins(
 ) -> None:
     lines = run("clean", mostly_large, tmp_path / "out").stderr.splitlines()
     assert lines[0] == (
-        "warning: 2 of the first 3 images cannot be judged by the detector and will be judged by "
-        "the scan alone if it can read them (1 too large to judge, 1 unsupported format), such "
-        "as large.jpg: too large to judge: 640x480, this detector judges images of up to 160 px "
-        "a side"
+        "warning: 2 of the first 3 images cannot be judged and will be rejected (1 too many "
+        "pixels, 1 unsupported format), such as large.png: too many pixels: 8000x9000, the limit "
+        "is 50,000,000"
     )
     (mostly_large / "good.png").unlink()
     lines = run("score", mostly_large, tmp_path / "none").stderr.splitlines()
-    assert "all of the first 2 images cannot be judged by the detector and will be" in lines[0]
-    assert "will be rejected (" in lines[0]
+    assert "all of the first 2 images cannot be judged and will be rejected (" in lines[0]
     assert "cannot be judged" not in run("score", small_set, tmp_path / "good").stderr
 
 
@@ -165,14 +163,14 @@ FORGED = "\nclean      9,999  all\x1b[31mred\x9b31m\u202egnp.\u2066\x7f\u2028"
 def test_names_in_the_data_cannot_forge_what_is_printed(mostly_large: Path, tmp_path: Path) -> None:
     folder, out = mostly_large / f"a{FORGED}", tmp_path / "out"
     folder.mkdir()
-    (mostly_large / "large.jpg").rename(folder / f"large{FORGED}.jpg")
+    (mostly_large / "large.png").rename(folder / f"large{FORGED}.png")
     (folder / f"link{FORGED}.png").symlink_to("/nowhere")
     os.mkfifo(folder / f"pipe{FORGED}.png")
     shown = ascii(FORGED)[1:-1]
     for command in ("clean", "ingest"):
         result = run(command, mostly_large, out / command)
         if command != "ingest":
-            assert f"such as a{shown}/large{shown}.jpg: too large" in result.stderr
+            assert f"such as a{shown}/large{shown}.png: too many pixels" in result.stderr
         assert f"note: left out 1 named pipe: a{shown}/pipe{shown}.png\n" in result.stdout
         printed = result.stdout + result.stderr
         assert all(line.isprintable() for line in printed.split("\n"))

@@ -12,19 +12,25 @@ import pytest
 import torch
 
 import attacks
+from benchmarks.detection import drawn, flagged, stored
 from detector import bundled
 from detector.architectures import build
+from detector.combination import Scale
 from detector.experts import _flat_maps
+from detector.inputs import About, Parts
+from detector.kinds import ENCODINGS, LOSSLESS, PART_RANGES
 from detector.model import Detector
 from detector.network import for_scoring, logits, pixels_on
 from detector.precision import full_precision
+from detector.scores import log_odds
 from detector.settings import ExpertsSettings
 from detector.storage import DetectorError
 from detector.training.calibrate import calibrate
+from detector.training.histories import jpeg
 from detector.training.loop import TrainSettings, train
 from detector.training.textures import random_spectrum
 from sanitizer.dct import dct2
-from sanitizer.images import decode
+from sanitizer.images import Header, decode
 
 CPU = torch.device("cpu")
 
@@ -70,6 +76,15 @@ def weights(trained):
 
 def noise(n):
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def of_tiles(*several):
+    """Images of which these are the tiles, of their own pixels."""
+    return [Parts(tiles, About(len(tiles))) for tiles in several]
+
+
+def cut(detector, images):
+    return list(map(detector.inputs.cut, images))
 
 
 def test_the_networks_dct_is_scipys():
@@ -119,7 +134,7 @@ def test_experts_learn_from_their_own_mistakes_only():
 
 
 def test_training_learns_and_tells_where_it_stands(pool):
-    settings = replace(SMALL, epochs=4, pairs=384)
+    settings = replace(SMALL, epochs=8, pairs=384)
     states = []
     trained = train(pool, {"toy": pool[:100]}, settings, observer=states.append)
     steps = [state for state in states if state.figures is None]
@@ -127,10 +142,10 @@ def test_training_learns_and_tells_where_it_stands(pool):
     losses = defaultdict(list)
     for state in steps:
         losses[state.epoch].append(state.loss)
-    assert np.mean(losses[4]) < 0.9 * np.mean(losses[1])
-    assert [state.epoch for state in ends] == [1, 2, 3, 4]
-    assert [state.done for state in steps] == list(range(64, 4 * 768 + 1, 64))
-    assert {state.total for state in states} == {4 * 768}
+    assert np.mean(losses[8]) < 0.9 * np.mean(losses[1])
+    assert [state.epoch for state in ends] == list(range(1, 9))
+    assert [state.done for state in steps] == list(range(64, 8 * 768 + 1, 64))
+    assert {state.total for state in states} == {8 * 768}
     assert ends[-1].done == ends[-1].total
     assert trained.figures == ends[-1].figures
     assert trained.temperature >= 1
@@ -187,47 +202,76 @@ def test_an_image_scores_the_same_whatever_is_scored_beside_it(detector):
                 assert (logits(detector._network, pixels[rows]) == alone[rows]).all()
     finally:
         torch.set_num_threads(before)
-    scores = detector.score(images[:, None]).values
+    scores = detector.score(of_tiles(*images[:, None])).values
     rows = rng.permutation(200)
-    assert (detector.score(images[rows][:, None]).values == scores[rows]).all()
-    assert [detector.score([image[None]]).values[0] for image in images] == scores.tolist()
+    assert (detector.score(of_tiles(*images[rows][:, None])).values == scores[rows]).all()
+    assert [detector.score(of_tiles(i[None])).values[0] for i in images] == scores.tolist()
 
 
-def test_an_image_scores_as_its_most_suspicious_part(detector):
+def test_an_image_scores_as_its_most_suspicious_part_where_no_size_is_known(detector):
     images = noise(7)
-    alone = detector.score(images[:, None]).values
-    together = detector.score([images[:1], images[1:3], images[3:]])
+    alone = detector.score(of_tiles(*images[:, None])).values
+    together = detector.score(of_tiles(images[:1], images[1:3], images[3:]))
     assert together.parts.tolist() == [1, 2, 4]
+    assert together.encodings.tolist() == [LOSSLESS] * 3
     assert together.values.tolist() == [alone[0], alone[1:3].max(), alone[3:].max()]
 
 
 def test_scores_have_six_decimals_and_parts_are_checked(detector):
-    scores = detector.score(noise(20)[:, None]).values
+    scores = detector.score(of_tiles(*noise(20)[:, None])).values
     assert scores.dtype == np.float32
     assert (scores == scores.astype(np.float64).round(6).astype(np.float32)).all()
     assert len(detector.score([])) == 0
     for wrong in (noise(2)[0], noise(1)[:0], noise(1)[:, :16], noise(1).astype(np.float32)):
         with pytest.raises(ValueError, match="parts: expected"):
-            detector.score([noise(1), wrong])
+            detector.score(of_tiles(noise(1), wrong))
 
 
-def test_calibration_is_sorted_and_split_by_parts(detector, pool):
-    large = [np.tile(pixels, (2, 2, 1)) for pixels in pool[:120]]
-    calibration = calibrate(
-        detector, {"toy": [*pool[:110], *large], "few": list(pool[:50])}, min_images=99
-    )
-    assert [(g.name, g.min_parts, g.max_parts, len(g.scores)) for g in calibration.groups] == [
-        ("toy", 1, 1, 110),
-        ("toy", 2, 4, 120),
+def test_calibration_is_sorted_and_split_by_kind(detector, pool):
+    header = Header(32, 32, "JPEG", 75)
+    small = cut(detector, pool[:110])
+    jpegs = [detector.inputs.cut(jpeg(pixels, 75), header) for pixels in pool[:100]]
+    large = cut(detector, np.tile(pool[:120], (1, 2, 2, 1)))
+    images = {"toy": iter([*small, *large, *jpegs]), "few": iter(small[:50])}
+    calibrated = calibrate(detector, images, min_images=99)
+    groups = calibrated.calibration.groups
+    assert [(g.name, g.parts, g.encoding, len(g.scores)) for g in groups] == [
+        ("toy", (1, 1), LOSSLESS, 110),
+        ("toy", (1, 1), ENCODINGS.index("JPEG of quality 61-84"), 100),
+        ("toy", (2, 9), LOSSLESS, 120),
     ]
-    scores = detector.score([detector.inputs.cut(large[0]), detector.inputs.cut(pool[3])])
-    assert scores.parts.tolist() == [4, 1]
-    assert scores.values[0] == detector.score(pool[:1][:, None]).values[0]
+    for group, several in zip(groups, (small, jpegs, large), strict=True):
+        assert group.scores.tolist() == sorted(calibrated.score(several).values.tolist())
+    assert detector.calibration.groups == ()
+    assert detector.card.combinations == ()
+
+
+def test_calibrated_images_of_all_sizes_score_on_one_scale(detector, pool):
+    small, large = cut(detector, pool), cut(detector, np.tile(pool, (1, 2, 2, 1)))
+    calibrated = calibrate(detector, {"small": small, "large": large})
+    (combination,) = calibrated.card.combinations
+    assert combination.parts == (2, 9)
+    single = np.array(detector.logits(small))
+    assert combination.single == Scale.of(single)
+    together = log_odds(calibrated.score(large).values) * calibrated.card.temperature
+    assert together.mean() == pytest.approx(single.mean(), abs=1e-3)
+    assert together.std() == pytest.approx(single.std(), rel=1e-2)
+    assert (calibrated.score(small).values == detector.score(small).values).all()
+
+
+def test_a_size_of_which_too_little_is_known_has_no_combination(detector, pool):
+    small, large = cut(detector, pool), cut(detector, np.tile(pool, (1, 2, 2, 1)))
+    for images in ({"large": large}, {"small": small, "large": large[:98]}):
+        calibrated = calibrate(detector, images)
+        assert calibrated.card.combinations == ()
+        worst = calibrated.score(large).values
+        alone = calibrated.score(of_tiles(*(tile[None] for one in large for tile in one.tiles)))
+        assert (worst == alone.values.reshape(len(large), -1).max(1)).all()
 
 
 def test_the_calibration_is_part_of_a_detectors_identity(detector, pool):
-    calibrated = detector.calibrated(calibrate(detector, {"toy": list(pool)}))
-    other = detector.calibrated(calibrate(detector, {"toy": list(pool[1:])}))
+    calibrated = calibrate(detector, {"toy": cut(detector, pool)})
+    other = calibrate(detector, {"toy": cut(detector, pool[1:])})
     assert len({detector.identity, calibrated.identity, other.identity}) == 3
     assert calibrated.name == "toy"
     assert calibrated.identity == f"toy@{calibrated.digest}"
@@ -245,7 +289,7 @@ def test_a_score_that_is_not_finite_is_an_error(detector, pool):
     with torch.no_grad():
         detector._network.judge[-1].bias.fill_(float("nan"))
     with pytest.raises(DetectorError, match="not finite; its weights are damaged"):
-        detector.score(pool[:2][:, None])
+        detector.score(of_tiles(*pool[:2][:, None]))
 
 
 # The bundled detector, on real images.
@@ -258,7 +302,9 @@ def _small():
 
 def test_the_bundled_detector_is_whole(small):
     assert small.identity.startswith("freqsan-small@")
-    assert all(small.calibration.covers(parts) for parts in range(1, 26))
+    kinds = itertools.product(range(1, small.inputs.most + 1), range(len(ENCODINGS)))
+    assert all(small.calibration.covers(*kind) for kind in kinds)
+    assert [one.parts for one in small.card.combinations] == list(PART_RANGES[1:])
     assert all(len(group.scores) >= 999 for group in small.calibration.groups)
     assert all(group.scores[-1] < 1 for group in small.calibration.groups)  # not saturated
     assert small.card.training_data
@@ -270,14 +316,26 @@ def test_the_bundled_detector_on_real_images(small, data_dir: Path):
     cells = itertools.islice(table["image"].to_pylist(), 600)
     images = np.stack([decode(cell["bytes"]) for cell in cells])
 
-    def flagged(pixels):
-        p_values = small.calibration.p_values(small.score(pixels[:, None]))
-        return (p_values.values <= 0.01).mean()
+    def scores(pixels):
+        return small.score(cut(small, pixels))
 
-    lost = flagged(images)
-    assert lost < 0.03
-    assert flagged(attacks.get("random_patch")(images)) > 0.8
-    assert flagged(attacks.get("badnets")(images)) > 2 * lost
+    clean = scores(images)
+    patches, badnets = (scores(attacks.get(name)(images)) for name in ("random_patch", "badnets"))
+    among = {id(of): drawn(of, 30) for of in (patches, badnets)}  # as in a set with 5 % poison
+
+    def share_by_groups(asked):
+        return stored(small, asked).mean()
+
+    def share_by_set(asked):
+        return flagged(small, clean, among.get(id(asked)), asked).mean()
+
+    for share in (share_by_groups, share_by_set):
+        lost = share(clean)
+        assert lost < 0.03
+        assert share(patches) > 0.8
+        assert share(badnets) > 2 * lost
+    for poison in among.values():
+        assert flagged(small, clean, poison, clean).mean() < 0.03
 
 
 # --- What makes scores differ ---------------------------------------------------------------
@@ -310,7 +368,7 @@ def test_scores_do_not_depend_on_the_precision_that_a_process_has_chosen(small, 
         np.testing.assert_array_equal(small.score(parts).values, exact)
     assert chosen() == before
     with pytest.raises(ValueError, match="expected"), full_precision:
-        small.score([np.zeros((1, 2, 3))])
+        small.score(of_tiles(np.zeros((1, 2, 3))))
     assert chosen() == before
 
 

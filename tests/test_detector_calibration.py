@@ -7,20 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.calibration import ANY, Calibration, CalibrationGroup
+from detector.calibration import Calibration, CalibrationGroup
+from detector.kinds import ANY_PARTS, ENCODINGS, LOSSLESS, OTHER
 from detector.scores import Scores
 
 unit = st.floats(0, 1, width=32)
 
 
 def group(
-    scores: list[float], name: str = "g", parts: tuple[int, int] = (1, 25)
+    scores: list[float],
+    name: str = "g",
+    parts: tuple[int, int] = (1, 25),
+    encoding: int | None = LOSSLESS,
 ) -> CalibrationGroup:
-    return CalibrationGroup(name, *parts, np.sort(np.array(scores, np.float32)))
+    return CalibrationGroup(name, parts, encoding, np.sort(np.array(scores, np.float32)))
 
 
-def of_parts(values: list[float], parts: int | list[int] = 1) -> Scores:
-    return Scores(np.array(values, np.float32), np.broadcast_to(parts, len(values)))
+def of_parts(
+    values: list[float], parts: int | list[int] = 1, encodings: int | list[int] = LOSSLESS
+) -> Scores:
+    kinds = (np.broadcast_to(of, len(values)) for of in (parts, encodings))
+    return Scores(np.array(values, np.float32), *kinds)
 
 
 @given(st.lists(unit, min_size=1, max_size=60), st.lists(unit, min_size=1, max_size=20))
@@ -43,7 +50,8 @@ def test_a_p_value_is_below_the_limit_if_and_only_if_the_score_is_above_the_thre
 ) -> None:
     calibration = Calibration((group(first), group(second)))
     p_values = calibration.p_values(of_parts(scores)).values
-    threshold = calibration.thresholds(limit, [1]).get("1-25 parts", np.inf)
+    threshold = calibration.thresholds(limit, [(1, LOSSLESS)])
+    threshold = threshold.get("1-25 parts, lossless", np.inf)
     assert ((p_values <= limit + 1e-12) == (np.array(scores) > threshold)).all()
     assert (p_values >= calibration.smallest_p_value).all()
 
@@ -51,9 +59,10 @@ def test_a_p_value_is_below_the_limit_if_and_only_if_the_score_is_above_the_thre
 def test_a_group_too_small_for_the_limit_leaves_its_range_without_threshold() -> None:
     few, many = group([0.5] * 9, parts=(1, 1)), group([0.4] * 99, parts=(2, 4))
     calibration = Calibration((few, many))
-    assert calibration.thresholds(0.01, [1, 3]) == {"2-4 parts": pytest.approx(0.4)}
-    assert calibration.thresholds(0.01, [1, 5]) == {}
-    assert Calibration((many, group([0.1] * 9, parts=(2, 4)))).thresholds(0.01, [3]) == {}
+    one, three, five = ((parts, LOSSLESS) for parts in (1, 3, 5))
+    assert calibration.thresholds(0.01, [one, three]) == {"2-4 parts, lossless": pytest.approx(0.4)}
+    assert calibration.thresholds(0.01, [one, five]) == {}
+    assert Calibration((many, group([0.1] * 9, parts=(2, 4)))).thresholds(0.01, [three]) == {}
     assert few.threshold(0.01) is None
     assert few.threshold(0.1) == 0.5
 
@@ -76,9 +85,21 @@ def test_groups_speak_only_for_their_numbers_of_parts() -> None:
     p_values = calibration.p_values(of_parts([0.5, 0.5], [1, 4]))
     assert p_values.as_high.tolist() == [0, 99]
     assert p_values.values.tolist() == [0.01, 1.0]
-    assert [calibration.covers(parts) for parts in (1, 9, 10)] == [True, True, False]
-    with pytest.raises(ValueError, match="speaks for images of 10 parts"):
+    assert [calibration.covers(parts, LOSSLESS) for parts in (1, 9, 10)] == [True, True, False]
+    with pytest.raises(ValueError, match="speaks for images of 10 parts, lossless"):
         calibration.p_values(of_parts([0.5], 10))
+
+
+def test_groups_speak_only_for_their_encoding_and_for_what_no_header_tells() -> None:
+    coarse, fine = group([0.9] * 99, "coarse", encoding=1), group([0.1] * 99, "fine", encoding=4)
+    calibration = Calibration((coarse, fine))
+    p_values = calibration.p_values(of_parts([0.5] * 3, encodings=[1, 4, OTHER]))
+    assert p_values.as_high.tolist() == [99, 0, 99]
+    assert [calibration.covers(1, e) for e in (LOSSLESS, 1, OTHER)] == [False, True, True]
+    assert calibration.thresholds(0.01, [(1, 4), (1, OTHER)]) == {
+        "1-25 parts, JPEG from quality 95": pytest.approx(0.1),
+        "1-25 parts, otherwise lossy": pytest.approx(0.9),
+    }
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
@@ -97,7 +118,9 @@ def test_too_few_clean_images_are_told_with_the_number_needed() -> None:
 
 def test_trusted_images_are_one_group_for_all_sizes() -> None:
     (trusted,) = Calibration.of_trusted(of_parts([0.3, 0.1], [4, 1])).groups
-    assert (trusted.name, trusted.min_parts, trusted.max_parts) == ("trusted", 1, ANY)
+    assert (trusted.name, trusted.parts, trusted.encoding) == ("trusted", ANY_PARTS, None)
+    assert Calibration((trusted,)).thresholds(0.5, [(7, 3)]).keys() == {"any parts"}
+    assert all(Calibration((trusted,)).covers(64, e) for e in range(len(ENCODINGS)))
     assert trusted.scores.tolist() == np.float32([0.1, 0.3]).tolist()
 
 
@@ -105,7 +128,7 @@ def test_a_calibration_survives_json_with_its_digest() -> None:
     scores = [round(score, 6) for score in np.random.default_rng(0).random(50)]
     calibration = Calibration((group(scores, "a", (1, 1)), group(scores[:9], "b", (2, 4))))
     stored = json.loads(json.dumps(calibration.to_json()))
-    assert set(stored[0]) == {"name", "min_parts", "max_parts", "scores"}
+    assert set(stored[0]) == {"name", "min_parts", "max_parts", "encoding", "scores"}
     again = Calibration.from_json(stored)
     assert again.digest() == calibration.digest()
     assert Calibration(calibration.groups[:1]).digest() != calibration.digest()
@@ -128,19 +151,21 @@ def test_a_calibration_survives_json_with_its_digest() -> None:
         {"name": "two\nlines"},
         {"name": "long" * 100},
         {"name": None},
+        {"encoding": "parchment"},
+        {"encoding": 3},
     ],
 )
 def test_what_is_no_calibration_is_refused(change: dict) -> None:
-    stored = {"name": "a", "min_parts": 1, "max_parts": 4, "scores": [0.1, 0.2]}
+    stored = {"name": "a", "min_parts": 1, "max_parts": 4, "encoding": None, "scores": [0.1, 0.2]}
     Calibration.from_json([stored])
     with pytest.raises(ValueError, match=r"."):
         Calibration.from_json([stored | change])
 
 
-def test_scores_are_those_of_the_worst_part() -> None:
-    worst = Scores.worst(np.float32([0.1, 0.9, 0.5, 0.2]), np.array([2, 1, 1]))
-    assert worst.values.tolist() == np.float32([0.9, 0.5, 0.2]).tolist()
-    assert len(Scores.worst(np.zeros(0, np.float32), np.zeros(0, int))) == 0
-    joined = Scores.joined([worst, worst])
+def test_scores_of_batches_are_joined_in_order() -> None:
+    scores = of_parts([0.9, 0.5, 0.2], [2, 1, 1], [0, 3, 3])
+    joined = Scores.joined([scores, scores])
     assert joined.parts.tolist() == [2, 1, 1] * 2
+    assert joined.encodings.tolist() == [0, 3, 3] * 2
     assert joined.values.dtype == np.float32
+    assert len(Scores.joined([])) == 0

@@ -22,6 +22,9 @@ from sanitizer.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: Bytes of the bundled detector's weights.
+SIZE = (bundled.find(bundled.DEFAULT_DETECTOR) / "weights.safetensors").stat().st_size
+
 
 @pytest.fixture(name="directory")
 def _directory(tmp_path: Path) -> Path:
@@ -73,7 +76,7 @@ def numbers(tensor: str, value: float) -> Callable[[Path], None]:
 
 
 def tensor(**entry: Any) -> Callable[[Path], None]:
-    return header(lambda tensors: tensors["head.0.bias"].update(entry))
+    return header(lambda tensors: tensors["judge.0.bias"].update(entry))
 
 
 def text(name: str, content: bytes) -> Callable[[Path], None]:
@@ -90,12 +93,22 @@ def append(directory: Path) -> None:
 
 
 def swap_offsets(tensors: dict) -> None:
-    first, second = tensors["head.0.bias"], tensors["centre"]
+    first, second = tensors["judge.0.bias"], tensors["spectral.centre"]
     first["data_offsets"], second["data_offsets"] = second["data_offsets"], first["data_offsets"]
 
 
 def nan_scores(card: dict) -> None:
     card["calibration"][0]["scores"][5] = float("nan")
+
+
+def group(**changes: Any) -> Callable[[Path], None]:
+    """Changes the first calibration group."""
+    return edit(lambda card: card["calibration"][0].update(changes))
+
+
+def scale(name: str, **changes: list[float]) -> Callable[[Path], None]:
+    """Changes a scale of the first combination."""
+    return edit(lambda card: card["combinations"][0][name].update(changes))
 
 
 BROKEN = {
@@ -128,25 +141,42 @@ BROKEN = {
     "nested architecture": (network(architecture=[[1]]), "unknown architecture"),
     "no network": (edit(lambda c: c.update(network=None)), "Expected `object`, got `null`"),
     "unknown setting": (network(depth=1), "unknown settings of the network: 'depth'"),
-    "other width": (network(hidden=17), r"head.0.bias is F32 \[96\], expected F32 \[17\]"),
+    "other width": (network(hidden=17), r"judge.0.bias is F32 \[64\], expected F32 \[17\]"),
     "huge width": (network(hidden=10**9), "Expected `int` <= 4096"),
     "huge number": (network(hidden=10**30), "Expected `int` <= 4096"),
     "negative width": (network(hidden=-1), "Expected `int` >= 1"),
-    "no width": (network(plane=[0, 8, 8]), "Expected `int` >= 1"),
-    "huge channels": (network(space=[10**6] * 3), "Expected `int` <= 512"),
-    "too many widths": (network(plane=[8] * 4), "length 3"),
+    "no width": (network(plane=[0, 8]), "Expected `int` >= 1"),
+    "huge channels": (network(local=[10**6] * 4), "Expected `int` <= 512"),
+    "huge units": (network(block=[10**6] * 2), "Expected `int` <= 4096"),
+    "too many widths": (network(local=[8] * 5), "length 4"),
+    "too few widths": (network(plane=[8]), "length 2"),
     "words for a width": (network(hidden="many"), "Expected `int`, got `str`"),
     "nested width": (network(hidden=[[1]]), "Expected `int`, got `array`|got `list`"),
-    "no contrast": (network(contrast=0), "contrast: expected 0.001 to 1,000,000, got 0"),
-    "tiny contrast": (network(contrast=1e-300), "contrast: expected 0.001 to 1,000,000, got 1e-"),
+    "all is dropped out": (network(dropout=1), "Expected `float` < 1.0 - at `\\$.dropout`"),
+    "negative dropout": (network(dropout=-1e-300), "Expected `float` >= 0.0 - at `\\$.dropout`"),
     "misspelt input": (
-        edit(lambda c: c["inputs"].update(larges=64)),
-        "unknown settings of the inputs: 'larges', known: largest, side, smallest",
+        edit(lambda c: c["inputs"].update(mos=64)),
+        "unknown settings of the inputs: 'mos', known: most, side",
     ),
     "misspelt key of a group": (
-        edit(lambda c: c["calibration"][0].update(min_part=2)),
-        "unknown settings of the calibration group 'cifar10 lossless': 'min_part'",
+        group(min_part=2),
+        "unknown settings of the calibration group 'cifar10 images': 'min_part'",
     ),
+    "unknown encoding": (group(encoding="x"), "unknown encoding 'x', known: lossless, JPEG"),
+    "a number for an encoding": (group(encoding=0), r"Expected `str \| null`, got `int`"),
+    "no parts": (group(min_parts=0), "expected 1 <= min <= max parts"),
+    "parts from more to fewer": (group(min_parts=2, max_parts=1), "expected 1 <= min <= max"),
+    "no figures": (scale("figures", middle=[], spread=[]), "combination: expected 4 figures"),
+    "too few figures": (scale("figures", spread=[1.0] * 3), "combination: expected 4 figures"),
+    "two totals": (scale("total", middle=[0.0, 0.0]), "combination: expected 4 figures"),
+    "figures without spread": (scale("figures", spread=[0.0] * 4), "Expected `float` >= 0.001"),
+    "figures of hardly any spread": (
+        scale("figures", middle=[1e9, -1e9, 0.0, 0.0], spread=[1e-300] * 4),
+        "Expected `float` >= 0.001",
+    ),
+    "infinite figures": (scale("single", middle=[1e300]), "Expected `float` <= 1000000000.0"),
+    "NaN figures": (scale("single", middle=[float("nan")]), "not valid JSON"),
+    "no combination": (edit(lambda c: c.update(combinations=[None])), "Expected `object`, got"),
     "falling scores": (
         edit(lambda c: c["calibration"][0]["scores"].reverse()),
         "expected ascending scores from 0 to 1",
@@ -174,29 +204,34 @@ BROKEN = {
         text("weights.safetensors", struct.pack("<Q", 10**6) + b'{"a":' * (10**6 // 5)),
         "header cannot be read",
     ),
-    "huge tensor": (tensor(shape=[10**12]), "head.0.bias is F32"),
-    "negative tensor": (tensor(shape=[-96]), "head.0.bias is F32"),
-    "other dtype": (tensor(dtype="F64"), "head.0.bias is F64"),
-    "unknown dtype": (tensor(dtype="long" * 100), "head.0.bias is long"),
+    "huge tensor": (tensor(shape=[10**12]), "judge.0.bias is F32"),
+    "negative tensor": (tensor(shape=[-96]), "judge.0.bias is F32"),
+    "other dtype": (tensor(dtype="F64"), "judge.0.bias is F64"),
+    "unknown dtype": (tensor(dtype="long" * 100), "judge.0.bias is long"),
     "shape of words": (tensor(shape="96"), "header cannot be read"),
     "other bytes": (tensor(data_offsets=[0, 4]), "are not where they are expected"),
     "swapped bytes": (header(swap_offsets), "are not where they are expected"),
-    "tensor missing": (header(lambda t: t.pop("head.0.bias")), "lacks the tensor 'head.0.bias'"),
+    "tensor missing": (header(lambda t: t.pop("judge.0.bias")), "lacks the tensor 'judge.0.bias'"),
     "tensor too many": (
-        header(lambda t: t.update(evil=t["centre"])),
+        header(lambda t: t.update(evil=t["spectral.centre"])),
         "unexpected tensor 'evil'",
     ),
-    "NaN weights": (numbers("head.0.bias", np.nan), "a score that is not finite; its weights are"),
-    "infinite weights": (numbers("space.0.0.weight", np.inf), "a score that is not finite"),
-    "huge weights": (numbers("space.0.0.weight", 3e38), "a score that is not finite"),
-    "negative variance": (numbers("plane.1.1.running_var", -1), "a score that is not finite"),
-    "no spread": (numbers("spread", 0), "a score that is not finite"),
+    "NaN weights": (numbers("judge.0.bias", np.nan), "a score that is not finite; its weights are"),
+    "infinite weights": (numbers("local.fine.0.weight", np.inf), "a score that is not finite"),
+    "huge weights": (numbers("local.fine.0.weight", 3e38), "a score that is not finite"),
+    "negative variance": (numbers("spectral.plane.1.running_var", -1), "a score that is not"),
+    "negative variance of pixels": (numbers("local.fine.1.running_var", -1), "a score that is not"),
+    "no spread": (numbers("spectral.spread", 0), "a score that is not finite"),
+    "no spread of blocks": (numbers("spectral.block_spread", 0), "a score that is not finite"),
     "nested metadata": (
         header(lambda t: t.update(__metadata__=[[]])),
         "is no working detector: Error while deserializing",
     ),
-    "bytes too many": (append, "777,493 bytes, expected 777,492"),
-    "half the weights": (sparse("weights.safetensors", 400_000), "has 400,000 bytes, expected"),
+    "bytes too many": (append, f"{SIZE + 1:,} bytes, expected {SIZE:,}"),
+    "half the weights": (
+        sparse("weights.safetensors", SIZE // 2),
+        f"has {SIZE // 2:,} bytes, expected {SIZE:,}",
+    ),
 }
 
 
@@ -276,10 +311,13 @@ def test_save_and_load_give_the_same_detector(directory: Path, tmp_path: Path) -
     "change",
     [
         lambda card: card.update(temperature=5.0),
-        lambda card: card["network"].update(contrast=3.0),
-        lambda card: card["inputs"].update(largest=128),
+        lambda card: card["network"].update(dropout=0.3),
+        lambda card: card["inputs"].update(most=50),
+        lambda card: card["combinations"].pop(),
+        lambda card: card["combinations"][0].update(parts=[2, 8]),
         lambda card: card["calibration"].pop(),
         lambda card: card["calibration"][3].update(max_parts=2),
+        lambda card: card["calibration"][3].update(encoding=None),
     ],
 )
 def test_all_that_decides_a_p_value_is_part_of_the_identity(directory: Path, change: Any) -> None:

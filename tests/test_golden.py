@@ -30,8 +30,7 @@ STARTS = {
 def check_against_golden(name: str, images: pa.Table, folder: Path) -> None:
     golden = GOLDEN.filter(pc.equal(GOLDEN["set"], name))
     pq.write_table(images.select(["image", "label"]).slice(0, len(golden)), folder / "set.parquet")
-    budget = {"policy": "budget", "allow_unjudged": True}
-    score(folder / "set.parquet", folder / "out", **budget, quiet=True)
+    score(folder / "set.parquet", folder / "out", policy="budget", quiet=True)
     now = pq.read_table(folder / "out" / "scores")
     assert now["verdict"].to_pylist() == golden["verdict"].to_pylist()
     assert now["reason"].to_pylist() == golden["reason"].to_pylist()

@@ -13,7 +13,7 @@ from pictures import noise
 from PIL import Image
 
 from sanitizer import images
-from sanitizer.images import FORMATS, Header, ImageError, decode
+from sanitizer.images import FORMATS, Header, ImageError, decode, refusal
 
 
 def encoded(image: Image.Image, fmt: str = "PNG", **options: object) -> bytes:
@@ -110,6 +110,25 @@ def test_what_cannot_be_judged_says_why(data: bytes | None, kind: str) -> None:
         decode(data)
     assert caught.value.kind == kind
     assert str(caught.value).startswith(f"{kind}: ")
+    # A look at the header says the same, or nothing.
+    assert str(refusal(data)) in (str(caught.value), "None")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, b"", b"no image", png_header(8_000, 8_000), encoded(Image.new("RGB", (8, 8)))[:12]],
+)
+def test_a_header_tells_what_the_whole_image_would(data: bytes | None) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert str(refusal(data)) == str(caught.value)
+
+
+def test_damage_behind_the_header_is_not_seen_by_a_look_at_the_header() -> None:
+    whole = encoded(Image.fromarray(noise(64, 64, 3)))
+    assert refusal(whole) is refusal(whole[:-100]) is None
+    with pytest.raises(ImageError, match="truncated or corrupt"):
+        decode(whole[:-100])
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP"])

@@ -129,11 +129,11 @@ def test_features_are_the_dct_of_the_tiles(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(folder / "a.png")
     (folder / "b.png").write_bytes(b"broken")
     manifest = features(str(folder), tmp_path / "out", quiet=True)
-    assert manifest.counts == FeatureCounts(read=2, tiles=2, rejected=1)
+    assert manifest.counts == FeatureCounts(read=2, tiles=3, rejected=1)
     rows = table_of(tmp_path / "out", "features/part")
-    assert rows["sample_id"].to_pylist() == ["a.png", "a.png"]
-    assert rows["tile"].to_pylist() == [0, 1]
-    expected = dct2(Tiles().cut(decode((folder / "a.png").read_bytes())))
+    assert rows["sample_id"].to_pylist() == ["a.png"] * 3
+    assert rows["tile"].to_pylist() == [0, 1, 2]
+    expected = dct2(Tiles().cut(decode((folder / "a.png").read_bytes())).tiles)
     coefficients = np.array(rows["dct"].to_pylist(), np.float32).reshape(expected.shape)
     np.testing.assert_allclose(coefficients, expected)
     assert table_of(tmp_path / "out", "rejected/part")["sample_id"].to_pylist() == ["b.png"]

@@ -451,13 +451,15 @@ def test_a_run_that_controls_the_false_discovery_rate_says_so(tmp_path: Path) ->
 
 def test_a_group_whose_threshold_no_score_reaches_says_so(tmp_path: Path) -> None:
     groups = (
-        CalibrationGroupFacts("photographs", 5000, (1, 1), 0.87),
-        CalibrationGroupFacts("drawings", 50, (2, 10_000), None),
+        CalibrationGroupFacts("photographs", 5000, (1, 1), "1 part, lossless", 0.87),
+        CalibrationGroupFacts("drawings", 50, (2, 9), "2-9 parts, otherwise lossy", None),
+        CalibrationGroupFacts("trusted", 300, (1, 1 << 30), "any parts", 0.9),
     )
-    calibration = CalibrationFacts("stored", "words", {"1-1 parts": 0.87}, groups)
+    calibration = CalibrationFacts("stored", "words", {"1 part, lossless": 0.87}, groups)
     page = page_of(finished_run(tmp_path, attacked_set(), calibration=calibration))
     assert "0.8700" in page.text
-    assert "2 or more" in page.text
+    assert "2-9 parts, otherwise lossy" in page.text
+    assert "any parts" in page.text
     assert "out of reach" in page.text
 
 
@@ -956,7 +958,7 @@ def test_a_limit_of_nothing_lets_nothing_stand_out_by_itself() -> None:
 
 def test_the_histogram_is_drawn_on_a_logarithmic_scale() -> None:
     histogram = Histogram([0.0, 0.5, 1.0], [1000, 1], [0, 10])
-    drawing = plots.draw_histogram(histogram, {"1 part": 0.9, "2 parts": 0.8, "3 parts": 0.9})
+    drawing = plots.draw_histogram(histogram, {"1 part": 0.9, "2-9 parts": 0.8, "10-24 parts": 0.9})
     assert [(bar.verdict, bar.words.partition(": ")[2]) for bar in drawing.bars] == [
         (CLEAN, "1,000 kept"),
         (POISONED, "10 removed"),

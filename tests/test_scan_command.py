@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from outputs import table_of
 from safetensors import numpy as safetensors
 
+from detector import bundled
 from pipelines.cli import main
 from pipelines.jobs.clean import clean
 from pipelines.jobs.demo import SAMPLE
@@ -152,7 +153,7 @@ def test_a_class_of_few_pictures_many_times_over_counts_as_too_small(
 
 @pytest.fixture(scope="module")
 def large(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same set, in images that are too large for the detector."""
+    """The same set, in images of many parts."""
     table = pq.read_table(classes)
     large = [
         {"bytes": png.encode(resize(decode(image["bytes"]), (200, 180))), "path": None}
@@ -167,26 +168,60 @@ def large(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_images_that_are_too_large_for_the_detector_are_judged_by_the_scan(
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that is calibrated for images of one part alone."""
+    path = tmp_path_factory.mktemp("detector") / "narrow"
+    shutil.copytree(bundled.find(bundled.DEFAULT_DETECTOR), path)
+    card = json.loads((path / "detector.json").read_text())
+    card["calibration"] = [one for one in card["calibration"] if one["max_parts"] == 1]
+    (path / "detector.json").write_text(json.dumps(card))
+    return path
+
+
+NOT_CALIBRATED = (
+    "not calibrated: no calibration for images of this kind (56 parts, lossless); give --trusted "
+    "with clean ones of it"
+)
+
+
+def test_large_images_are_judged_by_the_detector_and_by_the_scan(
     large: Path, tmp_path: Path
 ) -> None:
     manifest = clean(large, tmp_path / "out", quiet=True)
     assert manifest.counts.rejected == 0
     assert manifest.counts.poisoned >= 0.8 * sum(truth_of(large).values())
     rows = table_of(tmp_path / "out", "scores/part").to_pylist()
+    assert all(row["p_value"] is not None and row["scan_log_odds"] is not None for row in rows)
+
+
+def test_images_of_which_the_detector_knows_no_clean_ones_are_judged_by_the_scan(
+    large: Path, narrow: Path, tmp_path: Path
+) -> None:
+    manifest = clean(large, tmp_path / "out", detector=narrow, quiet=True)
+    assert manifest.counts.rejected == 0
+    assert manifest.counts.poisoned >= 0.8 * sum(truth_of(large).values())
+    rows = table_of(tmp_path / "out", "scores/part").to_pylist()
     kept = next(row for row in rows if row["verdict"] == "clean")
-    assert kept["reason"].startswith("judged by the scan of its class alone (too large to judge")
-    without = CliRunner().invoke(main, ["clean", str(large), str(tmp_path / "two"), "--no-scan"])
+    assert kept["reason"] == f"judged by the scan of its class alone ({NOT_CALIBRATED})"
+    asked = ["clean", str(large), str(tmp_path / "two"), "--no-scan", "--detector", str(narrow)]
+    without = CliRunner().invoke(main, asked)
     assert without.exit_code == 1
-    assert "too large to judge" in without.output
+    why = f"none of {len(rows):,} images could be judged ({len(rows):,} not calibrated)"
+    assert why in without.output
 
 
 @pytest.mark.parametrize("command", [["clean", "--no-scan"], ["score"]])
 def test_a_signature_alone_clears_nobody(
-    scanned: tuple[ScanManifest, Path], large: Path, tmp_path: Path, command: list[str]
+    scanned: tuple[ScanManifest, Path],
+    large: Path,
+    narrow: Path,
+    tmp_path: Path,
+    command: list[str],
 ) -> None:
     signature = str(scanned[1] / "findings/finding-1.safetensors")
     asked = [*command, str(large), str(tmp_path / "out"), "--signature", signature]
+    asked += ["--detector", str(narrow)]
     done = CliRunner().invoke(main, asked)
     rows = table_of(tmp_path / "out", "scores/part").to_pylist()
     carriers = [row for row in rows if row["verdict"] == "poisoned"]
@@ -195,7 +230,7 @@ def test_a_signature_alone_clears_nobody(
     assert len(carriers) + len(others) == len(rows)
     assert all("share" in row["reason"] and row["scan_log_odds"] > 0 for row in carriers)
     for row in others:
-        assert row["reason"].startswith("too large to judge")
+        assert row["reason"] == NOT_CALIBRATED
         assert row["scan_log_odds"] is row["finding"] is None
     assert done.exit_code == 1
     assert f"only {len(carriers)} of {len(rows)} images could be judged" in done.output

@@ -50,7 +50,7 @@ def test_pixels_and_encoded_images_are_judged_alike(sample: list[bytes]) -> None
 def test_verdicts_are_those_of_clean(tmp_path: Path) -> None:
     table = pq.read_table(str(SAMPLE)).slice(0, 60)
     pq.write_table(table, tmp_path / "set.parquet")
-    clean(tmp_path / "set.parquet", tmp_path / "out", quiet=True)
+    clean(tmp_path / "set.parquet", tmp_path / "out", policy="budget", quiet=True)
     (scores,) = (tmp_path / "out/scores").glob("*.parquet")
     rows = pq.read_table(scores).to_pylist()
     judged = judge([row["bytes"] for row in table["image"].to_pylist()])
@@ -60,22 +60,24 @@ def test_verdicts_are_those_of_clean(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_judged_is_rejected_with_the_reason(sample: list[bytes]) -> None:
-    images = [
-        b"not an image",
-        b"",
-        np.zeros((40, 200, 3), np.uint8),
-        np.zeros((4, 4, 3), np.uint8),
-        sample[-1],
-    ]
+    images = [b"not an image", b"", None, sample[0][:-200], sample[-1]]
     judged = judge(images)
     assert judged.rejected.tolist() == [True, True, True, True, False]
     assert np.isnan(judged.p_values).tolist() == [True, True, True, True, False]
     for words, reason in zip(
-        ("unsupported format", "no bytes", "too large to judge", "too small to judge"),
+        ("unsupported format", "no bytes", "no image", "truncated or corrupt"),
         judged.reasons,
         strict=False,
     ):
         assert reason.startswith(words)
+
+
+def test_images_of_any_size_and_shape_are_judged() -> None:
+    sizes = [(1, 1), (4, 4), (7, 32), (40, 200), (1, 3000), (640, 480), (3000, 2000)]
+    judged = judge([noise(height, width, 3) for height, width in sizes])
+    assert np.isfinite(judged.p_values).all()
+    assert np.isfinite(judged.scores).all()
+    assert all("clean images score" in reason for reason in judged.reasons)
 
 
 def test_no_images_give_no_verdicts() -> None:
@@ -169,9 +171,12 @@ def test_what_is_no_image_is_an_error_of_the_caller_in_one_line(image: Any) -> N
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [(0, 32, 3), (32, 0, 3), (1, 1, 3)])
-def test_pixels_too_few_to_judge_are_rejected(size: tuple[int, ...]) -> None:
-    assert reject([np.zeros(size, np.uint8)]).tolist() == [True]
+@pytest.mark.parametrize("size", [(0, 32, 3), (32, 0, 3), (0, 0, 3)])
+def test_an_array_without_pixels_is_rejected(size: tuple[int, ...], sample: list[bytes]) -> None:
+    judged = judge([np.zeros(size, np.uint8), sample[-1]])
+    assert judged.rejected.tolist() == [True, False]
+    assert np.isnan(judged.p_values).tolist() == [True, False]
+    assert judged.reasons[0].startswith("no pixels")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from commands import run
+from pictures import noise
 
 from detector.storage import load_card
 from detector.training import loop
+from detector.training.histories import jpeg
 from detector.training.loop import TrainSettings
 from freqsan import clean, train
 from pipelines.jobs import train as job
 from pipelines.jobs.demo import SAMPLE
 from sanitizer.errors import InputError
+from sanitizer.images import Header
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +47,41 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     assert card.name == "mine"
     assert card.licence == "CC BY"
     assert [data.name for data in card.training_data] == [images]
-    assert card == load_card(tmp_path / "mine")[0]
+    stored, calibration = load_card(tmp_path / "mine")
+    assert card == stored
+    assert card.combinations == ()  # of larger images nothing is known
+    assert [(g.name, g.kind, len(g.scores)) for g in calibration.groups] == [
+        ("photos as given", "1 part, lossless", 200),
+        ("photos jpeg q50", "1 part, JPEG to quality 60", 200),
+        ("photos jpeg q75", "1 part, JPEG of quality 61-84", 200),
+        ("photos jpeg q90", "1 part, JPEG of quality 85-94", 200),
+        ("photos jpeg q97", "1 part, JPEG from quality 95", 200),
+    ]
     assert {p.name for p in (tmp_path / "mine").iterdir()} == {
         "detector.json",
         "weights.safetensors",
     }
     manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
     assert manifest.detector.startswith("mine@")
-    assert "photos" in manifest.calibration.words
+    assert "(photos)" in manifest.calibration.words
+    assert manifest.counts.rejected == 0
     with pytest.raises(InputError, match="holds a detector already"):
         train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
+
+
+def test_a_large_image_is_calibrated_on_as_it_is_and_its_middle_as_jpeg() -> None:
+    pixels, header = noise(600, 300, 3), Header(300, 600, "PNG")
+    kept = job.Clean.of(pixels, header)
+    whole = job.INPUTS.cut(pixels, header)
+    assert (kept.parts.tiles == whole.tiles).all()
+    assert kept.parts.about == whole.about
+    assert (kept.middle == pixels[172:428, 22:278]).all()
+    assert kept.middle.base is None  # the rest of the image is not kept
+    encoded = job.INPUTS.cut(jpeg(kept.middle, 75), Header(256, 256, "JPEG", 75))
+    assert (kept.as_jpeg(75).tiles == encoded.tiles).all()
+    assert kept.as_jpeg(75).about == encoded.about
+    small = job.Clean.of(pixels[:20, :30], None)
+    assert small.middle.shape == (20, 30, 3)
 
 
 def test_too_few_images_are_told_before_training(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipelines.evaluation.sets import OpenSet
 from pipelines.judging.classes import Classes
 from pipelines.judging.decided import Decided, Scanned
 from pipelines.judging.score import Scorer, ScoreStep, gathered, label_type
-from pipelines.judging.split import verdict_rows
+from pipelines.judging.split import judged_by, verdict_rows
 from pipelines.poisoning.facts import PoisonCounts, PoisonTally
 from pipelines.poisoning.poison import poison_batch
 from pipelines.poisoning.recipe import ATTACK, IS_POISONED, Recipe
@@ -154,9 +154,9 @@ class Bench:
         scanned = Scanned() if found is None else found.scanned
         carried = {} if found is None else found.carried
         table = pa.Table.from_batches([to_batch(samples, schema)])
-        scored = gathered([table], self.scorer, self.policy.max_clean_loss)
+        scored = gathered(lambda: [table], self.scorer, self.policy.max_clean_loss)
         decision = Decided.of(scored, Classes(), scanned, self.policy).decision
-        rows = verdict_rows(samples, carried, decision, "")
+        rows = verdict_rows(judged_by(scored.own, samples), carried, decision, "")
         return np.array([row.verdict == POISONED for row in rows], bool)
 
 

@@ -10,7 +10,6 @@ from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import (
     DEFAULT_POLICY,
     choose_policy,
-    detector_inputs,
     find_detector,
     open_signatures,
     open_trusted,
@@ -113,7 +112,7 @@ def clean(
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
-    look_ahead(source, detector_inputs(address), quiet=chosen.quiet, scanned=scan)
+    look_ahead(source, quiet=chosen.quiet)
     # Seconds to load, after all that can be refused without them.
     from pipelines.judging.judging import Judging
     from pipelines.report.validation import Validator
@@ -193,7 +192,9 @@ class _Finish:
             score_histogram=tally.score_histogram(),
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
+            calibration=judging.calibration.facts(
+                made.decision.limit, made.decided.scored.sizes, made.decided.scored.own
+            ),
             fit=made.decided.known_fit,
             scan=made.scan_facts() if judging.scans else None,
             detector=judging.detector.identity,

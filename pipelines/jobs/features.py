@@ -129,7 +129,7 @@ class FeatureStep(Step[FeatureTally]):
 
         def tiles() -> Iterator[tuple[str, int, np.ndarray]]:
             for sample_id, image in zip(ids, prepared, strict=True):
-                for number, tile in enumerate(image.parts if image.parts is not None else ()):
+                for number, tile in enumerate(image.parts.tiles if image.parts else ()):
                     yield sample_id, number, tile
 
         rows = list(tiles())
@@ -183,13 +183,13 @@ def features(
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
-        UnjudgedError: less than half of the images are of a size that the detector judges, and
-            so have features; the output is complete.
+        UnjudgedError: less than half of the images decode, and so have features; the output is
+            complete.
     """
     chosen = Settings(**settings)
     source = chosen.open(input)
     inputs = detector_inputs(DEFAULT_DETECTOR)
-    look_ahead(source, inputs, quiet=chosen.quiet)
+    look_ahead(source, quiet=chosen.quiet)
 
     def finish(written: Output, common: Manifest, tally: FeatureTally) -> FeatureManifest:
         return FeatureManifest.of(

@@ -10,7 +10,6 @@ from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import (
     DEFAULT_POLICY,
     choose_policy,
-    detector_inputs,
     find_detector,
     open_signatures,
     open_trusted,
@@ -101,7 +100,7 @@ def score(
     known_good = open_trusted(trusted, store, chosen)
     source = chosen.open(input)
     check_places(source, store)
-    look_ahead(source, detector_inputs(address), quiet=chosen.quiet)
+    look_ahead(source, quiet=chosen.quiet)
     # A second to load, after all that can be refused without it.
     from pipelines.judging.judging import Judging
 
@@ -123,7 +122,9 @@ def score(
             detector=judging.detector.identity,
             policy=PolicyFacts.of(judging.policy),
             decision=made.decision,
-            calibration=judging.calibration.facts(made.decision.limit, made.decided.scored.sizes),
+            calibration=judging.calibration.facts(
+                made.decision.limit, made.decided.scored.sizes, made.decided.scored.own
+            ),
             fit=made.decided.known_fit,
             signatures=tuple(one.facts(tally.findings) for one in judging.known),
         )

@@ -2,30 +2,32 @@
 
 import shutil
 import zlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from detector.calibration import MIN_IMAGES, PART_RANGES
+from detector.calibration import MIN_IMAGES
 from detector.card import LONGEST_NAME, Card, TrainingSet
-from detector.inputs import Tiles
+from detector.inputs import Parts, Tiles
+from detector.kinds import PART_RANGES
 from detector.storage import CARD
 from detector.training import EPOCHS
 from detector.training.histories import SIDE, jpeg, training_views
 from pipelines.runs.following import follow
 from pipelines.runs.guards import check_output
-from pipelines.runs.progress import Progress
 from pipelines.runs.public import public
+from pipelines.runs.reading import DecodedImage, Reservoir, decoded_images
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
 from pipelines.sources.base import Source
-from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import InputError
-from sanitizer.images import Header, ImageError, decode
+from sanitizer.images import Header
 
 #: Views drawn from an image that is larger than a view.
 VIEWS = 8
@@ -43,30 +45,17 @@ MIN_HELD_OUT = 100
 #: calibrate, unless there are images for that.
 BUCKETS, CALIBRATION_BUCKETS = 20, (1, 2)
 
-#: Encodings that calibration images are scored in; as JPEG, of this quality.
-ENCODINGS = {"as given": None, "jpeg q95": 95, "jpeg q75": 75}
+#: Side of the middle of a calibration image, in pixels: as many parts as a larger one has.
+MIDDLE = 256
+
+#: Qualities of JPEG that calibration images are scored at too, one of each band.
+QUALITIES = (50, 75, 90, 97)
 
 #: Folder of the checkpoint, inside the detector's directory while it is in training.
 WORK = ".training"
 
-#: Sizes that the new detector judges.
+#: How the new detector cuts images.
 INPUTS = Tiles()
-
-
-class Reservoir:
-    """Where those of all items offered go that are kept: a uniform random choice (Vitter 1985)."""
-
-    def __init__(self, size: int, seed: int):
-        self._size, self._rng = size, np.random.default_rng(seed)
-        self.offered = 0
-
-    def place(self) -> int | None:
-        """The place of the next item, perhaps another's; None: it is passed over."""
-        self.offered += 1
-        if self.offered <= self._size:
-            return self.offered - 1
-        place = int(self._rng.integers(self.offered))
-        return place if place < self._size else None
 
 
 class Views:
@@ -96,23 +85,40 @@ class Views:
             self._room[place] = view
 
 
+class Clean(NamedTuple):
+    """An image to calibrate on; a large one takes no more memory than one of 256 px."""
+
+    parts: Parts  #: as it came
+    middle: np.ndarray  #: (h, w, 3) uint8, what is encoded anew
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, header: Header | None) -> "Clean":
+        top, left = (max(0, length - MIDDLE) // 2 for length in pixels.shape[:2])
+        middle = pixels[top : top + MIDDLE, left : left + MIDDLE].copy()
+        return cls(INPUTS.cut(pixels, header), middle)
+
+    def as_jpeg(self, quality: int) -> Parts:
+        """The parts of its middle after JPEG."""
+        header = Header(self.middle.shape[1], self.middle.shape[0], "JPEG", quality)
+        return INPUTS.cut(jpeg(self.middle, quality), header)
+
+
 class Images:
-    """At most ``size`` of all images offered; those of sizes that a detector judges are small."""
+    """At most ``size`` of all images offered."""
 
     def __init__(self, size: int, seed: int):
         self._reservoir = Reservoir(size, seed)
-        self._by_place: dict[int, np.ndarray] = {}
+        self._by_place: dict[int, Clean] = {}
 
     @property
-    def kept(self) -> list[np.ndarray]:
-        """(h, w, 3) uint8 each."""
+    def kept(self) -> list[Clean]:
         return list(self._by_place.values())
 
-    def offer(self, pixels: np.ndarray) -> None:
+    def offer(self, pixels: np.ndarray, header: Header | None) -> None:
         """Keep an image, or pass it over."""
         place = self._reservoir.place()
         if place is not None:
-            self._by_place[place] = pixels
+            self._by_place[place] = Clean.of(pixels, header)
 
 
 @public
@@ -150,7 +156,7 @@ def train(
         InputError: unreadable input, too few images, or a directory with something else.
     """
     output = Path(output)
-    _check_output(output)
+    check_new(output)
     if epochs < 1 or seed < 0:
         raise InputError(f"expected epochs >= 1 and seed >= 0, got {epochs} and {seed}")
     # All are opened before the first is read, so that a mistake in the last is told at once.
@@ -184,14 +190,14 @@ def train(
     except ValueError as error:  # a checkpoint of another run
         raise InputError(str(error)) from error
     detector = Detector.of(
-        _printable(output.resolve().name),
+        printable(output.resolve().name),
         trained,
-        training_data=[TrainingSet(_printable(str(location))) for location in inputs],
+        training_data=[TrainingSet(printable(str(location))) for location in inputs],
         licence=licence,
         pool_views=len(images.pool.kept),
     )
     groups = _calibration_groups(images.calibration)
-    detector = detector.calibrated(calibrate(detector, groups))
+    detector = calibrate(detector, groups)
     detector.save(output)
     shutil.rmtree(output / WORK)
     return detector.card
@@ -212,24 +218,25 @@ def _read(
     pool, held_out = Views(MAX_POOL, seed), Views(MAX_HELD_OUT, seed)
     calibration: dict[str, Images] = {}
 
-    def keep_to_calibrate(source: Source, pixels: np.ndarray) -> None:
-        name = _printable(Path(source.location).stem)
-        calibration.setdefault(name, Images(MAX_CALIBRATION, seed)).offer(pixels)
+    def keep_to_calibrate(source: Source, image: DecodedImage) -> None:
+        name = printable(Path(source.location).stem)
+        images = calibration.setdefault(name, Images(MAX_CALIBRATION, seed))
+        images.offer(image.pixels, image.header)
 
     def calibrates(sample_id: str) -> bool:
         return _bucket(sample_id) in CALIBRATION_BUCKETS and not calibrate_on
 
     rng = np.random.default_rng(seed)
     for source in inputs:
-        for sample_id, pixels in _decoded(source, calibrates, quiet):
-            if calibrates(sample_id):
-                keep_to_calibrate(source, pixels)
+        for image in decoded_images(source, quiet=quiet):
+            if calibrates(image.sample_id):
+                keep_to_calibrate(source, image)
                 continue
-            for view in training_views(pixels, rng, VIEWS):
-                (pool if _bucket(sample_id) else held_out).offer(view)
+            for view in training_views(image.pixels, rng, VIEWS):
+                (pool if _bucket(image.sample_id) else held_out).offer(view)
     for source in calibrate_on:
-        for _, pixels in _decoded(source, lambda sample_id: True, quiet):
-            keep_to_calibrate(source, pixels)
+        for image in decoded_images(source, quiet=quiet):
+            keep_to_calibrate(source, image)
     return _Images(pool, held_out, calibration)
 
 
@@ -237,7 +244,12 @@ def _bucket(sample_id: str) -> int:
     return zlib.crc32(sample_id.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
-def _check_output(output: Path) -> None:
+def check_new(output: Path) -> None:
+    """Refuse a directory that cannot become a detector's.
+
+    Raises:
+        InputError: it holds something else, or cannot be written to.
+    """
     check_output(Store.at(output))
     if (output / CARD).exists():
         raise InputError(f"{output} holds a detector already; give another --output")
@@ -245,62 +257,37 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} is not empty; give an empty or new --output")
 
 
-def _decoded(
-    source: Source, calibrates: Callable[[str], bool], quiet: bool
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Ids and pixels of the images that are of use; how many are not, and why, is shown.
-
-    Args:
-        calibrates: whether an image, by its id, is to calibrate on: of use if it decodes and is
-            of a size that a detector judges, which is seen before it is decoded.
-    """
-    progress = Progress(f"reading {source.location}", quiet=quiet)
-    progress.start(total=source.rows)
-    left_out = Counter[str]()
-    for samples in source.samples():
-        encoded = encoded_images(samples.batch, source.image_column)
-        for sample_id, data in zip(sample_ids(samples.batch), encoded, strict=True):
-            try:
-                yield sample_id, decode(data, _check_size if calibrates(sample_id) else None)
-            except ImageError as error:
-                left_out[error.kind] += 1
-        progress.advance(len(samples))
-    progress.finish()
-    if left_out:
-        why = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
-        progress.say(f"{source.location}: {left_out.total():,} images are left out: {why}")
-
-
-def _check_size(header: Header) -> None:
-    INPUTS.check(header.width, header.height)
-
-
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A name that fits on a line of a detector's card."""
     kept = "".join(letter if letter.isprintable() else "?" for letter in text)
     return kept[:LONGEST_NAME] or "?"
 
 
-def _calibration_groups(calibration: dict[str, Images]) -> dict[str, Iterator[np.ndarray]]:
+def _calibration_groups(calibration: dict[str, Images]) -> dict[str, Iterator[Parts]]:
     """Calibration images as they came and as JPEG, encoded when their group's turn has come."""
-    return {
-        f"{name} {encoding}": map(partial(_in_encoding, quality), images.kept)
-        for name, images in calibration.items()
-        for encoding, quality in ENCODINGS.items()
-    }
-
-
-def _in_encoding(quality: int | None, pixels: np.ndarray) -> np.ndarray:
-    return pixels if quality is None else jpeg(pixels, quality)
+    groups: dict[str, Iterator[Parts]] = {}
+    for name, images in calibration.items():
+        groups[f"{name} as given"] = (clean.parts for clean in images.kept)
+        for quality in QUALITIES:
+            as_jpeg = partial(Clean.as_jpeg, quality=quality)
+            groups[f"{name} jpeg q{quality}"] = map(as_jpeg, images.kept)
+    return groups
 
 
 def _check_calibration(calibration: dict[str, Images]) -> None:
     """See before hours of training that there will be something to calibrate on."""
-    counts = [len(INPUTS.cut(pixels)) for images in calibration.values() for pixels in images.kept]
-    most = max(sum(low <= count <= high for count in counts) for low, high in PART_RANGES)
+    kinds = Counter(
+        (bisect_right(_LEAST_PARTS, len(clean.parts)), clean.parts.about.encoding)
+        for images in calibration.values()
+        for clean in images.kept
+    )
+    most = max(kinds.values(), default=0)
     if most < MIN_IMAGES:
         raise InputError(
-            f"found {most} images of alike size to calibrate on that a detector judges "
-            f"({INPUTS.smallest} to {INPUTS.largest} px a side), expected at least {MIN_IMAGES}; "
-            "give more with --calibrate-on"
+            f"found {most} images of alike size and encoding to calibrate on, expected at least "
+            f"{MIN_IMAGES}; give more with --calibrate-on"
         )
+
+
+#: The least number of parts of each range of sizes.
+_LEAST_PARTS = [low for low, _ in PART_RANGES]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from detector.bulk import ENOUGH, OwnScale
 from detector.bundled import find
-from detector.calibration import ANY, Calibration, CalibrationGroup
+from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import judgeable
+from detector.kinds import ANY_PARTS
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
 from pipelines.runs.progress import Progress
@@ -54,9 +56,10 @@ def _loaded(directory: Path, written: tuple[int, ...], device: str | None) -> "D
 
 
 class Size(NamedTuple):
-    """Judged images that are cut into the same number of parts."""
+    """Judged images that are seen in the same number of parts and encoded alike."""
 
     parts: int
+    encoding: int  #: place in :data:`detector.kinds.ENCODINGS`
     images: int  #: how many there are
     width: int  #: of one of them, like ``height``
     height: int
@@ -69,19 +72,22 @@ class ChosenCalibration:
     calibration: Calibration
     origin: str  #: "stored" or "trusted"
     words: str  #: what decides and what is promised, for people
-    largest: int = ANY  #: number of parts of the largest image in it
+    largest: int = ANY_PARTS[1]  #: number of parts of the largest image in it
+    adapts: bool = False  #: whether a set with enough images is judged by its own scores
     left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
 
-    def facts(self, limit: float, sizes: Sequence[Size]) -> CalibrationFacts:
+    def facts(self, limit: float, sizes: Sequence[Size], own: OwnScale) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned.
 
         Args:
             sizes: of the judged images of the set.
+            own: what judges those kinds of which the set has enough.
         """
+        thresholds = self.calibration.thresholds(limit, [(s.parts, s.encoding) for s in sizes])
         return CalibrationFacts(
             origin=self.origin,
             words=self.words + self._beyond(sizes),
-            thresholds=self.calibration.thresholds(limit, [size.parts for size in sizes]),
+            thresholds=thresholds | (own.thresholds(limit) if limit else {}),
             groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
         )
 
@@ -98,8 +104,8 @@ class ChosenCalibration:
 
 
 def _group_facts(group: CalibrationGroup, limit: float) -> CalibrationGroupFacts:
-    parts = (group.min_parts, group.max_parts)
-    return CalibrationGroupFacts(group.name, len(group.scores), parts, group.threshold(limit))
+    images, threshold = len(group.scores), group.threshold(limit)
+    return CalibrationGroupFacts(group.name, images, group.parts, group.kind, threshold)
 
 
 def calibrate(
@@ -130,16 +136,30 @@ def calibrate(
 
 
 def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
-    groups = detector.calibration.groups
-    total = sum(len(group.scores) for group in groups)
-    words = (
-        f"Calibrated on the {total:,} scores of clean images stored with {detector.identity}, in "
-        f"{len(groups)} groups by data set, size and encoding ({_names(groups)}). "
-        f"{policy.promise('like any of these groups, or any mixture of them')}; a set unlike all "
-        "of them may lose more. For a promise on your own data give --trusted with clean images "
-        "from the same source."
+    calibration = detector.calibration
+    total = sum(len(group.scores) for group in calibration.groups)
+    adapts = OwnScale.can_be_learnt(calibration)
+    stored = (
+        f"the {total:,} scores of clean images that are stored with {detector.identity} "
+        f"({_names(calibration.groups)})"
     )
-    return ChosenCalibration(detector.calibration, "stored", words)
+    if adapts:
+        words = (
+            f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more is "
+            "judged by the set itself: the bulk of its scores tells how its clean images score. "
+            f"Other images are compared with {stored}. {policy.promise(LIKE_THE_SET)}; a set of "
+            "several sources that look very different may lose more."
+        )
+    else:
+        words = f"Calibrated on {stored}. {policy.promise('like these')}."
+    words += (
+        " For a promise on your own data give --trusted with clean images from the same source."
+    )
+    return ChosenCalibration(calibration, "stored", words, adapts=adapts)
+
+
+#: The clean images that a run without trusted ones promises something of.
+LIKE_THE_SET = "of a kind that the set has enough of"
 
 
 def _names(groups: Sequence[CalibrationGroup]) -> str:
@@ -176,4 +196,5 @@ def _trusted(
         f"{policy.promise('from the same source')}."
     )
     largest = int(scores.parts.max(initial=0))
-    return ChosenCalibration(Calibration.of_trusted(scores), "trusted", words, largest, left_out)
+    calibration = Calibration.of_trusted(scores)
+    return ChosenCalibration(calibration, "trusted", words, largest, left_out=left_out)

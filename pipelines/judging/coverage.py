@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
-from detector.inputs import Tiles
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
 from sanitizer.errors import UnjudgedError
+from sanitizer.images import refusal
 from sanitizer.summary import kinds_in_words, unjudged
 
 #: Images that are looked at before the work begins.
@@ -49,17 +49,15 @@ def check_judged(manifest: Result, *, allow_unjudged: bool) -> Result:
     return manifest
 
 
-def look_ahead(source: Source, inputs: Tiles, *, quiet: bool, scanned: bool = False) -> None:
-    """Say at once which of the first images the detector cannot judge, as far as headers tell.
+def look_ahead(source: Source, *, quiet: bool) -> None:
+    """Say at once which of the first images cannot be judged, as far as headers tell.
 
     Nothing is decompressed, and of an input that is not on this machine nothing is read, so
     this takes a fraction of a second.
 
     Args:
         source: whose first shard is looked at.
-        inputs: of the detector.
         quiet: say nothing.
-        scanned: whether a scan judges what it can decode.
 
     Raises:
         InputError: the first shard is unreadable.
@@ -71,7 +69,7 @@ def look_ahead(source: Source, inputs: Tiles, *, quiet: bool, scanned: bool = Fa
     ids = sample_ids(samples.batch)
     encoded = encoded_images(samples.batch, source.image_column)
     refusals = (
-        (sample_id, samples.unread.get(row) or inputs.refusal(data))
+        (sample_id, samples.unread.get(row) or refusal(data))
         for row, (sample_id, data) in enumerate(zip(ids, encoded, strict=True))
     )
     errors = [(sample_id, error) for sample_id, error in refusals if error is not None]
@@ -79,8 +77,7 @@ def look_ahead(source: Source, inputs: Tiles, *, quiet: bool, scanned: bool = Fa
         kinds = Counter(error.kind for _, error in errors)
         first_id, first = errors[0]
         which = "all" if len(errors) == len(ids) else f"{len(errors):,}"
-        fate = "be judged by the scan alone if it can read them" if scanned else "be rejected"
         Progress("looking ahead").say(
-            f"warning: {which} of the first {len(ids):,} images cannot be judged by the detector "
-            f"and will {fate} ({kinds_in_words(kinds)}), such as {first_id}: {first}"
+            f"warning: {which} of the first {len(ids):,} images cannot be judged and will "
+            f"be rejected ({kinds_in_words(kinds)}), such as {first_id}: {first}"
         )

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from detector.bulk import OwnScale
 from pipelines.judging.calibration import Size
 from pipelines.judging.classes import Classes
 from sanitizer.fit import CalibrationFit, ScoreShape, fit
@@ -20,6 +21,7 @@ class Scored:
 
     scores: np.ndarray  #: (n,) float32
     p_values: np.ndarray  #: (n,) float64
+    own: OwnScale  #: what judges those kinds of which there are enough
     smallest: float  #: the smallest p-value that the calibration can give
     sizes: tuple[Size, ...]  #: of the images
     per_class: Mapping[str, tuple[int, int]]  #: images, and those of them up to ``probed``

@@ -61,7 +61,8 @@ class Judging:
 
     def scorer(self) -> Scorer:
         """What scores, as workers are told."""
-        return Scorer(self.address, self.detector.device, self.calibration.calibration)
+        chosen = self.calibration
+        return Scorer(self.address, self.detector.device, chosen.calibration, chosen.adapts)
 
     def passes(self, source: Source, *, split: bool) -> Sequence[Pass[Any, Any, Any]]:
         """Score all samples, scan, then write the verdicts and, with ``split``, the samples."""

@@ -5,17 +5,21 @@ the policy sees the p-values of the whole set and decides.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from detector.bulk import SHARES, OwnScale
 from detector.calibration import Calibration
 from detector.inputs import Prepared
+from detector.kinds import in_words
 from detector.model import Detector
+from detector.scores import Scores
 from pipelines.judging.calibration import Size, load_detector
 from pipelines.judging.classes import Classes, Views
 from pipelines.judging.decided import Decided, Scanned, Scored
@@ -71,12 +75,14 @@ def assess(
 
 
 def _uncovered(image: Prepared, calibration: Calibration) -> ImageError | None:
-    """The error of an image of a size that no clean image in the calibration has."""
-    if image.parts is None or calibration.covers(len(image.parts)):
+    """The error of an image of a kind that no clean image in the calibration has."""
+    parts = image.parts
+    if parts is None or calibration.covers(len(parts), parts.about.encoding):
         return None
+    kind = in_words((len(parts), len(parts)), parts.about.encoding)
     return ImageError(
         "not calibrated",
-        "no calibration for images of this size; give --trusted with clean images of this size",
+        f"no calibration for images of this kind ({kind}); give --trusted with clean ones of it",
     )
 
 
@@ -87,6 +93,7 @@ class Scorer:
     detector: str  #: bundled name, or absolute directory
     device: str  #: that all workers score on
     calibration: Calibration
+    adapts: bool  #: whether a set with enough images is judged by its own scores
 
     def load(self) -> Detector:
         """The detector, read once in a process."""
@@ -153,6 +160,9 @@ class ScoreStep(Step[NoCounts]):
                 as_high=assessed.as_high,
                 compared=assessed.compared,
                 parts=None if image.parts is None or assessed.error else len(image.parts),
+                encoding=None
+                if image.parts is None or assessed.error
+                else image.parts.about.encoding,
                 reject_kind=assessed.error.kind if assessed.error else None,
                 reject_reason=str(assessed.error) if assessed.error else None,
             )
@@ -198,12 +208,12 @@ def look_at(
 
     try:
         pixels = image if isinstance(image, np.ndarray) else decode(image, look)
+        parts = None if detector is None else detector.inputs.cut(pixels, header)
     except ImageError as error:
         # Its traceback and cause would keep the pixels alive.
         error.__cause__ = error.__context__ = None
         return LookedAt(Prepared(header, None, error.with_traceback(None)), None)
-    ready = Prepared(None, None, None) if detector is None else detector.prepare(pixels)
-    return LookedAt(replace(ready, header=header), Compact.of(pixels))
+    return LookedAt(Prepared(header, parts, None), Compact.of(pixels))
 
 
 @dataclass
@@ -233,49 +243,78 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         )
 
     def merge(self, given: None, finished: Finished[NoCounts]) -> Decided:
-        scored = gathered(finished.artefacts(GATHERED), self.scorer, self.policy.max_clean_loss)
+        tables = partial(finished.artefacts, GATHERED)
+        scored = gathered(tables, self.scorer, self.policy.max_clean_loss)
         classes = Classes.gather(finished, self.name) if self.scans else Classes()
         return Decided.of(scored, classes, Scanned(), self.policy)
 
 
 #: Columns of :func:`sanitizer.records.scored_schema` that the driver looks at.
-GATHERED = ["score", "p_value", "parts", "width", "height", "label"]
+GATHERED = ["score", "p_value", "parts", "encoding", "width", "height", "label"]
 
 
-def gathered(tables: Iterable[pa.Table], scorer: Scorer | None, probed: float) -> Scored:
+def gathered(
+    tables: Callable[[], Iterable[pa.Table]], scorer: Scorer | None, probed: float
+) -> Scored:
     """What the driver knows of the scores of all samples.
 
     Args:
-        tables: of some samples each, with the columns ``GATHERED``.
+        tables: called once or twice: of some samples each, with the columns ``GATHERED``.
         scorer: what scored them; None: nothing did.
         probed: images with a p-value of at most this are counted in every class.
     """
-    per_class: dict[str, list[int]] = {}
-    judged = []
-    for table in tables:
-        table = table.filter(pc.is_valid(table["p_value"]))
-        suspicious = pc.less_equal(table["p_value"], probed + ROUNDING)
-        verdicts = pc.if_else(suspicious, POISONED, CLEAN)
-        for (label, verdict), rows in label_counts(table["label"], verdicts).items():
-            of_class = per_class.setdefault(label, [0, 0])
-            of_class[0] += rows
-            of_class[1] += rows if verdict == POISONED else 0
-        judged.append(table.select(GATHERED[:-1]))
-    scores, p_values, parts, widths, heights = (
+    judged = [_judged(table).select(GATHERED[:-1]) for table in tables()]
+    values, stored, parts, encodings, widths, heights = (
         np.concatenate([table[column].to_numpy() for table in judged]) for column in GATHERED[:-1]
     )
-    numbers, first, counts = np.unique(parts, return_index=True, return_counts=True)
-    sizes = (numbers, counts, widths[first], heights[first])
-    calibration = None if scorer is None else scorer.calibration
+    scores = Scores(values, parts, encodings)
+    own, calibration = OwnScale(), None
+    if scorer is not None:
+        calibration = scorer.calibration
+        own = OwnScale.of(calibration, scores) if scorer.adapts else own
+    p_values = own.p_values(scores, stored)
+    counted = np.stack([parts, encodings], axis=1)
+    numbers, first, counts = np.unique(counted, axis=0, return_index=True, return_counts=True)
+    sizes = (numbers[:, 0], numbers[:, 1], counts, widths[first], heights[first])
     return Scored(
-        scores=scores,
+        scores=values,
         p_values=p_values,
-        smallest=0.0 if calibration is None else calibration.smallest_p_value,
+        own=own,
+        smallest=_smallest(calibration, own),
         sizes=tuple(map(Size, *(each.tolist() for each in sizes))),
-        per_class={label: (images, some) for label, (images, some) in per_class.items()},
+        per_class=_per_class(tables(), p_values <= probed + ROUNDING),
         probed=probed,
         calibration_images=0 if calibration is None else calibration.smallest_group,
     )
+
+
+def _smallest(calibration: Calibration | None, own: OwnScale) -> float:
+    """The smallest p-value that an image can get; 0 without a detector."""
+    if calibration is None:
+        return 0.0
+    return float(SHARES[-1]) if own.curves else calibration.smallest_p_value
+
+
+def _judged(table: pa.Table) -> pa.Table:
+    return table.filter(pc.is_valid(table["p_value"]))
+
+
+def _per_class(tables: Iterable[pa.Table], suspicious: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Judged images of each class, and those of them that are suspicious.
+
+    Args:
+        suspicious: (n,) bool, of all judged images, in the order of the tables.
+    """
+    counts: dict[str, list[int]] = {}
+    done = 0
+    for table in map(_judged, tables):
+        verdicts = np.where(suspicious[done : done + len(table)], POISONED, CLEAN)
+        done += len(table)
+        for (label, verdict), rows in label_counts(table["label"], pa.array(verdicts)).items():
+            of_class = counts.setdefault(label, [0, 0])
+            of_class[0] += rows
+            of_class[1] += rows if verdict == POISONED else 0
+    return {label: (images, some) for label, (images, some) in counts.items()}
 
 
 def label_type(source: Source) -> pa.DataType:

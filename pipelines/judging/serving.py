@@ -59,8 +59,8 @@ def reject(
 ) -> np.ndarray:
     """Which images a model should not classify.
 
-    An image that cannot be judged is rejected: one that does not decode, of a size that the
-    detector does not judge, or that no calibration speaks for.
+    An image that cannot be judged is rejected: one that does not decode, or that no calibration
+    speaks for. Those of a call are not judged by each other, as those of a set are.
 
     Args:
         images: (n, h, w, 3) uint8, or anything that yields (h, w, 3) uint8 pixels (arrays,

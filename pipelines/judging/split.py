@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from detector.bulk import OwnScale
+from detector.scores import Scores
 from pipelines.judging.classes import read_views
 from pipelines.judging.decided import Decided, Scanned
 from pipelines.judging.score import ScorePass, label_type
@@ -135,8 +137,12 @@ def _verdict(
     said = []
     if carried is not None and finding is not None:
         said.append(shares(finding, carried.log_odds))
-    if sample.as_high is not None and sample.compared is not None and (suspicious or not finding):
-        said.append(reason(bool(suspicious), sample.as_high, sample.compared))
+    if sample.p_value is not None and (suspicious or not finding):
+        said.append(
+            reason(bool(suspicious), sample.as_high, sample.compared)
+            if sample.as_high is not None and sample.compared is not None
+            else reason_by_set(sample.p_value)
+        )
     if suspicious is None and finding is None:
         if carried is None or not carried.searched:
             return REJECTED, sample.reject_reason or ""
@@ -174,11 +180,39 @@ def reason(poisoned: bool, as_high: int, compared: int) -> str:
     return f"{count} of {compared:,} clean images score{'s' if as_high == 1 else ''} as high"
 
 
+def reason_by_set(p_value: float) -> str:
+    """What decided, in words, where the bulk of the set tells how clean images score.
+
+    >>> reason_by_set(0.0042), reason_by_set(0.999)
+    ('0.42 % of clean images of this set are expected to score as high', \
+'100 % of clean images of this set are expected to score as high')
+    """
+    percent = float(f"{100 * p_value:.2g}")  # two digits, and yet no 1e+02
+    return f"{percent:g} % of clean images of this set are expected to score as high"
+
+
+def judged_by(own: OwnScale, samples: Sequence[ScoredSample]) -> list[ScoredSample]:
+    """The samples, with the p-values by the set's own scores where these judge."""
+    judged = [place for place, sample in enumerate(samples) if sample.p_value is not None]
+    scores = Scores(
+        np.array([samples[place].score for place in judged], np.float32),
+        np.array([samples[place].parts for place in judged], np.int64),
+        np.array([samples[place].encoding for place in judged], np.int64),
+    )
+    p_values = own.p_values(scores, np.array([samples[place].p_value for place in judged]))
+    told = list(samples)
+    for place, covered, p_value in zip(judged, own.covers(scores), p_values.tolist(), strict=True):
+        if covered:
+            told[place] = replace(samples[place], p_value=p_value, as_high=None, compared=None)
+    return told
+
+
 @dataclass
 class VerdictStep(Step[Tally]):
     """Write a shard's score rows."""
 
     label_type: pa.DataType
+    own: OwnScale  #: what judges those kinds of which the set has enough
     decision: Decision
     scanned: Scanned
     known: Sequence[KnownTrigger]  #: from other sets, looked for in all images
@@ -197,12 +231,15 @@ class VerdictStep(Step[Tally]):
             self._unsearched(sample)
             if sample.p_value is None and sample.reject_kind is None and place not in carried
             else sample
-            for place, sample in enumerate(ScoredSample(**row) for row in scored.to_pylist())
+            for place, sample in enumerate(self._samples(scored))
         ]
         rows = verdict_rows(samples, carried, self.decision, self.detector)
         schema = score_schema(self.label_type)
         task.open(layout.SCORES, schema).write(to_batch(rows, schema))
         return samples, rows
+
+    def _samples(self, scored: pa.Table) -> list[ScoredSample]:
+        return judged_by(self.own, [ScoredSample(**row) for row in scored.to_pylist()])
 
     def _unsearched(self, sample: ScoredSample) -> ScoredSample:
         """A sample that only a scan could have judged, with the reason why none did."""
@@ -335,11 +372,12 @@ class VerdictPass(Pass[Decided, Tally, Outcome]):
     doing: str = "splitting"
 
     def step(self, given: Decided) -> Step[Tally]:
-        kind, decision, source = label_type(self.source), given.decision, self.source
+        decided = (given.scored.own, given.decision, given.scanned)
+        kind, source = label_type(self.source), self.source
         if not self.split:
-            return VerdictStep(kind, decision, given.scanned, self.known, self.detector)
+            return VerdictStep(kind, *decided, self.known, self.detector)
         return SplitStep(
-            *(kind, decision, given.scanned, self.known, self.detector),
+            *(kind, *decided, self.known, self.detector),
             schema=source.schema,
             image_column=source.image_column,
         )

@@ -1,0 +1,218 @@
+"""What a set tells of its own clean images: p-values from the bulk of its scores.
+
+Most images of a set are clean, and its lower scores are nearly all theirs. Where the upper end of
+the clean scores lies is inferred from there: how far above the median it is, in units of the spread
+below the median, is regressed on where the bulk lies and what shape it has. The regression is
+learnt from the calibration groups and mixtures of them, in log odds. It tells multiples of a set's
+own spread, by features that are kept within what the groups have, and never less than the smallest
+multiple of a group: so it holds for sets that score far lower or higher than all of them.
+
+What a trigger does to a tenth or two of the scores hardly moves their lower half, and moves it up,
+to where fewer images are removed. ``benchmarks/detection.py`` measures what is promised and kept,
+up to 30 % poison.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from detector.calibration import Calibration, CalibrationGroup
+from detector.kinds import ENCODINGS, PART_RANGES, in_words
+from detector.scores import Scores, log_odds
+
+#: Images of a kind that a set has to have before they are judged by each other.
+ENOUGH = 400
+
+#: Calibration groups of images of a size from which the regression can be learnt.
+FEWEST_GROUPS = 3
+
+#: Shares of clean images for whose scores the regression is asked; between them p-values are
+#: interpolated, and below the last they do not go.
+SHARES = np.array([0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
+
+#: Quantiles of the bulk beside the median that the regression looks at.
+_BULK = np.array([0.05, 0.2, 0.35, 0.6])
+
+#: Features further than so many standard deviations from those of the groups count as so far.
+_FARTHEST = 3.0
+
+#: Mixtures that the regression is learnt from, images of each, and the weight of its ridge.
+_MIXTURES, _MIXED, _RIDGE = 1500, 2000, 1e-2
+
+#: What the regression tells too little for this share of the mixtures is added.
+_ALLOWED = 0.7
+
+#: A spread of log odds below this is none.
+_LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """p-values of images of one kind in one set, by score."""
+
+    scores: np.ndarray  #: (k,) float64, ascending log odds
+    p_values: np.ndarray  #: (k,) float64, descending, above 0, at most 1
+
+    def p_value(self, scores: np.ndarray) -> np.ndarray:
+        """(n,) float64 of (n,) float scores from 0 to 1, above 0, at most 1."""
+        logarithms = np.interp(log_odds(scores), self.scores, np.log(self.p_values))
+        return np.exp(logarithms)
+
+    def threshold(self, limit: float) -> float | None:
+        """The score above which the p-value is at most ``limit``; None: no score reaches it."""
+        if limit < self.p_values[-1]:
+            return None
+        odds = np.interp(-np.log(limit), -np.log(self.p_values), self.scores)
+        return float(1 / (1 + np.exp(-odds)))
+
+
+class Bulk:
+    """The regression, learnt from the calibration groups of images of one range of sizes.
+
+    Args:
+        groups: at least one.
+    """
+
+    def __init__(self, groups: tuple[CalibrationGroup, ...]):
+        clean = [log_odds(group.scores) for group in groups]
+        ends = [np.quantile(odds, 1 - SHARES) for odds in clean]
+        # A set whose images are nearly all alike has a spread that says nothing.
+        self._lowest = np.min(ends, axis=0)
+        multiples = [_Shape.of(odds).standard(end) for odds, end in zip(clean, ends, strict=True)]
+        self._fewest = np.min(multiples, axis=0)
+        mixtures = _mixtures(clean)
+        shapes = np.array([_Shape.of(odds).features for odds in mixtures])
+        uppers = [_Shape.of(odds).standard(np.quantile(odds, 1 - SHARES)) for odds in mixtures]
+        self._middle, self._spread = shapes.mean(0), shapes.std(0) + 1e-6
+        known = self._inputs(shapes)
+        ridge = _RIDGE * len(known) * np.diag([1.0] * shapes.shape[1] + [0.0])
+        self._weights = np.linalg.solve(known.T @ known + ridge, known.T @ np.array(uppers))
+        self._missed = np.quantile(uppers - known @ self._weights, _ALLOWED, axis=0)
+
+    def curve(self, scores: np.ndarray) -> Curve:
+        """The p-values of images like these.
+
+        Args:
+            scores: (n,) float, 0 to 1, of all images of a kind in a set, ``ENOUGH`` at least.
+        """
+        odds = log_odds(scores)
+        shape = _Shape.of(odds)
+        multiples = (self._inputs(shape.features[None]) @ self._weights)[0] + self._missed
+        upper = shape.median + shape.spread * np.maximum(multiples, self._fewest)
+        upper = np.maximum(upper, self._lowest)
+        at = np.array([odds.min(), shape.median, *upper])
+        # np.interp needs them ascending; where two are the same, the larger p-value holds.
+        at = np.maximum.accumulate(at) + 1e-9 * np.arange(len(at))
+        return Curve(at, np.array([1, 0.5, *SHARES]))
+
+    def _inputs(self, features: np.ndarray) -> np.ndarray:
+        """(n, k + 1) of (n, k) features: standardised, bounded, and 1."""
+        standard = np.clip((features - self._middle) / self._spread, -_FARTHEST, _FARTHEST)
+        return np.concatenate([standard, np.ones((len(features), 1))], axis=1)
+
+
+class _Shape(NamedTuple):
+    """The lower and middle part of a distribution of log odds."""
+
+    median: float
+    spread: float  #: from the 10 % quantile to the median
+    features: np.ndarray  #: (k,) float64
+
+    @classmethod
+    def of(cls, odds: np.ndarray) -> "_Shape":
+        low, median, *bulk = np.quantile(odds, [0.1, 0.5, *_BULK]).tolist()
+        spread = max(median - low, _LEAST_SPREAD)
+        places = [(place - median) / spread for place in bulk]
+        return cls(median, spread, np.array([*places, median, math.log(spread)]))
+
+    def standard(self, odds: np.ndarray) -> np.ndarray:
+        return (odds - self.median) / self.spread
+
+
+def _mixtures(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images drawn from one to three groups, in random shares."""
+    rng = np.random.default_rng(0)
+    mixtures = []
+    for _ in range(_MIXTURES):
+        number = min(len(groups), int(rng.integers(1, 4)))
+        chosen = rng.choice(len(groups), number, replace=False)
+        counts = np.ceil(_MIXED * rng.dirichlet(np.ones(number))).astype(int)
+        drawn = [rng.choice(groups[i], n) for i, n in zip(chosen, counts, strict=True)]
+        mixtures.append(np.concatenate(drawn))
+    return mixtures
+
+
+@dataclass(frozen=True)
+class OwnScale:
+    """How the images of a set are judged by the set itself: a curve for each kind it has enough of.
+
+    >>> OwnScale().curves
+    {}
+    """
+
+    #: By the place of the range of parts in ``PART_RANGES``, and the encoding.
+    curves: Mapping[tuple[int, int], Curve] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, calibration: Calibration, scores: Scores) -> Self:
+        """Learnt from all judged images of a set.
+
+        Args:
+            calibration: of the detector that scored them.
+        """
+        curves = {}
+        for size, parts in enumerate(PART_RANGES):
+            groups = tuple(group for group in calibration.groups if group.parts == parts)
+            of_size = (scores.parts >= parts[0]) & (scores.parts <= parts[1])
+            if len(groups) < FEWEST_GROUPS or np.count_nonzero(of_size) < ENOUGH:
+                continue
+            bulk = Bulk(groups)
+            for encoding in range(len(ENCODINGS)):
+                alike = scores.values[of_size & (scores.encodings == encoding)]
+                if len(alike) >= ENOUGH:
+                    curves[size, encoding] = bulk.curve(alike)
+        return cls(curves)
+
+    @staticmethod
+    def can_be_learnt(calibration: Calibration) -> bool:
+        """Whether the groups of some range of sizes are enough to learn from."""
+        sizes = Counter(group.parts for group in calibration.groups)
+        return any(sizes[parts] >= FEWEST_GROUPS for parts in PART_RANGES)
+
+    def p_values(self, scores: Scores, stored: np.ndarray) -> np.ndarray:
+        """The p-values of n images of the set, (n,) float64.
+
+        Args:
+            stored: (n,) those by the calibration groups, which hold where there is no curve.
+        """
+        p_values = np.array(stored, np.float64)
+        for kind, curve in self.curves.items():
+            mine = self._are(kind, scores)
+            p_values[mine] = curve.p_value(scores.values[mine])
+        return p_values
+
+    def covers(self, scores: Scores) -> np.ndarray:
+        """Which of n images are judged by the set itself, (n,) bool."""
+        covered = np.zeros(len(scores), bool)
+        for kind in self.curves:
+            covered |= self._are(kind, scores)
+        return covered
+
+    def thresholds(self, limit: float) -> dict[str, float]:
+        """By kind in words, the score above which the p-value is at most ``limit``, above 0."""
+        reached = {
+            in_words(PART_RANGES[size], encoding): curve.threshold(limit)
+            for (size, encoding), curve in self.curves.items()
+        }
+        return {kind: score for kind, score in reached.items() if score is not None}
+
+    @staticmethod
+    def _are(kind: tuple[int, int], scores: Scores) -> np.ndarray:
+        """Which of n images are of a kind, (n,) bool."""
+        size, encoding = kind
+        low, high = PART_RANGES[size]
+        return (scores.parts >= low) & (scores.parts <= high) & (scores.encodings == encoding)
