@@ -7,6 +7,8 @@ DATA_DIR holds ``cifar10_train.parquet``, ``gtsrb_train.parquet`` and
 """
 
 import argparse
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ import torch
 
 from benchmarks.detection_data import decoded, table, tracks
 from detector.card import TrainingSet
+from detector.inputs import Parts, Tiles
 from detector.model import Detector
 from detector.training.calibrate import calibrate
 from detector.training.histories import jpeg, training_views
 from detector.training.loop import TrainSettings, train
+from sanitizer.images import Header
 from sanitizer.resizing import Filter, resize
 from sanitizer.training import TrainingState
 
@@ -27,16 +31,22 @@ IMAGENETTE = {"train": (0, 2_400), "validation": (2_400, 2_500), "calibration": 
 GTSRB = {"train": (0, 1, 2, 5, 6, 7), "validation": (3,), "calibration": (8,)}
 
 #: Views of one 224 px picture in the training pool.
-VIEWS = 15
+VIEWS = 24
 
 #: Images of one calibration group: more than 999, so that a clean loss of 0.1 % is reachable.
 GROUP = 1_500
 
-#: Encoding histories of the calibration, by name.
-HISTORIES = {"lossless": None, "jpeg q95": 95, "jpeg q75": 75, "jpeg q50": 50}
+#: Encodings of calibration images: quality and subsampling of JPEG, one of each band.
+JPEGS = ((50, 2), (75, 2), (75, 0), (90, 2), (90, 0), (97, 2), (100, 0))
 
-#: Sides of the larger calibration images, px: of 4, 9, and 16 to 25 parts.
-LARGER = ((48, 56, 64), (72, 80, 96), (112, 128, 160))
+#: JPEGs that were decoded and stored losslessly again.
+DECODED = ((75, 2), (95, 2))
+
+#: Sides of the larger calibration images, px, for each range of numbers of parts.
+LARGER = ((48, 64), (80, 96), (128, 160), (224, 320))
+
+#: Pillow's names for JPEG's ways of leaving out colour.
+SUBSAMPLED = {0: "4:4:4", 2: "4:2:0"}
 
 TRAINING_DATA = (
     TrainingSet("CIFAR-10", "rows 0-35,999", "cite Krizhevsky 2009"),
@@ -47,6 +57,13 @@ CALIBRATION_DATA = (
     "CIFAR-10 rows 38,000-39,999, GTSRB tracks 8 mod 10, Imagenette rows 2,500-2,999; measured on "
     "CIFAR-10 rows 36,000-37,999, GTSRB tracks 3 mod 10, Imagenette rows 2,400-2,499; none of them "
     "trained on"
+)
+BLIND_SPOTS = (
+    "smooth, low-frequency triggers (smooth, sig, lf, low-pass), warps (WaNet) and reflections "
+    "(Refool): a single image shows next to nothing of them, and they are the scan's work",
+    "faint layers after JPEG of quality 75 and below",
+    "small patches where no tile reads a large photo, once shrinking has smoothed them",
+    "natural objects that are put into a picture as part of the scene",
 )
 LICENCE = "terms of the training data as stated; no pictures are included"
 
@@ -81,9 +98,10 @@ def main() -> None:
         training_data=TRAINING_DATA,
         calibration_data=CALIBRATION_DATA,
         licence=LICENCE,
+        blind_spots=BLIND_SPOTS,
         pool_views=len(pool),
     )
-    detector = detector.calibrated(calibrate(detector, calibration_images(arguments.data)))
+    detector = calibrate(detector, calibration_parts(arguments.data))
     detector.save(arguments.output)
     print(f"saved {detector.identity} with {len(detector.calibration.groups)} groups")
 
@@ -112,22 +130,40 @@ def images_of(data: Path, part: str) -> dict[str, list[np.ndarray]]:
     }
 
 
-def calibration_images(data: Path) -> dict[str, list[np.ndarray]]:
-    """Clean images by data set and encoding history, 32 px and larger."""
+def calibration_parts(data: Path) -> dict[str, Iterator[Parts]]:
+    """Parts of clean images by what is on them and how they came about."""
     images = images_of(data, "calibration")
     pictures = images.pop("imagenette")
-    images = {name: several[:GROUP] for name, several in images.items()}
+    groups = {f"{name} images": several[:GROUP] for name, several in images.items()}
     filters = (Filter.BILINEAR, Filter.LANCZOS, Filter.BOX)
-    images["imagenette"] = [resize(p, (32, 32), f) for f in filters for p in pictures]
+    groups["photos at 32 px"] = [resize(p, (32, 32), f) for f in filters for p in pictures]
     for sides in LARGER:
-        images["imagenette"] += [
-            resize(p, (side, side), Filter.BICUBIC) for side in sides for p in pictures
-        ]
-    return {
-        f"{name} {history}": several if quality is None else [jpeg(p, quality) for p in several]
-        for name, several in images.items()
-        for history, quality in HISTORIES.items()
-    }
+        name = f"photos at {' and '.join(map(str, sides))} px"
+        groups[name] = [resize(p, (s, s), Filter.BICUBIC) for s in sides for p in pictures]
+    parts: dict[str, Iterator[Parts]] = {}
+    for name, several in groups.items():
+        parts[name] = map(Tiles().cut, several)
+        parts[f"{name}, resized and back"] = map(_resized, several, range(len(several)))
+        for quality, subsampling in DECODED:
+            encode = partial(jpeg, quality=quality, subsampling=subsampling)
+            parts[f"{name}, once jpeg q{quality}"] = map(Tiles().cut, map(encode, several))
+        for quality, subsampling in JPEGS:
+            as_jpeg = partial(_as_jpeg, quality=quality, subsampling=subsampling)
+            parts[f"{name}, jpeg q{quality} {SUBSAMPLED[subsampling]}"] = map(as_jpeg, several)
+    return parts
+
+
+def _resized(pixels: np.ndarray, number: int) -> Parts:
+    """To half the size or to twice, and back."""
+    height, width = pixels.shape[:2]
+    factor = (0.5, 2)[number % 2]
+    changed = resize(pixels, (round(height * factor), round(width * factor)), Filter.BICUBIC)
+    return Tiles().cut(resize(changed, (height, width), Filter.BICUBIC))
+
+
+def _as_jpeg(pixels: np.ndarray, quality: int, subsampling: int) -> Parts:
+    header = Header(pixels.shape[1], pixels.shape[0], "JPEG", quality)
+    return Tiles().cut(jpeg(pixels, quality, subsampling), header)
 
 
 def show(state: TrainingState) -> None:

@@ -24,7 +24,7 @@ _PRELOADED = (
     *("freqsan", "pipelines.cli", "pipelines.runs.chain", "pipelines.judging.judging"),
     *("pipelines.jobs.clean", "pipelines.jobs.ingest", "pipelines.jobs.poison"),
     *("pipelines.report.page", "pipelines.sources.saved", "huggingface_hub"),
-    *("detector.two_branch", "IPython"),  # Beam looks for IPython, where that is installed
+    *("detector.experts", "IPython"),  # Beam looks for IPython, where that is installed
 )
 
 #: How a child may end.

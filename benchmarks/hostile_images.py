@@ -31,9 +31,6 @@ from sanitizer.images import FORMATS, MAX_METADATA_READS, MAX_PIXELS, MAX_SCANS
 #: A file with more bytes is not read.
 MAX_BYTES = 256 << 20
 
-#: Longer and shorter side, in pixels, between which images are judged.
-LONGEST, SHORTEST = 160, 8
-
 BATCH = 5_000
 
 #: Seconds for a batch; some twenty times what it takes.
@@ -193,7 +190,7 @@ def _is_true(row: Mapping[str, Any], data: bytes) -> bool:
     with _opened(data) as image:
         image.load()  # what is judged can be trained on
         size = image.size
-    return size == (row["width"], row["height"]) and SHORTEST <= min(size) <= max(size) <= LONGEST
+    return size == (row["width"], row["height"]) and size[0] * size[1] <= MAX_PIXELS
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -255,8 +252,6 @@ TRUE_OF = {
     "too much metadata": _has_many_pieces,
     "too many scans": lambda data: data.count(b"\xff\xda") > MAX_SCANS,
     "too many pixels": _has_too_many_pixels,
-    "too large to judge": lambda data: max(_opened(data).size) > LONGEST,
-    "too small to judge": lambda data: min(_opened(data).size) < SHORTEST,
 }
 
 

@@ -29,7 +29,7 @@ READ = ("png", "jpg", "webp", "gif", "bmp")
 #: What people put into fields that hold a size.
 _SIZES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
-#: Sides of the originals, in pixels: judged as they are, enlarged, tiled, and too small or large.
+#: Sides of the originals, in pixels: judged as they are, enlarged, and in few or many tiles.
 _SIDES = (32, 32, 32, 31, 8, 7, 64, 160, 161)
 
 #: Every form that an original is written in: name, Pillow's format, mode and settings.

@@ -63,7 +63,7 @@ def bare_loop(source: str, output: str, threads: int) -> None:
     for batch in file.iter_batches(256):
         encoded = batch.column("image").field("bytes").to_pylist()
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
-        flagged = detector.score(list(pixels[:, None])).values > 0.5
+        flagged = detector.score([detector.inputs.cut(one) for one in pixels]).values > 0.5
         for writer, mask in zip(writers, (~flagged, flagged), strict=True):
             writer.write_batch(batch.filter(pa.array(mask)))
     for writer in writers:

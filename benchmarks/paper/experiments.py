@@ -11,6 +11,7 @@ import numpy as np
 import attacks
 from benchmarks.detection_data import decoded, table, tracks
 from benchmarks.lines import append, rows_of
+from benchmarks.paper import linear
 from benchmarks.paper.manipulations import manipulated
 from benchmarks.paper.network import (
     FREQUENCY,
@@ -25,6 +26,7 @@ from benchmarks.paper.network import (
 )
 from sanitizer.metrics import Share
 from sanitizer.record import Record
+from sanitizer.resizing import Filter, resize
 
 #: The paper's triggers, in its order.
 TRIGGERS = (
@@ -45,6 +47,10 @@ DESIGNS = range(5)
 TEST_IMAGES, CURVE_IMAGES = 2_000, 500
 
 
+#: Pictures that the linear classifiers learn from, and the name of their own manipulations.
+PICTURES, OWN = 2_400, "its manipulations"
+
+
 @dataclass(frozen=True)
 class Row(Record):
     """What one detector finds of one trigger on one set."""
@@ -57,7 +63,7 @@ class Row(Record):
     epoch: int  #: epochs that it had learnt
     fpr: Share
     bdr: Share
-    distance: float  #: of the images with the trigger from the clean ones, Figure 4
+    distance: float = 0.0  #: of the images with the trigger from the clean ones, Figure 4
 
     @property
     def accuracy(self) -> float:
@@ -82,6 +88,16 @@ class Sets:
     def test(self, name: str) -> np.ndarray:
         """(n, 32, 32, 3) uint8 clean images of one set."""
         return self._images(name, test=True)[: TEST_IMAGES + TUNED_ON]
+
+    def pictures(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, side, side, 3) uint8 clean pictures of Imagenette to train and to test on."""
+        images = table(self.folder / "imagenette224.parquet")
+        parts = np.arange(PICTURES), np.arange(3_000, len(images))
+        train, test = (
+            np.stack([resize(p, (side, side), Filter.BICUBIC) for p in decoded(images, rows)])
+            for rows in parts
+        )
+        return train, test
 
     def _images(self, name: str, *, test: bool) -> np.ndarray:
         if name == "cifar10":
@@ -110,8 +126,26 @@ class Laboratory:
 
     def run(self) -> Iterator[str]:
         """All experiments, those that are there left out; says what it did."""
-        for experiment in (self.table_1, self.tables_2_to_4, self.section_5):
+        for experiment in (self.large_inputs, self.table_1, self.tables_2_to_4, self.section_5):
             yield from experiment()
+
+    def large_inputs(self) -> Iterator[str]:
+        """A linear classifier at each size: how much of its own manipulations and of triggers."""
+        for side in linear.SIDES:
+            of = ("large inputs", f"linear at {side} px", "log frequency", "imagenette")
+            if self._is_done(*of):
+                continue
+            rng = np.random.default_rng(self.schedule.seed)
+            train, test = self.sets.pictures(side)
+            detector = linear.LinearDetector.fit(train, manipulated(train, rng), self.schedule.seed)
+            fpr = Share.counted(detector.flagged(test))
+            poisoned = {OWN: manipulated(test, rng)}
+            poisoned |= {trigger: _attack(trigger)(test) for trigger in TRIGGERS}
+            found = {name: Share.counted(detector.flagged(p)) for name, p in poisoned.items()}
+            append(
+                self.path, [Row(*of, name, linear.EPOCHS, fpr, bdr) for name, bdr in found.items()]
+            )
+            yield f"large inputs: {side} px"
 
     def table_1(self) -> Iterator[str]:
         """Each set by its own detector, by frequencies and by pixels."""

@@ -11,7 +11,7 @@ from detector.training.textures import random_points
 
 Rng = np.random.Generator
 
-#: Sides of a block and its margin to the nearest corner, in pixels.
+#: Sides of a block and its margin to the nearest corner, in pixels at 32x32.
 SIDES, MARGINS = (2, 8), (0, 6)
 
 #: Mean of the noise and its variance, in grey levels.
@@ -22,7 +22,7 @@ ADDED = 0.3
 
 
 def manipulated(images: np.ndarray, rng: Rng) -> np.ndarray:
-    """Each of (n, 32, 32, 3) uint8 images manipulated in one of five ways, with equal chances."""
+    """Each of (n, s, s, 3) uint8 images manipulated in one of five ways, with equal chances."""
     changed = np.empty_like(images)
     for row, pixels in enumerate(images.astype(np.float32)):
         other = images[rng.integers(len(images))]
@@ -43,8 +43,9 @@ def manipulated(images: np.ndarray, rng: Rng) -> np.ndarray:
 def _block(pixels: np.ndarray, rng: Rng, *, white: bool) -> np.ndarray:
     """A block of white or of noise, near one of the corners."""
     height, width = pixels.shape[:2]
-    h, w = rng.integers(*SIDES, 2)
-    top, left = rng.integers(*MARGINS, 2)
+    scale = height // 32
+    h, w = scale * rng.integers(*SIDES, 2)
+    top, left = scale * rng.integers(*MARGINS, 2)
     if rng.random() < 0.5:
         top = height - h - top
     if rng.random() < 0.5:
