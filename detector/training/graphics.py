@@ -34,9 +34,14 @@ def graphics(n: int, side: int, rng: Rng) -> np.ndarray:
     Returns:
         (n, side, side, 3) uint8.
     """
-    pages = (_page(rng) for _ in range(-(-n // VIEWS)))
-    views = [_view(page, side, rng) for page in pages for _ in range(VIEWS)]
-    return np.stack(views[:n]) if n else np.empty((0, side, side, 3), np.uint8)
+    drawn = -(-n // VIEWS) * VIEWS
+    # In one array: in a list each would hold on to its page.
+    views = np.empty((drawn, side, side, 3), np.uint8)
+    for first in range(0, drawn, VIEWS):
+        page = _page(rng)
+        for number in range(first, first + VIEWS):
+            views[number] = _view(page, side, rng)
+    return views[:n]
 
 
 def _view(page: np.ndarray, side: int, rng: Rng) -> np.ndarray:
