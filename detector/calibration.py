@@ -157,13 +157,13 @@ class Calibration:
                 out.
         """
         thresholds: dict[str, float] = {}
-        for kind, groups in self.by_kind(kinds).items():
+        for kind, groups in self._by_kind(kinds).items():
             reached = [t for t in (group.threshold(limit) for group in groups) if t is not None]
             if len(reached) == len(groups):
                 thresholds[kind] = max(reached)
         return thresholds
 
-    def by_kind(
+    def _by_kind(
         self, kinds: Collection[tuple[int, int]]
     ) -> dict[str, tuple[CalibrationGroup, ...]]:
         """The groups that speak for each of some kinds, by the kind in words."""
