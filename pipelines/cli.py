@@ -779,6 +779,8 @@ def attacks(as_json: bool) -> None:
 def demo(output: str, as_json: bool, **options: Any) -> None:
     """Clean a bundled sample of 1,000 real images; nothing to download.
 
+    Four attackers planted a trigger each; at the end is told which of them were found.
+
     OUTPUT is ./freqsan-demo unless given.
     """
     from pipelines.jobs.demo import demo as job
@@ -791,6 +793,7 @@ def demo(output: str, as_json: bool, **options: Any) -> None:
         "",
         f"The sample's truth is known: {truth.found} of {truth.triggers} planted triggers were "
         f"removed, and {truth.lost} of {truth.innocent} innocent images with them.",
+        *(f"  {of.title:<18} {of.found:>2} of {of.images}" for of in truth.planted),
     )
 
 
