@@ -40,9 +40,11 @@ def clearest(pixels: np.ndarray) -> float:
     if min(pixels.shape[:2]) < SMALLEST:
         return 0.0
     # A colour is one number: comparing three takes four times as long.
-    colours = pixels.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    colours = np.zeros((*pixels.shape[:2], 4), np.uint8)
+    colours[..., :3] = pixels
+    colours = colours.view(np.uint32)[..., 0]
     across = colours[:, 1:] == colours[:, :-1]
-    if across.mean() > DRAWN:
+    if np.count_nonzero(across) > DRAWN * across.size:
         return 0.0
     best = 0.0
     for row, column in _corners(colours, across):
@@ -54,8 +56,11 @@ def clearest(pixels: np.ndarray) -> float:
 
 def _corners(colours: np.ndarray, across: np.ndarray) -> list[tuple[int, int]]:
     """Rows and columns of pixels that may be the upper left one of a square that stands alone."""
-    begins = across[:-2, :-1] & across[:-2, 1:] & across[2:, :-1] & across[2:, 1:]
+    runs = across[:, :-1] & across[:, 1:]  # of three pixels
+    begins = runs[:-2] & runs[2:]
     begins[:, 1:] &= ~across[:-2, :-2]
+    if not begins.any():
+        return []
     rows, columns = np.nonzero(begins)
     # Few are left of which the rest is worth the time.
     corner = colours[rows, columns]
