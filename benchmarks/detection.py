@@ -11,6 +11,7 @@ with the trigger. Each finished row is kept in OUTPUT.jsonl; OUTPUT.md shows all
 """
 
 import argparse
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 import attacks
+import detector as detector_package
 from benchmarks.detection_data import decoded, table, tracks
 from benchmarks.lines import append, rows_of
 from detector.bulk import OwnScale
@@ -85,7 +87,7 @@ class Row(Record):
     bdr_at_own_1_percent_fpr: float | None  #: threshold set on the clean images themselves
     auroc: float | None
     auroc_interval: tuple[float, float] | None  #: bootstrap
-    of: str = ""  #: the detector, and the part of the data
+    of: str = ""  #: the detector, the part of the data, and :func:`code`
 
 
 def main() -> None:
@@ -106,7 +108,8 @@ def main() -> None:
     torch.set_num_threads(1)
 
     detector = Detector.load(arguments.detector)
-    kept = Kept(arguments.output.with_suffix(".jsonl"), f"{detector.identity}, {arguments.part}")
+    of = f"{detector.identity}, {arguments.part}, code {code()}"
+    kept = Kept(arguments.output.with_suffix(".jsonl"), of)
     sets = images_of(arguments.data, arguments.images, arguments.seed, arguments.part)
     for name, images in sets.items():
         if arguments.set is None or name in arguments.set:
@@ -121,8 +124,14 @@ def main() -> None:
         save_card(find(arguments.detector), card, detector.calibration)
 
 
+def code() -> str:
+    """A digest of the code that judges: what other code has measured is measured anew."""
+    sources = sorted(Path(detector_package.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
+
+
 class Kept:
-    """Rows that are finished, of one detector and one part of the data."""
+    """Rows that are finished, of one detector, one part of the data, and one code."""
 
     def __init__(self, path: Path, of: str):
         self._path, self._of = path, of

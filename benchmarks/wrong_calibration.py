@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ from PIL import Image, ImageFilter, ImageOps
 
 import attacks
 from benchmarks.detection_data import decoded, table, tracks
+from detector.bulk import OwnScale
+from detector.calibration import Calibration
+from detector.inputs import Parts
 from detector.model import Detector
+from detector.scores import Scores
 from detector.training.histories import jpeg, sample, webp
 from sanitizer.fit import ScoreShape, fit, standing_out
+from sanitizer.images import Header
 from sanitizer.metrics import Share
 from sanitizer.policy import ROUNDING
 from sanitizer.record import Record
@@ -34,9 +40,6 @@ Look = Callable[[np.ndarray], np.ndarray]
 
 #: Accepted clean loss.
 LIMIT = 0.01
-
-#: Clean images in the smallest group of the bundled detector's calibration.
-CALIBRATION_IMAGES = 1500
 
 #: Sets drawn for each row, each of this share of the images.
 SETS, SHARE = 5, 0.7
@@ -80,8 +83,8 @@ class Row(Record):
 class Scored:
     """The images of one look and trigger."""
 
-    scores: np.ndarray
-    p_values: np.ndarray
+    scores: Scores
+    stored: np.ndarray  #: p-values by the calibration groups
 
 
 def _pillow(change: Callable[[Image.Image], Image.Image]) -> Look:
@@ -133,6 +136,9 @@ LOOKS: dict[str, Look] = {
     ),
 }
 
+#: Looks that are files of another encoding than PNG, and their quality.
+QUALITIES = {"JPEG q75": 75, "JPEG q15": 15, "64 px, JPEG q75": 75, "64 px, JPEG q15": 15}
+
 #: The same of large pictures, brought to the size of small sets first.
 SMALLER: dict[str, Look] = {
     "64 px, bicubic": _resized(64, Filter.BICUBIC),
@@ -164,9 +170,12 @@ def main() -> None:
         for look, attack, rendered in _views(name, images):
             if (arguments.part, name, look, attack) in done:
                 continue
-            clean = _scored(detector, rendered(None))
-            poisoned = _scored(detector, rendered(attack)) if attack else None
-            fresh = list(_rows(arguments.part, name, look, attack, clean, poisoned, labels))
+            quality = QUALITIES.get(look)
+            clean = _scored(detector, rendered(None), quality)
+            poisoned = _scored(detector, rendered(attack), quality) if attack else None
+            draw = partial(_drawn, detector.calibration, clean, poisoned or clean, labels)
+            is_clean = poisoned is None
+            fresh = list(_rows(arguments.part, name, look, attack, is_clean, draw))
             with file.open("a") as out:
                 out.writelines(json.dumps(row.to_json()) + "\n" for row in fresh)
             rows += fresh
@@ -227,24 +236,25 @@ def _views(name: str, images: list[np.ndarray]) -> Iterator[tuple[str, str, Rend
             yield look, attack, through(usual, LOOKS[look])
 
 
-def _scored(detector: Detector, images: list[np.ndarray]) -> Scored:
-    scores = detector.score([detector.inputs.cut(pixels) for pixels in images])
-    return Scored(scores.values, detector.calibration.p_values(scores).values)
+def _scored(detector: Detector, images: list[np.ndarray], quality: int | None) -> Scored:
+    """As files of JPEG of that quality, or stored losslessly."""
+
+    def parts(pixels: np.ndarray) -> Parts:
+        height, width = pixels.shape[:2]
+        header = None if quality is None else Header(width, height, "JPEG", quality)
+        return detector.inputs.cut(pixels, header)
+
+    scores = detector.score([parts(pixels) for pixels in images])
+    return Scored(scores, detector.calibration.p_values(scores).values)
 
 
 def _rows(
-    part: str,
-    data: str,
-    look: str,
-    attack: str,
-    clean: Scored,
-    poisoned: Scored | None,
-    labels: np.ndarray,
+    part: str, data: str, look: str, attack: str, is_clean: bool, draw: Callable[..., "Drawn"]
 ) -> Iterator[Row]:
-    """A row for each way to label and each rate."""
+    """A row for each way to label and each rate; ``draw`` takes them and what chance there is."""
     kinds = (
         [("one target", 0.0), ("none", 0.0)]
-        if poisoned is None
+        if is_clean
         else [
             *((kind, rate) for kind in ("one target", "all to all", "none") for rate in RATES),
             *(("clean label", rate) for rate in CLEAN_LABEL_RATES),
@@ -252,7 +262,7 @@ def _rows(
     )
     for kind, rate in kinds:
         rng = np.random.default_rng(0)
-        sets = [_drawn(rng, kind, rate, clean, poisoned or clean, labels) for _ in range(SETS)]
+        sets = [draw(kind, rate, rng) for _ in range(SETS)]
         found = [one.found for one in sets if one.found is not None]
         yield Row(
             part, data, look, attack, kind, rate, SETS,
@@ -283,22 +293,28 @@ class Drawn:
 
 
 def _drawn(
-    rng: np.random.Generator,
-    kind: str,
-    rate: float,
+    calibration: Calibration,
     clean: Scored,
     poisoned: Scored,
     labels: np.ndarray,
+    kind: str,
+    rate: float,
+    rng: np.random.Generator,
 ) -> Drawn:
-    """One set: some of the images, of which a share carries the trigger."""
+    """One set: some of the images, of which a share carries the trigger; judged as clean does."""
     rows = rng.permutation(len(labels))[: int(SHARE * len(labels))]
     own, classes = labels[rows], np.unique(labels)
     target = rng.choice(own)
     eligible = own == target if kind == "clean label" else np.ones(len(rows), bool)
     bad = np.zeros(len(rows), bool)
     bad[rng.permutation(np.flatnonzero(eligible))[: round(rate * eligible.sum())]] = True
-    scores = np.where(bad, poisoned.scores[rows], clean.scores[rows])
-    p_values = np.where(bad, poisoned.p_values[rows], clean.p_values[rows])
+    values, parts, encodings = (
+        np.where(bad, getattr(poisoned.scores, name)[rows], getattr(clean.scores, name)[rows])
+        for name in ("values", "parts", "encodings")
+    )
+    scores = Scores(values, parts, encodings)
+    stored = np.where(bad, poisoned.stored[rows], clean.stored[rows])
+    p_values = OwnScale.of(calibration, scores).p_values(scores, stored)
     index = np.searchsorted(classes, own)
     if kind == "one target":
         index = np.where(bad, np.searchsorted(classes, target), index)
@@ -309,7 +325,8 @@ def _drawn(
     out = p_values <= LIMIT + ROUNDING
     removed = np.bincount(index[out], minlength=len(classes))
     judged = np.bincount(index, minlength=len(classes))
-    facts = fit(removed, judged, ScoreShape.of(scores, p_values, LIMIT), LIMIT, CALIBRATION_IMAGES)
+    shape = ScoreShape.of(scores.values, p_values, LIMIT)
+    facts = fit(removed, judged, shape, LIMIT, calibration.smallest_group)
     named = standing_out(removed, judged, LIMIT) & (not facts.doubtful)
     is_target = classes == target if kind in ("one target", "clean label") and rate else classes < 0
     return Drawn(

@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -133,6 +134,11 @@ class _Shape(NamedTuple):
         return (odds - self.median) / self.spread
 
 
+@lru_cache(maxsize=len(PART_RANGES))  # who judges many sets has mostly one calibration
+def _learnt(groups: tuple[CalibrationGroup, ...]) -> Bulk:
+    return Bulk(groups)
+
+
 def _mixtures(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Images drawn from one to three groups, in random shares."""
     rng = np.random.default_rng(0)
@@ -170,7 +176,7 @@ class OwnScale:
             of_size = (scores.parts >= parts[0]) & (scores.parts <= parts[1])
             if len(groups) < FEWEST_GROUPS or np.count_nonzero(of_size) < ENOUGH:
                 continue
-            bulk = Bulk(groups)
+            bulk = _learnt(groups)
             for encoding in range(len(ENCODINGS)):
                 alike = scores.values[of_size & (scores.encodings == encoding)]
                 if len(alike) >= ENOUGH:

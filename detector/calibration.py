@@ -37,7 +37,7 @@ class PValues:
     compared: np.ndarray  #: there are, (n,) int64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer to whether they are equal
 class CalibrationGroup:
     """Scores of clean images of one kind.
 
