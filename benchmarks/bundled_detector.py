@@ -19,7 +19,8 @@ from detector.card import TrainingSet
 from detector.inputs import Parts, Tiles
 from detector.model import Detector
 from detector.training.calibrate import calibrate
-from detector.training.histories import jpeg, training_views
+from detector.training.graphics import CANVAS, graphics
+from detector.training.histories import jpeg, noisy, training_views, with_palette
 from detector.training.loop import TrainSettings, train
 from sanitizer.images import Header
 from sanitizer.resizing import Filter, resize
@@ -54,9 +55,10 @@ TRAINING_DATA = (
     TrainingSet("Imagenette", "rows 0-2,399", "research use"),
 )
 CALIBRATION_DATA = (
-    "CIFAR-10 rows 38,000-39,999, GTSRB tracks 8 mod 10, Imagenette rows 2,500-2,999; measured on "
-    "CIFAR-10 rows 36,000-37,999, GTSRB tracks 3 mod 10, Imagenette rows 2,400-2,499; none of them "
-    "trained on"
+    "CIFAR-10 rows 38,000-39,999, GTSRB tracks 8 mod 10, Imagenette rows 2,500-2,999, and what "
+    "tells of unusual sets: pages drawn by code, the same photos with a palette and at night; "
+    "measured on CIFAR-10 rows 36,000-37,999, GTSRB tracks 3 mod 10, Imagenette rows 2,400-2,499; "
+    "none of them trained on"
 )
 BLIND_SPOTS = (
     "smooth, low-frequency triggers (smooth, sig, lf, low-pass), warps (WaNet) and reflections "
@@ -101,7 +103,8 @@ def main() -> None:
         blind_spots=BLIND_SPOTS,
         pool_views=len(pool),
     )
-    detector = calibrate(detector, calibration_parts(arguments.data))
+    unusual = unusual_parts(arguments.data)
+    detector = calibrate(detector, calibration_parts(arguments.data), unusual=unusual)
     detector.save(arguments.output)
     print(f"saved {detector.identity} with {len(detector.calibration.groups)} groups")
 
@@ -150,6 +153,33 @@ def calibration_parts(data: Path) -> dict[str, Iterator[Parts]]:
         for quality, subsampling in JPEGS:
             as_jpeg = partial(_as_jpeg, quality=quality, subsampling=subsampling)
             parts[f"{name}, jpeg q{quality} {SUBSAMPLED[subsampling]}"] = map(as_jpeg, several)
+    return parts
+
+
+def unusual_parts(data: Path) -> dict[str, Iterator[Parts]]:
+    """Parts of clean images with long tails of scores: drawings, and photos in a poor state."""
+    pictures = images_of(data, "calibration")["imagenette"]
+    rng = np.random.default_rng(0)
+    parts: dict[str, Iterator[Parts]] = {}
+    for sides in ((32,), *LARGER):
+        pages, photos = [], []
+        for number, side in enumerate(sides):
+            some = pictures[number :: len(sides)]
+            photos += [resize(p, (side, side), Filter.BICUBIC) for p in some]
+            factor = -(-side // CANVAS)  # as a screen of many pixels shows a page
+            drawn = graphics(len(some), side // factor, rng)
+            pages += list(drawn.repeat(factor, 1).repeat(factor, 2))
+        of = f"at {' and '.join(map(str, sides))} px"
+        dark = [noisy(p, rng) for p in photos]
+        parts[f"drawn pages {of}"] = map(Tiles().cut, pages)
+        for quality in (75, 90):
+            as_jpeg = partial(_as_jpeg, quality=quality, subsampling=2)
+            parts[f"drawn pages {of}, jpeg q{quality}"] = map(as_jpeg, pages)
+        few_colours = [with_palette(p, rng) for p in photos]
+        parts[f"photos with a palette {of}"] = map(Tiles().cut, few_colours)
+        parts[f"photos at night {of}"] = map(Tiles().cut, dark)
+        as_jpeg = partial(_as_jpeg, quality=80, subsampling=2)
+        parts[f"photos at night {of}, jpeg q80"] = map(as_jpeg, dark)
     return parts
 
 

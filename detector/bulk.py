@@ -26,7 +26,7 @@ from detector.kinds import ENCODINGS, PART_RANGES, in_words
 from detector.scores import Scores, log_odds
 
 #: Images of a kind that a set has to have before they are judged by each other.
-ENOUGH = 400
+ENOUGH = 150
 
 #: Calibration groups of images of a size from which the regression can be learnt.
 FEWEST_GROUPS = 3
@@ -41,10 +41,11 @@ _BULK = np.array([0.05, 0.2, 0.35, 0.6])
 #: Features further than so many standard deviations from those of the groups count as so far.
 _FARTHEST = 3.0
 
-#: Mixtures that the regression is learnt from, images of each, and the weight of its ridge.
-_MIXTURES, _MIXED, _RIDGE = 1500, 2000, 1e-2
+#: Mixtures that the regression is learnt from, of groups and of unusual ones, images of each, and
+#: the weight of its ridge.
+_MIXTURES, _UNUSUAL, _MIXED, _RIDGE = 1500, 500, 2000, 1e-2
 
-#: What the regression tells too little for this share of the mixtures is added.
+#: What the regression tells too little for this share of the mixtures of groups is added.
 _ALLOWED = 0.7
 
 #: A spread of log odds below this is none.
@@ -76,23 +77,29 @@ class Bulk:
 
     Args:
         groups: at least one.
+        unusual: of images of the same sizes; their scores have long tails, which the regression
+            is to know of, though what it misses of them asks for no allowance.
     """
 
-    def __init__(self, groups: tuple[CalibrationGroup, ...]):
+    def __init__(
+        self, groups: tuple[CalibrationGroup, ...], unusual: tuple[CalibrationGroup, ...] = ()
+    ):
         clean = [log_odds(group.scores) for group in groups]
+        odd = [log_odds(group.scores) for group in unusual]
         ends = [np.quantile(odds, 1 - SHARES) for odds in clean]
         # A set whose images are nearly all alike has a spread that says nothing.
         self._lowest = np.min(ends, axis=0)
         multiples = [_Shape.of(odds).standard(end) for odds, end in zip(clean, ends, strict=True)]
         self._fewest = np.min(multiples, axis=0)
-        mixtures = _mixtures(clean)
+        mixtures = [*_mixtures(clean, _MIXTURES), *_mixtures(odd, _UNUSUAL)]
         shapes = np.array([_Shape.of(odds).features for odds in mixtures])
         uppers = [_Shape.of(odds).standard(np.quantile(odds, 1 - SHARES)) for odds in mixtures]
         self._middle, self._spread = shapes.mean(0), shapes.std(0) + 1e-6
         known = self._inputs(shapes)
         ridge = _RIDGE * len(known) * np.diag([1.0] * shapes.shape[1] + [0.0])
         self._weights = np.linalg.solve(known.T @ known + ridge, known.T @ np.array(uppers))
-        self._missed = np.quantile(uppers - known @ self._weights, _ALLOWED, axis=0)
+        missed = (uppers - known @ self._weights)[:_MIXTURES]
+        self._missed = np.quantile(missed, _ALLOWED, axis=0)
 
     def curve(self, scores: np.ndarray) -> Curve:
         """The p-values of images like these.
@@ -135,15 +142,15 @@ class _Shape(NamedTuple):
 
 
 @lru_cache(maxsize=len(PART_RANGES))  # who judges many sets has mostly one calibration
-def _learnt(groups: tuple[CalibrationGroup, ...]) -> Bulk:
-    return Bulk(groups)
+def _learnt(groups: tuple[CalibrationGroup, ...], unusual: tuple[CalibrationGroup, ...]) -> Bulk:
+    return Bulk(groups, unusual)
 
 
-def _mixtures(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Images drawn from one to three groups, in random shares."""
+def _mixtures(groups: Sequence[np.ndarray], n: int) -> list[np.ndarray]:
+    """Images drawn from one to three groups, in random shares; none where there is no group."""
     rng = np.random.default_rng(0)
     mixtures = []
-    for _ in range(_MIXTURES):
+    for _ in range(n if groups else 0):
         number = min(len(groups), int(rng.integers(1, 4)))
         chosen = rng.choice(len(groups), number, replace=False)
         counts = np.ceil(_MIXED * rng.dirichlet(np.ones(number))).astype(int)
@@ -172,11 +179,14 @@ class OwnScale:
         """
         curves = {}
         for size, parts in enumerate(PART_RANGES):
-            groups = tuple(group for group in calibration.groups if group.parts == parts)
+            groups, unusual = (
+                tuple(group for group in several if group.parts == parts)
+                for several in (calibration.groups, calibration.unusual)
+            )
             of_size = (scores.parts >= parts[0]) & (scores.parts <= parts[1])
             if len(groups) < FEWEST_GROUPS or np.count_nonzero(of_size) < ENOUGH:
                 continue
-            bulk = _learnt(groups)
+            bulk = _learnt(groups, unusual)
             for encoding in range(len(ENCODINGS)):
                 alike = scores.values[of_size & (scores.encodings == encoding)]
                 if len(alike) >= ENOUGH:

@@ -107,6 +107,9 @@ class Calibration:
     """
 
     groups: tuple[CalibrationGroup, ...] = ()
+    #: Clean images that no other is compared with, such as drawings: they only tell what scores of
+    #: clean images may look like, see :mod:`detector.bulk`.
+    unusual: tuple[CalibrationGroup, ...] = ()
 
     @classmethod
     def of_trusted(cls, scores: Scores) -> Self:
@@ -216,23 +219,25 @@ class Calibration:
                 )
 
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over the groups and their scores."""
+        """SHA-256, hexadecimal, over all groups and their scores."""
         digest = hashlib.sha256()
-        for group in self.groups:
-            digest.update(f"{group.name}|{group.parts}|{group.encoding}|".encode())
+        for group, is_unusual in self._all():
+            words = f"{group.name}|{group.parts}|{group.encoding}|{is_unusual}|"
+            digest.update(words.encode())
             digest.update(np.ascontiguousarray(group.scores, np.float32).tobytes())
         return digest.hexdigest()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The groups with their scores, as ``detector.json`` holds them."""
+        """All groups with their scores, as ``detector.json`` holds them."""
         return [
             _StoredGroup(
                 group.name,
                 *group.parts,
                 None if group.encoding is None else ENCODINGS[group.encoding],
                 [round(float(score), DECIMALS) for score in group.scores],
+                is_unusual,
             ).to_json()
-            for group in self.groups
+            for group, is_unusual in self._all()
         ]
 
     @classmethod
@@ -245,17 +250,15 @@ class Calibration:
         groups = msgspec.convert(value, list[_StoredGroup])
         for group, stored in zip(groups, value, strict=True):
             check_keys(_StoredGroup, stored, f"the calibration group {group.name!r:.80}")
-        return cls(
-            tuple(
-                CalibrationGroup(
-                    group.name,
-                    (group.min_parts, group.max_parts),
-                    _place(group.encoding),
-                    np.array(group.scores, np.float32),
-                )
-                for group in groups
-            )
+        usual, unusual = (
+            tuple(group.loaded() for group in groups if group.unusual == wanted)
+            for wanted in (False, True)
         )
+        return cls(usual, unusual)
+
+    def _all(self) -> list[tuple[CalibrationGroup, bool]]:
+        """Each group, and whether it is an unusual one."""
+        return [*((g, False) for g in self.groups), *((g, True) for g in self.unusual)]
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,16 @@ class _StoredGroup(Record):
     max_parts: int
     encoding: str | None  #: one of ``ENCODINGS``
     scores: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+    unusual: bool = False
+
+    def loaded(self) -> CalibrationGroup:
+        """As it is used."""
+        return CalibrationGroup(
+            self.name,
+            (self.min_parts, self.max_parts),
+            _place(self.encoding),
+            np.array(self.scores, np.float32),
+        )
 
 
 def _place(encoding: str | None) -> int | None:

@@ -50,7 +50,7 @@ class Combination(Record):
     """How the parts of images of a range of sizes add up.
 
     Raises:
-        ValueError: another number of figures.
+        ValueError: another number of figures, or no range of parts.
     """
 
     parts: tuple[int, int]  #: numbers of parts that it is for, one of ``PART_RANGES``
@@ -63,6 +63,8 @@ class Combination(Record):
         numbers += [len(s.spread) for s in (self.figures, self.total, self.single)]
         if numbers != [FIGURES, 1, 1] * 2:
             raise ValueError(f"combination: expected {FIGURES} figures, a total and a single one")
+        if not 1 < self.parts[0] <= self.parts[1]:
+            raise ValueError(f"combination: expected 2 <= min <= max parts, got {self.parts}")
 
     @classmethod
     def of(cls, parts: tuple[int, int], clean: np.ndarray, single: Scale) -> Self:

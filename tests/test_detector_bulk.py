@@ -1,5 +1,7 @@
 """What a set tells of its own clean images, and how the parts of an image add up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,4 +158,47 @@ def test_a_clear_flat_square_adds_to_the_logit_and_a_small_one_does_not() -> Non
 def test_a_combination_of_other_figures_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 figures"):
         Combination((2, 9), Scale((0.0,), (1.0,)), Scale((0.0,), (1.0,)), Scale((0.0,), (1.0,)))
+    for parts in ((9, 2), (1, 9)):
+        with pytest.raises(ValueError, match="expected 2 <= min <= max parts"):
+            replace(COMBINATION, parts=parts)
     assert Combination.from_json(COMBINATION.to_json()) == COMBINATION
+
+
+def long_tailed(n: int, seed: int, tail: float = 2) -> np.ndarray:
+    """As drawings score: some of them far above the others."""
+    draws = np.random.default_rng(seed)
+    return -4 + draws.normal(0, 0.3, n) + draws.exponential(tail, n)
+
+
+def test_unusual_groups_teach_what_long_tails_look_like() -> None:
+    unusual = tuple(
+        CalibrationGroup(str(tail), (1, 1), None, scores_of(long_tailed(500, i, tail)))
+        for i, tail in enumerate((1.5, 2, 3))
+    )
+    drawings = of_kind(long_tailed(2000, 9))
+    lost = []
+    for calibration in (CALIBRATION, Calibration(GROUPS, unusual)):
+        own = OwnScale.of(calibration, drawings)
+        lost.append((own.p_values(drawings, np.ones(len(drawings))) <= 0.01).mean())
+    assert lost[0] > 0.05
+    assert lost[1] < 0.03
+    photos, suspicious = of_kind(clean(2000, -4, 0.7, 8)), of_kind(np.zeros(20))
+    own = OwnScale.of(Calibration(GROUPS, unusual), photos)
+    assert (own.p_values(photos, np.ones(len(photos))) <= 0.01).mean() < 0.02
+    assert (own.p_values(suspicious, np.ones(len(suspicious))) <= 0.01).all()
+
+
+def test_unusual_groups_are_stored_and_compared_with_no_image() -> None:
+    unusual = (CalibrationGroup("drawings", (1, 1), None, scores_of(long_tailed(500, 1))),)
+    calibration = Calibration(GROUPS, unusual)
+    stored = Calibration.from_json(calibration.to_json())
+    assert [group.name for group in stored.groups] == [group.name for group in GROUPS]
+    assert [group.name for group in stored.unusual] == ["drawings"]
+    assert calibration.digest() not in (
+        CALIBRATION.digest(),
+        Calibration((*GROUPS, *unusual)).digest(),
+    )
+    asked = of_kind(clean(50, -3, 1, 2))
+    np.testing.assert_array_equal(
+        calibration.p_values(asked).values, CALIBRATION.p_values(asked).values
+    )

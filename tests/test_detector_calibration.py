@@ -128,7 +128,7 @@ def test_a_calibration_survives_json_with_its_digest() -> None:
     scores = [round(score, 6) for score in np.random.default_rng(0).random(50)]
     calibration = Calibration((group(scores, "a", (1, 1)), group(scores[:9], "b", (2, 4))))
     stored = json.loads(json.dumps(calibration.to_json()))
-    assert set(stored[0]) == {"name", "min_parts", "max_parts", "encoding", "scores"}
+    assert set(stored[0]) == {"name", "min_parts", "max_parts", "encoding", "scores", "unusual"}
     again = Calibration.from_json(stored)
     assert again.digest() == calibration.digest()
     assert Calibration(calibration.groups[:1]).digest() != calibration.digest()

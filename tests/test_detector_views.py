@@ -47,7 +47,7 @@ def test_histories_keep_form_and_picture(pool):
     assert 5 < untouched < 40  # lossless pictures stay in, encoded ones come in
 
 
-@pytest.mark.parametrize("change", [histories._noisy, histories._with_palette])
+@pytest.mark.parametrize("change", [histories.noisy, histories.with_palette])
 def test_what_cameras_and_files_do_keeps_the_picture(change, pool):
     rng = np.random.default_rng(9)
     changed = [change(view, rng) for view in pool]

@@ -56,6 +56,9 @@ PAPERS: dict[tuple[str, str, str], tuple[Sequence[float], Sequence[float]]] = {
     ),
 }
 
+#: The experiment of the paper's Figure 4, of which distances are told.
+DISTANCES = "section 5"
+
 
 def tables(rows: Iterable[Row]) -> str:
     """One Markdown table for each experiment that there are rows of."""
@@ -66,31 +69,39 @@ def tables(rows: Iterable[Row]) -> str:
 
 
 def _table(experiment: str, rows: Sequence[Row]) -> str:
-    lines = [
-        f"**{experiment}**",
-        "",
-        "| detector | domain | on | epoch | trigger | FPR, % | BDR, % | the paper's | ACC, % "
-        "| the paper's | distance |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    place: dict[tuple[str, str, int], int] = {}
+    """A line of BDR for each detector, and where the paper has figures or distances, of these."""
+    triggers = list(dict.fromkeys(row.trigger for row in rows))
+    heads = ["detector", "domain", "on", "epoch", "FPR", "", *triggers]
+    lines = [f"**{experiment}**", "", _line(heads), _line(["---"] * len(heads))]
+    tests: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        of = (row.detector, row.domain, row.epoch)
-        place[of] = place.get(of, -1) + 1
-        accuracies, rates = PAPERS.get((experiment, row.detector, row.domain), ((), ()))
+        tests.setdefault((row.detector, row.domain, row.data, str(row.epoch)), []).append(row)
+    for of, tested in tests.items():
+        by_trigger = {row.trigger: row for row in tested}
+        found = [by_trigger[trigger] for trigger in triggers if trigger in by_trigger]
         lines.append(
-            f"| {row.detector} | {row.domain} | {row.data} | {row.epoch} | {row.trigger} | "
-            f"{_percent(row.fpr.value)} | {_percent(row.bdr.value)} "
-            f"[{_percent(row.bdr.interval[0])}, {_percent(row.bdr.interval[1])}] | "
-            f"{_papers(rates, place[of])} | {_percent(row.accuracy)} | "
-            f"{_papers(accuracies, place[of])} | {row.distance:.2f} |"
+            _line(
+                [*of, _percent(found[0].fpr.value), "BDR", *(_percent(r.bdr.value) for r in found)]
+            )
         )
+        rest = [""] * (len(of) + 1)
+        accuracies, rates = PAPERS.get((experiment, *of[:2]), ((), ()))
+        if rates:
+            told = {
+                "the paper's": [f"{rate:.1f}" for rate in rates],
+                "ACC": [_percent(row.accuracy) for row in found],
+                "the paper's ACC": [f"{accuracy:.1f}" for accuracy in accuracies],
+            }
+            lines += [_line([*rest, name, *cells]) for name, cells in told.items()]
+        elif experiment == DISTANCES:
+            distances = [f"{row.distance:.1f}" for row in found]
+            lines.append(_line([*rest, "distance", *distances]))
     return "\n".join(lines)
 
 
-def _papers(figures: Sequence[float], place: int) -> str:
-    return f"{figures[place]:.1f}" if place < len(figures) else ""
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"

@@ -1,6 +1,6 @@
 """A detector meets clean images that it was not trained on: their scores calibrate it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,6 +11,7 @@ from detector.combination import Combination, Scale, figures
 from detector.inputs import About, Parts
 from detector.kinds import ENCODINGS, PART_RANGES
 from detector.model import Detector
+from detector.scores import Scores
 
 #: Images whose parts are in memory at a time.
 BATCH = 64
@@ -20,12 +21,14 @@ def calibrate(
     detector: Detector,
     images: Mapping[str, Iterable[Parts]],
     min_images: int = MIN_IMAGES,
+    unusual: Mapping[str, Iterable[Parts]] | None = None,
 ) -> Detector:
     """The detector, calibrated by clean images that it was never trained on.
 
     Args:
         images: parts of clean images, by what is on them and how they came about.
         min_images: a kind with fewer images gives no group; 99 is what a clean loss of 1 % needs.
+        unusual: parts of other clean images, see :attr:`Calibration.unusual`.
 
     Returns:
         The detector with one group for each name and each kind that it has images of, and with a
@@ -33,17 +36,29 @@ def calibrate(
     """
     seen = {name: _Seen.by(detector, several) for name, several in images.items()}
     detector = detector.calibrated(Calibration(), _combinations(list(seen.values())))
-    groups = []
+    groups: list[CalibrationGroup] = []
+    others: list[CalibrationGroup] = []
     for name, clean in seen.items():
         scores = detector.scores(clean.logits, clean.about)
-        for low, high in PART_RANGES:
-            of_size = (scores.parts >= low) & (scores.parts <= high)
-            for encoding in range(len(ENCODINGS)):
-                values = scores.values[of_size & (scores.encodings == encoding)]
-                if len(values) >= min_images:
-                    group = CalibrationGroup(name, (low, high), encoding, np.sort(values))
-                    groups.append(group)
-    return detector.calibrated(Calibration(tuple(groups)), detector.card.combinations)
+        for encoding in range(len(ENCODINGS)):
+            alike = scores.encodings == encoding
+            groups += _groups(name, scores, alike, encoding, min_images)
+    for name, several in (unusual or {}).items():
+        clean = _Seen.by(detector, several)
+        scores = detector.scores(clean.logits, clean.about)
+        others += _groups(name, scores, np.ones(len(scores), bool), None, min_images)
+    calibration = Calibration(tuple(groups), tuple(others))
+    return detector.calibrated(calibration, detector.card.combinations)
+
+
+def _groups(
+    name: str, scores: Scores, chosen: np.ndarray, encoding: int | None, min_images: int
+) -> Iterator[CalibrationGroup]:
+    """One of the chosen images for each range of sizes of which there are enough."""
+    for low, high in PART_RANGES:
+        values = scores.values[chosen & (scores.parts >= low) & (scores.parts <= high)]
+        if len(values) >= min_images:
+            yield CalibrationGroup(name, (low, high), encoding, np.sort(values))
 
 
 @dataclass(frozen=True)

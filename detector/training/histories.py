@@ -177,7 +177,7 @@ def _filtered(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).filter(chosen))
 
 
-def _noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As a camera sees at night: noise that grows with the light, smoothed by the camera."""
     light = pixels.astype(np.float32)
     noise = rng.normal(0, 1, pixels.shape) * np.sqrt(light + 20) * rng.uniform(0.2, 1.2)
@@ -186,7 +186,7 @@ def _noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(Image.fromarray(grain).filter(smooth))
 
 
-def _with_palette(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def with_palette(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As in a GIF: few colours, chosen for the image, with or without dithering."""
     dither = Image.Dither.FLOYDSTEINBERG if rng.random() < 0.7 else Image.Dither.NONE
     image, colours = Image.fromarray(pixels), int(rng.integers(64, 257))
@@ -199,7 +199,7 @@ _CHANGES = (
     (0.25, _resized),
     (0.1, _toned),
     (0.1, _filtered),
-    (0.04, _noisy),
-    (0.02, _with_palette),
+    (0.04, noisy),
+    (0.02, with_palette),
     (0.5, random_encoding),
 )
