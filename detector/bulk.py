@@ -35,8 +35,8 @@ FEWEST_GROUPS = 3
 #: interpolated, and below the last they do not go.
 SHARES = np.array([0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
 
-#: Quantiles of the bulk beside the median that the regression looks at.
-_BULK = np.array([0.05, 0.2, 0.35, 0.6])
+#: Quantiles beside the median that the regression looks at: what is above, poison moves most.
+_BULK = np.array([0.05, 0.2, 0.35])
 
 #: Features further than so many standard deviations from those of the groups count as so far.
 _FARTHEST = 3.0
