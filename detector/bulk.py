@@ -26,7 +26,7 @@ from detector.kinds import ENCODINGS, PART_RANGES, in_words
 from detector.scores import Scores, log_odds
 
 #: Images of a kind that a set has to have before they are judged by each other.
-ENOUGH = 150
+ENOUGH = 100
 
 #: Calibration groups of images of a size from which the regression can be learnt.
 FEWEST_GROUPS = 3
