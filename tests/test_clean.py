@@ -90,8 +90,10 @@ def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
         assert ids == {r["sample_id"] for r in scores.to_pylist() if r["verdict"] == verdict}
     for row in scores.to_pylist():
         assert (row["p_value"] <= LOSS) == (row["verdict"] == "poisoned")
-        count = "(none|only [0-9]+)" if row["verdict"] == "poisoned" else "[0-9,]+"
-        assert re.fullmatch(f"{count} of [0-9,]+ clean images scores? as high", row["reason"])
+        words = "([0-9.]+) % of clean images of this set are expected to score as high"
+        percent = re.fullmatch(words, row["reason"])
+        assert percent is not None, row["reason"]
+        assert float(percent[1]) == pytest.approx(100 * row["p_value"], rel=0.06)
         assert row["detector"].startswith("freqsan-small@")
     first = pq.read_table(str(SAMPLE)).slice(0, 1).to_pylist()[0]
     row = next(r for r in scores.to_pylist() if r["sample_id"] == "set.parquet#0")
