@@ -3,15 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from samples import with_one_trigger
 
-import attacks
-from pipelines.jobs.demo import SAMPLE
 from sanitizer.images import decode
 from sanitizer.resizing import Filter, resize
 from sanitizer.scan.canonical import Compact
@@ -307,17 +304,10 @@ def test_pictures_that_are_all_of_one_shade_are_one_picture() -> None:
 
 @pytest.fixture(scope="module")
 def sample() -> tuple[Compact, np.ndarray, np.ndarray]:
-    """Clean images of the bundled sample, some with a patch: images, labels, which carry it."""
-    table = pq.read_table(str(SAMPLE))
-    table = table.filter(pc.invert(table["is_poisoned"]))
+    """The sample with one trigger: images, labels, and which images carry it."""
+    table = with_one_trigger()
     pixels = np.stack([decode(image["bytes"]) for image in table["image"].to_pylist()])
-    labels = table["label"].to_numpy().copy()
-    target = np.bincount(labels).argmax()
-    carries = np.zeros(len(labels), bool)
-    carries[np.random.default_rng(0).choice(np.flatnonzero(labels != target), 60, False)] = True
-    pixels[carries] = attacks.get("random_patch")(pixels[carries])
-    labels[carries] = target
-    return Compact(pixels), labels, carries
+    return Compact(pixels), table["label"].to_numpy(), table["is_poisoned"].to_numpy()
 
 
 def test_the_shared_trigger_of_a_class_is_found(

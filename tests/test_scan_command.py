@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from outputs import table_of
 from safetensors import numpy as safetensors
+from samples import TARGET, with_one_trigger
 
 from detector import bundled
 from pipelines.cli import main
@@ -35,14 +36,11 @@ from sanitizer.resizing import resize
 from sanitizer.scan import mirror
 from sanitizer.scan.scan import LEAST_PICTURES
 
-#: Label of the sample's images that carry the trigger.
-TARGET = 6
-
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The three largest classes of the sample, of which one carries a trigger."""
-    table = pq.read_table(str(SAMPLE))
+    table = with_one_trigger()
     counts = pc.value_counts(table["label"]).to_pylist()
     large = [one["values"] for one in counts if one["counts"] >= LEAST_PICTURES]
     chosen = table.filter(pc.is_in(table["label"], pa.array(large)))
@@ -277,7 +275,7 @@ def test_where_nothing_is_searched_nothing_is_judged(
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 images of other classes and 20 that carry the trigger, all under one other label."""
-    table = pq.read_table(str(SAMPLE))
+    table = with_one_trigger()
     other = table.filter(pc.not_equal(table["label"], TARGET))
     carriers = table.filter(table["is_poisoned"]).slice(0, 20)
     both = pa.concat_tables([other.slice(0, 200), carriers])

@@ -12,25 +12,23 @@ import pytest
 import torch
 from pictures import noise
 from PIL import Image
+from samples import with_one_trigger
 
-import attacks
 from freqsan import clean
 from pipelines.jobs.demo import SAMPLE
 from pipelines.judging.serving import judge, reject
 from sanitizer.errors import InputError
 from sanitizer.images import decode
-from sanitizer.png import encode
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "serving.md"
 
 
 @pytest.fixture(scope="module")
 def sample() -> list[bytes]:
-    """Encoded images of the bundled sample, the first twenty with a patch on them."""
-    rows = [row for row in pq.read_table(str(SAMPLE)).to_pylist() if not row["is_poisoned"]]
-    images = [row["image"]["bytes"] for row in rows[-100:]]
-    stamped = attacks.get("random_patch")(np.stack([decode(image) for image in images[:20]]))
-    return [*map(encode, stamped), *images[20:]]
+    """Encoded images of the sample with one trigger, twenty that carry it first."""
+    rows = with_one_trigger().to_pylist()
+    rows.sort(key=lambda row: not row["is_poisoned"])
+    return [row["image"]["bytes"] for row in rows[:20] + rows[-80:]]
 
 
 def test_triggered_images_are_rejected_and_clean_ones_are_not(sample: list[bytes]) -> None:
