@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from benchmarks.detection import LOSS, images_of
 from detector.bulk import OwnScale
@@ -54,6 +54,11 @@ def sharpened(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As many thumbnails are."""
     sharp = ImageFilter.UnsharpMask(1.0, 60, 0)
     return np.asarray(Image.fromarray(pixels).filter(sharp))
+
+
+def equalised(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """With as much contrast as there can be."""
+    return np.asarray(ImageOps.equalize(Image.fromarray(pixels)))
 
 
 def any_size(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -99,6 +104,7 @@ KINDS: dict[str, tuple[str, Make, int | None]] = {
     "night photos, 32 px": ("cifar10", night, None),
     "GIF of 256 colours, 128 px": ("imagenette 128", palette, None),
     "sharpened thumbnails, 64 px": ("imagenette 64", sharpened, None),
+    "photos with equalised histograms, 64 px": ("imagenette 64", equalised, None),
     "drawn pages of 160 px, PNG": ("pages 160", as_it_is, None),
     "drawn pages of 160 px, JPEG q90": ("pages 160", as_it_is, 90),
     "icons of 32 px, PNG": ("pages 32", as_it_is, None),

@@ -22,7 +22,7 @@ from outputs import digests, table_of
 from pictures import noise
 from PIL import Image
 
-from detector.bulk import OwnScale
+from detector.bulk import ENOUGH, OwnScale
 from detector.kinds import ENCODINGS
 from detector.model import Detector
 from detector.scores import Scores
@@ -157,6 +157,10 @@ def test_a_kind_that_a_set_has_enough_of_is_judged_by_the_set_itself(
     clear = np.abs(scores.values[PNGS] - threshold) > 1e-6
     assert ((found <= LOSS) == (scores.values > threshold))[PNGS][clear].all()
     assert calibration.words.startswith("Each kind of image, by size and encoding, of which")
+    assert calibration.words.endswith(
+        f"fewer than {ENOUGH} images of the kinds of 30 of its 1,030 judged images, of which "
+        "nothing is promised unless they are like the stored ones."
+    )
 
 
 def test_with_trusted_images_no_set_is_judged_by_itself(mixed: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from detector.bulk import ENOUGH, OwnScale
 from detector.bundled import find
 from detector.calibration import Calibration, CalibrationGroup
@@ -86,7 +88,7 @@ class ChosenCalibration:
         thresholds = self.calibration.thresholds(limit, [(s.parts, s.encoding) for s in sizes])
         return CalibrationFacts(
             origin=self.origin,
-            words=self.words + self._beyond(sizes),
+            words=self.words + self._beyond(sizes) + self._too_few(sizes, own),
             thresholds=thresholds | (own.thresholds(limit) if limit else {}),
             groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
         )
@@ -100,6 +102,24 @@ class ChosenCalibration:
             f" That does not hold for {sum(size.images for size in larger):,} of the judged "
             f"images, which are larger than all trusted ones, such as one of {larger[-1].width}x"
             f"{larger[-1].height} px: give trusted images of their sizes, too."
+        )
+
+    def _too_few(self, sizes: Sequence[Size], own: OwnScale) -> str:
+        """That the set has too few images of some kinds to judge these by itself, as a sentence."""
+        parts, encodings, images = (
+            np.array([getattr(size, name) for size in sizes], np.int64)
+            for name in ("parts", "encoding", "images")
+        )
+        covered = own.covers(Scores(np.zeros(len(sizes), np.float32), parts, encodings))
+        few, total = int(images[~covered].sum()), int(images.sum())
+        if not self.adapts or not few:
+            return ""
+        which = (
+            "any kind" if few == total else f"the kinds of {few:,} of its {total:,} judged images"
+        )
+        return (
+            f" This set has fewer than {ENOUGH} images of {which}, of which nothing is promised "
+            "unless they are like the stored ones."
         )
 
 
