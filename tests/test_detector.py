@@ -237,10 +237,10 @@ def test_calibration_is_sorted_and_split_by_kind(detector, pool):
     groups = calibrated.calibration.groups
     assert [(g.name, g.parts, g.encoding, len(g.scores)) for g in groups] == [
         ("toy", (1, 1), LOSSLESS, 110),
-        ("toy", (1, 1), ENCODINGS.index("JPEG of quality 61-84"), 100),
         ("toy", (2, 9), LOSSLESS, 120),
+        ("toy", (1, 1), ENCODINGS.index("JPEG of quality 61-84"), 100),
     ]
-    for group, several in zip(groups, (small, jpegs, large), strict=True):
+    for group, several in zip(groups, (small, large, jpegs), strict=True):
         assert group.scores.tolist() == sorted(calibrated.score(several).values.tolist())
     assert detector.calibration.groups == ()
     assert detector.card.combinations == ()
