@@ -104,8 +104,9 @@ def main() -> None:
         blind_spots=BLIND_SPOTS,
         pool_views=len(pool),
     )
-    unusual = unusual_parts(arguments.data)
-    detector = calibrate(detector, calibration_parts(arguments.data), unusual=unusual)
+    images = images_of(arguments.data, "calibration")
+    unusual = unusual_parts(images["imagenette"])
+    detector = calibrate(detector, calibration_parts(images), unusual=unusual)
     detector.save(arguments.output)
     print(f"saved {detector.identity} with {len(detector.calibration.groups)} groups")
 
@@ -134,11 +135,11 @@ def images_of(data: Path, part: str) -> dict[str, list[np.ndarray]]:
     }
 
 
-def calibration_parts(data: Path) -> dict[str, Iterator[Parts]]:
+def calibration_parts(images: dict[str, list[np.ndarray]]) -> dict[str, Iterator[Parts]]:
     """Parts of clean images by what is on them and how they came about."""
-    images = images_of(data, "calibration")
-    pictures = images.pop("imagenette")
-    groups = {f"{name} images": several[:GROUP] for name, several in images.items()}
+    pictures = images["imagenette"]
+    small = {name: several for name, several in images.items() if name != "imagenette"}
+    groups = {f"{name} images": several[:GROUP] for name, several in small.items()}
     filters = (Filter.BILINEAR, Filter.LANCZOS, Filter.BOX)
     groups["photos at 32 px"] = [resize(p, (32, 32), f) for f in filters for p in pictures]
     for sides in LARGER:
@@ -157,9 +158,8 @@ def calibration_parts(data: Path) -> dict[str, Iterator[Parts]]:
     return parts
 
 
-def unusual_parts(data: Path) -> dict[str, Iterator[Parts]]:
+def unusual_parts(pictures: list[np.ndarray]) -> dict[str, Iterator[Parts]]:
     """Parts of clean images with long tails of scores: drawings, and photos in a poor state."""
-    pictures = images_of(data, "calibration")["imagenette"]
     rng = np.random.default_rng(0)
     parts: dict[str, Iterator[Parts]] = {}
     for sides in ((32,), *LARGER):

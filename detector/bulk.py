@@ -154,7 +154,7 @@ def _mixtures(groups: Sequence[np.ndarray], n: int) -> list[np.ndarray]:
         number = min(len(groups), int(rng.integers(1, 4)))
         chosen = rng.choice(len(groups), number, replace=False)
         counts = np.ceil(_MIXED * rng.dirichlet(np.ones(number))).astype(int)
-        drawn = [rng.choice(groups[i], n) for i, n in zip(chosen, counts, strict=True)]
+        drawn = [rng.choice(groups[i], size) for i, size in zip(chosen, counts, strict=True)]
         mixtures.append(np.concatenate(drawn))
     return mixtures
 
