@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from detector.flat_squares import clearest
 from detector.kinds import LOSSLESS, encoding_of
-from sanitizer.images import Header, ImageError, decode
+from sanitizer.images import Header, ImageError, Opened
 from sanitizer.record import Record
 from sanitizer.resizing import resize
 
@@ -76,19 +76,14 @@ class Tiles(Record):
         bilinearly, which is how many small sets came to their size.
 
         Args:
-            pixels: (height, width, 3) uint8.
+            pixels: (height, width, 3) uint8, at least one.
             header: of the file that they came from; None where there is none.
-
-        Raises:
-            ImageError: there is no pixel.
 
         >>> cut = Tiles().cut(np.zeros((40, 32, 3), np.uint8))
         >>> cut.tiles.shape, cut.about.native
         ((3, 32, 32, 3), 2)
         """
         height, width = pixels.shape[:2]
-        if not pixels.size:
-            raise ImageError("no pixels", f"found {width}x{height}, expected at least 1x1")
         side = min(self.side, height, width)
         whole = -(-height // side) * -(-width // side)
         levels = [most for most in LEVELS if most < whole]
@@ -105,31 +100,10 @@ class Tiles(Record):
             tiles += _tiles(pixels, self.side, *starts)
         return Parts(np.stack(tiles), About(len(native), encoding, flat))
 
-    def prepare(self, image: bytes | np.ndarray | ImageError | None) -> Prepared:
-        """Decode an image and cut it into parts, or say why it cannot be judged.
-
-        Args:
-            image: encoded, (height, width, 3) uint8 pixels, why it could not be read, or None
-                where there is none.
-
-        >>> Tiles().prepare(b"not an image").error.kind
-        'unsupported format'
-        """
-        if isinstance(image, ImageError):
-            return Prepared(None, None, image)
-        header: Header | None = None
-
-        def look(read: Header) -> None:
-            nonlocal header
-            header = read
-
-        try:
-            pixels = image if isinstance(image, np.ndarray) else decode(image, look)
-            return Prepared(header, self.cut(pixels, header), None)
-        except ImageError as error:
-            # Its traceback and cause would keep the pixels alive.
-            error.__cause__ = error.__context__ = None
-            return Prepared(header, None, error.with_traceback(None))
+    def prepare(self, image: Opened) -> Prepared:
+        """Cut a decoded image into parts."""
+        parts = None if image.pixels is None else self.cut(image.pixels, image.header)
+        return Prepared(image.header, parts, image.error)
 
 
 def judgeable(prepared: Iterable[Prepared]) -> list[Parts]:

@@ -30,7 +30,7 @@ from detector.precision import full_precision
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
 from detector.weights import TensorForm
-from sanitizer.images import ImageError
+from sanitizer.images import ImageError, Opened
 
 if TYPE_CHECKING:
     from detector.training.loop import Trained
@@ -86,8 +86,8 @@ class Detector:
         return self.card.inputs
 
     def prepare(self, image: bytes | np.ndarray | ImageError | None) -> Prepared:
-        """As :meth:`detector.inputs.Tiles.prepare`."""
-        return self.inputs.prepare(image)
+        """Decode an image, if need be, and cut it; see :class:`sanitizer.images.Opened`."""
+        return self.inputs.prepare(Opened.of(image))
 
     def score(self, images: Sequence[Parts]) -> Scores:
         """Score n images.

@@ -74,6 +74,48 @@ class Header:
     quality: int | None = None  #: of a JPEG, 1 to 100, see :func:`sanitizer.jpeg.quality_of`
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An image that was decoded, or why it could not be."""
+
+    header: Header | None  #: None where not even that could be read, and for pixels
+    pixels: np.ndarray | None  #: (height, width, 3) uint8 RGB; None if and only if ``error`` is not
+    error: ImageError | None
+
+    @classmethod
+    def of(cls, image: bytes | np.ndarray | ImageError | None) -> "Opened":
+        """Decode an image, if need be.
+
+        Args:
+            image: encoded, (height, width, 3) uint8 pixels, why it could not be read, or None
+                where there is none.
+
+        >>> Opened.of(b"not an image").error.kind
+        'unsupported format'
+        """
+        if isinstance(image, ImageError):
+            return cls(None, None, image)
+        if isinstance(image, np.ndarray):
+            if image.size:
+                return cls(None, image, None)
+            height, width = image.shape[:2]
+            found = f"found {width}x{height}, expected at least 1x1"
+            return cls(None, None, ImageError("no pixels", found))
+        header: Header | None = None
+
+        def look(read: Header) -> None:
+            nonlocal header
+            header = read
+
+        try:
+            pixels = decode(image, look)
+        except ImageError as error:
+            # Its traceback and cause would keep the pixels alive.
+            error.__cause__ = error.__context__ = None
+            return cls(header, None, error.with_traceback(None))
+        return cls(header, pixels, None)
+
+
 @without_warnings
 def decode(
     data: bytes | None,

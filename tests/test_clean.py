@@ -158,8 +158,8 @@ def test_a_kind_that_a_set_has_enough_of_is_judged_by_the_set_itself(
     assert ((found <= LOSS) == (scores.values > threshold))[PNGS][clear].all()
     assert calibration.words.startswith("Each kind of image, by size and encoding, of which")
     assert calibration.words.endswith(
-        f"fewer than {ENOUGH} images of the kinds of 30 of its 1,030 judged images, of which "
-        "nothing is promised unless they are like the stored ones."
+        f" 30 of the 1,030 judged images are of kinds of which this set has fewer than {ENOUGH}: "
+        "of these nothing is promised unless they are like the stored ones."
     )
 
 

@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 from pictures import noise
 from PIL import Image
 
-from detector.inputs import LEVELS, WINDOW, About, Tiles, judgeable
+from detector.inputs import LEVELS, WINDOW, About, Prepared, Tiles, judgeable
 from detector.kinds import ENCODINGS, LOSSLESS, OTHER, PART_RANGES, encoding_of
 from detector.training.histories import jpeg, webp
-from sanitizer.images import Header
+from sanitizer.images import Header, ImageError, Opened
 from sanitizer.png import encode as png
 
 INPUTS = Tiles()
+
+
+def prepared(image: bytes | np.ndarray | ImageError | None) -> Prepared:
+    return INPUTS.prepare(Opened.of(image))
+
+
 SIDES = st.one_of(st.integers(1, 60), st.integers(1, 1200))
 
 
@@ -72,23 +78,23 @@ def test_a_small_image_is_enlarged_in_its_proportions() -> None:
 
 def test_an_encoded_image_and_its_pixels_have_the_same_parts() -> None:
     pixels = noise(40, 50, 3)
-    encoded = INPUTS.prepare(png(pixels))
+    encoded = prepared(png(pixels))
     assert encoded.header == Header(50, 40, "PNG")
-    assert (encoded.parts.tiles == INPUTS.prepare(pixels).parts.tiles).all()
-    assert encoded.parts.about == INPUTS.prepare(pixels).parts.about
-    assert INPUTS.prepare(pixels).header is None
+    assert (encoded.parts.tiles == prepared(pixels).parts.tiles).all()
+    assert encoded.parts.about == prepared(pixels).parts.about
+    assert prepared(pixels).header is None
 
 
 def test_an_error_keeps_no_pixels_alive() -> None:
-    error = INPUTS.prepare(png(noise(64, 64, 3))[:2000]).error
+    error = prepared(png(noise(64, 64, 3))[:2000]).error
     assert error.kind == "truncated or corrupt"
     assert error.__traceback__ is error.__cause__ is error.__context__ is None
 
 
 def test_only_what_can_be_judged_is_passed_on() -> None:
-    prepared = [INPUTS.prepare(image) for image in (noise(32, 32, 3), None, b"x", noise(64, 32, 3))]
-    assert [len(parts) for parts in judgeable(prepared)] == [1, 3]
-    assert [image.error is None for image in prepared] == [True, False, False, True]
+    images = [prepared(image) for image in (noise(32, 32, 3), None, b"x", noise(64, 32, 3))]
+    assert [len(parts) for parts in judgeable(images)] == [1, 3]
+    assert [image.error is None for image in images] == [True, False, False, True]
 
 
 def test_inputs_survive_json_and_are_checked() -> None:
@@ -123,7 +129,7 @@ def test_the_encoding_of_a_file_is_read_from_it() -> None:
     for name in ("JPEG", "WEBP", "BMP"):
         buffers[name] = BytesIO()
         Image.fromarray(pixels).save(buffers[name], name, quality=90)
-    found = {name: INPUTS.prepare(b.getvalue()).parts.about.encoding for name, b in buffers.items()}
+    found = {name: prepared(b.getvalue()).parts.about.encoding for name, b in buffers.items()}
     assert found == {"JPEG": 3, "WEBP": OTHER, "BMP": LOSSLESS}
 
 

@@ -23,6 +23,7 @@ from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
+from sanitizer.images import Opened
 from sanitizer.record import Record
 from sanitizer.records import REJECT_SCHEMA, Reject, to_batch
 
@@ -109,7 +110,8 @@ class FeatureStep(Step[FeatureTally]):
         """Transform a batch of images."""
         encoded = encoded_images(samples.batch, self.image_column)
         prepared = [
-            self.inputs.prepare(samples.unread.get(row, data)) for row, data in enumerate(encoded)
+            self.inputs.prepare(Opened.of(samples.unread.get(row, data)))
+            for row, data in enumerate(encoded)
         ]
         ids = sample_ids(samples.batch)
         rejects = [

@@ -114,12 +114,10 @@ class ChosenCalibration:
         few, total = int(images[~covered].sum()), int(images.sum())
         if not self.adapts or not few:
             return ""
-        which = (
-            "any kind" if few == total else f"the kinds of {few:,} of its {total:,} judged images"
-        )
+        which = "All" if few == total else f"{few:,} of the {total:,}"
         return (
-            f" This set has fewer than {ENOUGH} images of {which}, of which nothing is promised "
-            "unless they are like the stored ones."
+            f" {which} judged images are of kinds of which this set has fewer than {ENOUGH}: of "
+            "these nothing is promised unless they are like the stored ones."
         )
 
 
@@ -211,8 +209,9 @@ def _trusted(
         if unjudged
         else ""
     )
+    images = "image" if len(scores) == 1 else "images"
     words = (
-        f"Calibrated on {len(scores):,} trusted clean images from {source.location}{left_out}. "
+        f"Calibrated on {len(scores):,} trusted clean {images} from {source.location}{left_out}. "
         f"{policy.promise('from the same source')}."
     )
     largest = int(scores.parts.max(initial=0))

@@ -28,7 +28,7 @@ from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
 from pipelines.sources.columns import encoded_images, sample_ids
-from sanitizer.images import Header, ImageError, decode
+from sanitizer.images import ImageError, Opened
 from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
@@ -196,24 +196,14 @@ def look_at(
         detector: None: it is only decoded.
         scans: whether it is kept for the scan, to which no image is too large.
     """
-    if detector is not None and not scans:
-        return LookedAt(detector.prepare(image), None)
-    if isinstance(image, ImageError):
-        return LookedAt(Prepared(None, None, image), None)
-    header: Header | None = None
-
-    def look(read: Header) -> None:
-        nonlocal header
-        header = read
-
-    try:
-        pixels = image if isinstance(image, np.ndarray) else decode(image, look)
-        parts = None if detector is None else detector.inputs.cut(pixels, header)
-    except ImageError as error:
-        # Its traceback and cause would keep the pixels alive.
-        error.__cause__ = error.__context__ = None
-        return LookedAt(Prepared(header, None, error.with_traceback(None)), None)
-    return LookedAt(Prepared(header, parts, None), Compact.of(pixels))
+    opened = Opened.of(image)
+    prepared = (
+        Prepared(opened.header, None, opened.error)
+        if detector is None
+        else detector.inputs.prepare(opened)
+    )
+    seen = Compact.of(opened.pixels) if scans and opened.pixels is not None else None
+    return LookedAt(prepared, seen)
 
 
 @dataclass
