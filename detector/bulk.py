@@ -25,8 +25,9 @@ from detector.calibration import Calibration, CalibrationGroup
 from detector.kinds import ENCODINGS, PART_RANGES, in_words
 from detector.scores import Scores, log_odds
 
-#: Images of a kind that a set has to have before they are judged by each other.
-ENOUGH = 100
+#: Images of a kind that a set has to have before they are judged by each other; and fewer where
+#: they are a tenth of the set: a handful among many may all be poison.
+ENOUGH, FEWEST, TENTH = 100, 30, 0.1
 
 #: Calibration groups of images of a size from which the regression can be learnt.
 FEWEST_GROUPS = 3
@@ -50,6 +51,15 @@ _ALLOWED = 0.7
 
 #: A spread of log odds below this is none.
 _LEAST_SPREAD = 1e-3
+
+
+def enough(images: int, of: int) -> bool:
+    """Whether so many images of a kind are judged by each other, in a set of so many judged ones.
+
+    >>> enough(100, 10_000), enough(40, 400), enough(40, 401), enough(29, 29)
+    (True, True, False, False)
+    """
+    return images >= ENOUGH or (images >= FEWEST and images >= TENTH * of)
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class Bulk:
         """The p-values of images like these.
 
         Args:
-            scores: (n,) float, 0 to 1, of all images of a kind in a set, ``ENOUGH`` at least.
+            scores: (n,) float, 0 to 1, of all images of a kind in a set, ``FEWEST`` at least.
         """
         odds = log_odds(scores)
         shape = _Shape.of(odds)
@@ -184,12 +194,12 @@ class OwnScale:
                 for several in (calibration.groups, calibration.unusual)
             )
             of_size = (scores.parts >= parts[0]) & (scores.parts <= parts[1])
-            if len(groups) < FEWEST_GROUPS or np.count_nonzero(of_size) < ENOUGH:
+            if len(groups) < FEWEST_GROUPS or np.count_nonzero(of_size) < FEWEST:
                 continue
             bulk = _learnt(groups, unusual)
             for encoding in range(len(ENCODINGS)):
                 alike = scores.values[of_size & (scores.encodings == encoding)]
-                if len(alike) >= ENOUGH:
+                if enough(len(alike), len(scores)):
                     curves[size, encoding] = bulk.curve(alike)
         return cls(curves)
 

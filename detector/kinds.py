@@ -43,6 +43,16 @@ def encoding_of(header: Header | None) -> int:
     return 1 + sum(header.quality > highest for highest in _BANDS)
 
 
+def range_of(parts: int) -> int:
+    """The place in ``PART_RANGES`` of so many parts, or behind the last of them.
+
+    >>> range_of(1), range_of(9), range_of(64), range_of(65)
+    (0, 1, 4, 5)
+    """
+    ends = (high for _, high in PART_RANGES)
+    return sum(parts > high for high in ends)
+
+
 def in_words(parts: tuple[int, int], encoding: int | None) -> str:
     """A kind, for people.
 

@@ -21,8 +21,9 @@ from commands import start
 from outputs import digests, table_of
 from pictures import noise
 from PIL import Image
+from samples import CARRIERS, with_one_trigger
 
-from detector.bulk import ENOUGH, OwnScale
+from detector.bulk import OwnScale
 from detector.kinds import ENCODINGS
 from detector.model import Detector
 from detector.scores import Scores
@@ -102,6 +103,27 @@ def test_score_rows_say_what_was_decided(cleaned: Path) -> None:
     assert row["label"] == first["label"]
 
 
+def test_where_all_of_a_kind_looks_manipulated_the_run_says_so(tmp_path: Path) -> None:
+    """Sixty stamped PNGs among JPEGs are judged by each other, so none of them stands out."""
+    images = []
+    for row in with_one_trigger().to_pylist():
+        data = row["image"]["bytes"]
+        if row["is_poisoned"]:
+            images.append(data)
+        elif len(images) < 400:
+            encoded = io.BytesIO()
+            Image.open(io.BytesIO(data)).convert("RGB").save(encoded, "JPEG", quality=90)
+            images.append(encoded.getvalue())
+    pq.write_table(pa.table({"image": images}), tmp_path / "set.parquet")
+    words = score(tmp_path / "set.parquet", tmp_path / "out", quiet=True).calibration.words
+    told = re.search(r"Of (\d+) images that are alike \(1 part, lossless\) (\d+) score", words)
+    assert told is not None, words
+    alike, suspicious = map(int, told.groups())
+    assert alike == CARRIERS
+    assert suspicious > 0.8 * CARRIERS
+    assert words.count("that are alike") == 1  # of the JPEGs nothing is said
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thousand PNGs, enough to be judged by each other, and thirty JPEGs."""
@@ -158,8 +180,8 @@ def test_a_kind_that_a_set_has_enough_of_is_judged_by_the_set_itself(
     assert ((found <= LOSS) == (scores.values > threshold))[PNGS][clear].all()
     assert calibration.words.startswith("Each kind of image, by size and encoding, of which")
     assert calibration.words.endswith(
-        f" 30 of the 1,030 judged images are of kinds of which this set has fewer than {ENOUGH}: "
-        "of these nothing is promised unless they are like the stored ones."
+        " 30 of the 1,030 judged images are of kinds of which this set has too few: of these "
+        "nothing is promised unless they are like the stored ones."
     )
 
 

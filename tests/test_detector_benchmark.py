@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.bulk import ENOUGH
+from detector.bulk import FEWEST
 from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import Tiles
 from detector.kinds import ANY_PARTS, LOSSLESS
@@ -116,7 +116,7 @@ def test_a_set_with_enough_images_is_judged_by_itself(benchmark):
     assert max(row.fpr_by_share.values()) < 0.03
     assert row.fpr == row.fpr_by_share["0.05"]
     assert row.bdr == row.bdr_stored == 1
-    few = detection.flagged(detector, scores(rng.normal(2, 0.5, ENOUGH - 1)), None, clean)
+    few = detection.flagged(detector, scores(rng.normal(2, 0.5, FEWEST - 1)), None, clean)
     assert few.mean() > 0.9  # of a small set the stored groups decide
 
 

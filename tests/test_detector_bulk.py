@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.bulk import ENOUGH, SHARES, Bulk, OwnScale
+from detector.bulk import ENOUGH, FEWEST, SHARES, Bulk, OwnScale
 from detector.calibration import Calibration, CalibrationGroup
 from detector.combination import Combination, Scale, combined, figures
 from detector.inputs import About
@@ -98,6 +98,18 @@ def test_kinds_of_which_there_are_few_are_compared_with_the_stored_groups() -> N
     stored = np.linspace(0.1, 0.9, len(whole))
     assert (own.p_values(whole, stored)[ENOUGH:] == stored[ENOUGH:]).all()
     assert list(own.thresholds(0.01)) == ["1 part, lossless"]
+
+
+def test_a_small_set_is_judged_by_itself_too() -> None:
+    """But not the few of another kind in a large one, which may all be poison."""
+    small = of_kind(clean(FEWEST, 3, 1, 1))  # far above all stored groups
+    assert OwnScale.of(CALIBRATION, small).covers(small).all()
+    p_values = OwnScale.of(CALIBRATION, small).p_values(small, np.full(len(small), 0.001))
+    assert np.mean(p_values <= 0.01) < 0.1
+    fewer = of_kind(clean(FEWEST - 1, 3, 1, 1))
+    assert not OwnScale.of(CALIBRATION, fewer).covers(fewer).any()
+    among_many = Scores.joined([small, of_kind(clean(10 * FEWEST, -4, 1, 2), encoding=2)])
+    assert not OwnScale.of(CALIBRATION, among_many).covers(among_many)[:FEWEST].any()
 
 
 def test_images_that_are_all_alike_are_not_told_apart() -> None:

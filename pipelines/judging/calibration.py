@@ -2,18 +2,18 @@
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from detector.bulk import ENOUGH, OwnScale
+from detector.bulk import ENOUGH, FEWEST, TENTH, OwnScale
 from detector.bundled import find
 from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import judgeable
-from detector.kinds import ANY_PARTS
+from detector.kinds import ANY_PARTS, PART_RANGES, in_words, range_of
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
 from pipelines.runs.progress import Progress
@@ -63,6 +63,7 @@ class Size(NamedTuple):
     parts: int
     encoding: int  #: place in :data:`detector.kinds.ENCODINGS`
     images: int  #: how many there are
+    suspicious: int  #: of them, those that would be removed if the stored groups judged them
     width: int  #: of one of them, like ``height``
     height: int
 
@@ -88,23 +89,25 @@ class ChosenCalibration:
         thresholds = self.calibration.thresholds(limit, [(s.parts, s.encoding) for s in sizes])
         return CalibrationFacts(
             origin=self.origin,
-            words=self.words + self._beyond(sizes) + self._too_few(sizes, own),
+            words=" ".join(
+                [self.words, *self._beyond(sizes), *self._too_few(sizes, own), *_apart(sizes, own)]
+            ),
             thresholds=thresholds | (own.thresholds(limit) if limit else {}),
             groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
         )
 
-    def _beyond(self, sizes: Sequence[Size]) -> str:
-        """That the set has larger images than those that decided, as a sentence; else nothing."""
+    def _beyond(self, sizes: Sequence[Size]) -> Iterator[str]:
+        """That the set has larger images than those that decided, as a sentence."""
         larger = [size for size in sizes if size.parts > self.largest]
         if not larger:
-            return ""
-        return (
-            f" That does not hold for {sum(size.images for size in larger):,} of the judged "
+            return
+        yield (
+            f"That does not hold for {sum(size.images for size in larger):,} of the judged "
             f"images, which are larger than all trusted ones, such as one of {larger[-1].width}x"
             f"{larger[-1].height} px: give trusted images of their sizes, too."
         )
 
-    def _too_few(self, sizes: Sequence[Size], own: OwnScale) -> str:
+    def _too_few(self, sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
         """That the set has too few images of some kinds to judge these by itself, as a sentence."""
         parts, encodings, images = (
             np.array([getattr(size, name) for size in sizes], np.int64)
@@ -113,12 +116,27 @@ class ChosenCalibration:
         covered = own.covers(Scores(np.zeros(len(sizes), np.float32), parts, encodings))
         few, total = int(images[~covered].sum()), int(images.sum())
         if not self.adapts or not few:
-            return ""
+            return
         which = "All" if few == total else f"{few:,} of the {total:,}"
-        return (
-            f" {which} judged images are of kinds of which this set has fewer than {ENOUGH}: of "
-            "these nothing is promised unless they are like the stored ones."
+        yield (
+            f"{which} judged images are of kinds of which this set has too few: of these nothing "
+            "is promised unless they are like the stored ones."
         )
+
+
+def _apart(sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
+    """That all of a kind, of which a smaller part of the set is, may be poison, as sentences."""
+    total = sum(size.images for size in sizes)
+    for kind in own.curves:
+        mine = [size for size in sizes if (range_of(size.parts), size.encoding) == kind]
+        images, suspicious = sum(s.images for s in mine), sum(s.suspicious for s in mine)
+        if 2 * images < total and 2 * suspicious > images:
+            yield (
+                f"Of {images:,} images that are alike ({in_words(PART_RANGES[kind[0]], kind[1])}) "
+                f"{suspicious:,} score higher than nearly all stored clean images. They are judged "
+                "by each other, so if somebody has added just these, poison is not removed: look "
+                "at some of them."
+            )
 
 
 def _group_facts(group: CalibrationGroup, limit: float) -> CalibrationGroupFacts:
@@ -163,10 +181,11 @@ def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
     )
     if adapts:
         words = (
-            f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more is "
-            "judged by the set itself: the bulk of its scores tells how its clean images score. "
-            f"Other images are compared with {stored}. {policy.promise(LIKE_THE_SET)}; a set of "
-            "several sources that look very different may lose more."
+            f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more, or "
+            f"{FEWEST} that are {TENTH:.0%} of it, is judged by the set itself: the bulk of its "
+            f"scores tells how its clean images score. Other images are compared with {stored}. "
+            f"{policy.promise(LIKE_THE_SET)}; a set of several sources that look very different "
+            "may lose more."
         )
     else:
         words = f"Calibrated on {stored}. {policy.promise('like these')}."

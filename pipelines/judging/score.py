@@ -264,8 +264,11 @@ def gathered(
         own = OwnScale.of(calibration, scores) if scorer.adapts else own
     p_values = own.p_values(scores, stored)
     counted = np.stack([parts, encodings], axis=1)
-    numbers, first, counts = np.unique(counted, axis=0, return_index=True, return_counts=True)
-    sizes = (numbers[:, 0], numbers[:, 1], counts, widths[first], heights[first])
+    numbers, first, place, counts = np.unique(
+        counted, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    suspicious = np.bincount(place.ravel()[stored <= probed + ROUNDING], minlength=len(numbers))
+    sizes = (numbers[:, 0], numbers[:, 1], counts, suspicious, widths[first], heights[first])
     return Scored(
         scores=values,
         p_values=p_values,
