@@ -50,15 +50,11 @@ class Experts(Network):
         self.alone = nn.ModuleList(nn.Linear(n, 1) for n in units)
         channels_last(self)
 
-    def describe(self, pixels: torch.Tensor) -> torch.Tensor:
-        # The spectral expert works by matrix products alone, so its turn is in `opinions`.
-        return self.local.describe(pixels)
-
-    def opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        return torch.cat(self._opinions(features, pixels), dim=1)
+    def opinions(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self._opinions(pixels), dim=1)
 
     def lessons(self, pixels: torch.Tensor) -> torch.Tensor:
-        opinions = self._opinions(self.describe(pixels), pixels)
+        opinions = self._opinions(pixels)
         alone = [head(opinion) for head, opinion in zip(self.alone, opinions, strict=True)]
         fused = self.judge(torch.cat([opinion.detach() for opinion in opinions], dim=1))
         return torch.cat([*alone, fused], dim=1).T
@@ -66,10 +62,10 @@ class Experts(Network):
     def fit_normalisation(self, pixels: torch.Tensor) -> None:
         self.spectral.fit_normalisation(pixels)
 
-    def _opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def _opinions(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         with torch.autocast(pixels.device.type, enabled=False):
             spectra = self.spectral.inputs(pixels)
-        return [self.local.decide(features), self.spectral(*spectra)]
+        return [self.local(pixels), self.spectral(*spectra)]
 
 
 class Local(nn.Module):
@@ -91,8 +87,8 @@ class Local(nn.Module):
             nn.Linear(self.features, self.units), nn.ReLU(), nn.Dropout(settings.dropout)
         )
 
-    def describe(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, features) of (n, 3, side, side) pixels, by convolutions and pooling alone."""
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, units) of (n, 3, side, side) pixels."""
         with torch.autocast(pixels.device.type, enabled=False):
             levels = pixels.contiguous(memory_format=torch.channels_last) / 127.5 - 1
             differences, flat = self._differences(pixels), _flat_maps(pixels)
@@ -106,13 +102,9 @@ class Local(nn.Module):
         # Between the largest and the mean: what several places have, and not all. The root has
         # no slope at 0, where a channel is silent.
         middle = (coarse.square().mean((2, 3)) + 1e-6).sqrt()
-        largest = functional.max_pool2d(smaller, smaller.shape[2:]).flatten(1)  # quicker than amax
-        pooled = [largest, coarse.amax((2, 3)), coarse.mean((2, 3)), middle]
-        return torch.cat(pooled, dim=1)
-
-    def decide(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, units) of (n, features)."""
-        return self.head(features)
+        pooled = [smaller.amax((2, 3)), coarse.amax((2, 3)), coarse.mean((2, 3)), middle]
+        opinions: torch.Tensor = self.head(torch.cat(pooled, dim=1))
+        return opinions
 
     def _differences(self, pixels: torch.Tensor) -> torch.Tensor:
         # Repeated beyond its border, an image has no edge there.

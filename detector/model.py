@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from detector import storage
+from detector import runtime, storage
 from detector.architectures import build
 from detector.bundled import find
 from detector.calibration import Calibration
@@ -35,11 +35,10 @@ from sanitizer.images import ImageError, Opened
 if TYPE_CHECKING:
     from detector.training.loop import Trained
 
-#: Parts whose pixels are in memory as numbers at a time.
-CHUNK = 256
-
 #: torch's types of weights, by safetensors' names.
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+_NOT_FINITE = "that is not finite; its weights are damaged or were never trained"
 
 
 class Detector:
@@ -65,6 +64,7 @@ class Detector:
         self._weights = weights
         self._device = torch.device(device or best_device())
         self._network = for_scoring(network).to(self._device)
+        self._run = runtime.on(self._device, self._network, card.inputs.side)
 
     @property
     def name(self) -> str:
@@ -131,10 +131,9 @@ class Detector:
         if not images:
             return []
         stacked = np.concatenate([image.tiles for image in images])
-        with full_precision, torch.autocast(self._device.type, enabled=False):
-            values = np.concatenate(
-                [self._part_logits(stacked[i : i + CHUNK]) for i in range(0, len(stacked), CHUNK)]
-            )
+        values = self._run(stacked).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise DetectorError(f"{self.identity} gave a score {_NOT_FINITE}")
         return np.split(values, np.cumsum([len(image) for image in images])[:-1])
 
     def _check(self, image: Parts) -> None:
@@ -145,19 +144,6 @@ class Detector:
                 f"parts: expected (k >= 1, {side}, {side}, 3) uint8 for each image, got "
                 f"{tiles.shape} {tiles.dtype}"
             )
-
-    def _part_logits(self, parts: np.ndarray) -> np.ndarray:
-        filled = parts
-        if self._device.type != "cpu":  # a GPU takes other kernels for other numbers of images
-            filled = np.pad(parts, ((0, CHUNK - len(parts)), (0, 0), (0, 0), (0, 0)))
-        pixels = pixels_on(filled, self._device)
-        values = logits(self._network, pixels)[: len(parts)].astype(np.float64)
-        if not np.isfinite(values).all():
-            raise DetectorError(
-                f"{self.identity} gave a score that is not finite; its weights are damaged or were "
-                "never trained"
-            )
-        return values
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str | None = None) -> "Detector":
@@ -198,14 +184,22 @@ class Detector:
         return detector
 
     def _try(self) -> None:
-        """Score a flat and a noisy part, so that weights which are no good show at once.
+        """Score flat and noisy parts, so that weights which are no good show at once.
 
         Raises:
-            DetectorError: a score is not finite.
+            DetectorError: a score is not finite, or torch says something else.
         """
         side = self.inputs.side
-        noisy = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-        self.score([Parts(np.zeros_like(noisy), About(1)), Parts(noisy, About(1))])
+        parts = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+        parts[0] = 0
+        with full_precision:
+            expected = logits(self._network, pixels_on(parts, self._device))
+        if not np.isfinite(expected).all():  # which the runtime may hide
+            raise DetectorError(f"{self.identity} gives a score {_NOT_FINITE}")
+        if not np.allclose(self._run(parts), expected, rtol=1e-3, atol=1e-3):
+            raise DetectorError(
+                f"{self.identity} scores otherwise by {type(self._run).__name__} than by torch"
+            )
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""What every network is, and how it scores: each image alone, whatever is beside it."""
+"""What every network is, and what it says of images."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -6,40 +6,22 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Images that go through the network together.
+#: Images that go through a network together.
 BATCH = 64
-
-#: Images that :meth:`Network.describe` gets at least. For two and more, convolutions on a CPU
-#: do the same arithmetic for each image; for a single one torch takes other kernels.
-FEWEST = 2
 
 
 class Network(nn.Module, ABC):
-    """From 0 to 255 pixels, (n, 3, side, side) float32, to (n,) logits.
-
-    The work is in two halves, because a matrix product rounds differently for another number
-    of rows and a convolution does not. See :func:`logits`.
-    """
-
-    @abstractmethod
-    def describe(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, features) by convolutions and pooling alone: nothing that mixes images."""
+    """From 0 to 255 pixels, (n, 3, side, side) float32, to (n,) logits."""
 
     #: From (n, k) opinions to (n, 1) logits; what is tuned to a source of images.
     judge: nn.Module
 
     @abstractmethod
-    def opinions(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, k) of (n, features) and of the pixels again: what is judged."""
-
-    def decide(self, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """(n,) logits of (n, features) and of the pixels again."""
-        logits: torch.Tensor = self.judge(self.opinions(features, pixels))
-        return logits.squeeze(1)
+    def opinions(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, k) of (n, 3, side, side) pixels: what is judged."""
 
     @abstractmethod
     def fit_normalisation(self, pixels: torch.Tensor) -> None:
@@ -50,7 +32,8 @@ class Network(nn.Module, ABC):
         return self(pixels)[None]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.decide(self.describe(pixels), pixels)
+        logits: torch.Tensor = self.judge(self.opinions(pixels))
+        return logits.squeeze(1)
 
 
 def pixels_on(images: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -59,20 +42,16 @@ def pixels_on(images: np.ndarray, device: torch.device) -> torch.Tensor:
     return planes.contiguous().float()
 
 
-def logits(network: Network, pixels: torch.Tensor) -> np.ndarray:
+def logits(network: Network, pixels: torch.Tensor, batch: int = BATCH) -> np.ndarray:
     """Logits (n,) float32 of (n, 3, side, side) pixels, n at least 1, in evaluation mode.
 
-    On a CPU the logit of an image is the same to the last bit whatever is beside it: the
-    matrix products, which are little work, always have ``BATCH`` rows.
+    What a GPU does with an image in its last digits depends on ``batch``, the number of images
+    that go through it together; that :mod:`detector.runtime` scores alike.
     """
     network.eval()
     with torch.inference_mode():
-        decided = []
-        for part in pixels.split(BATCH):
-            features = network.describe(_filled(part, FEWEST))
-            logits_of = network.decide(_filled(features, BATCH), _filled(part, BATCH))
-            decided.append(logits_of[: len(part)])
-    return torch.cat(decided).float().cpu().numpy()
+        decided = torch.cat([network(part) for part in pixels.split(batch)])
+    return decided.float().cpu().numpy()
 
 
 def opinions_of(network: Network, images: np.ndarray) -> torch.Tensor:
@@ -82,7 +61,7 @@ def opinions_of(network: Network, images: np.ndarray) -> torch.Tensor:
     with torch.no_grad():
         parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
         pixels = (pixels_on(part, device) for part in parts)
-        return torch.cat([network.opinions(network.describe(one), one) for one in pixels])
+        return torch.cat([network.opinions(one) for one in pixels])
 
 
 def multiply_adds(network: Network, side: int) -> int:
@@ -109,9 +88,3 @@ def channels_last(network: Network) -> Network:
     """The network with its weights laid out as convolutions are fastest."""
     # torch's stubs lack this overload.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _filled(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """At least ``count`` rows: zeros below those that there are."""
-    missing = count - len(rows)
-    return functional.pad(rows, (0,) * (2 * rows.dim() - 1) + (missing,)) if missing > 0 else rows

@@ -187,19 +187,23 @@ def test_a_pool_of_the_wrong_form_is_refused(pool):
         train(pool.astype(np.float32), {}, SMALL)
 
 
+def logits_of(detector, images):
+    """(n,) logits of n images of one part."""
+    return np.concatenate(detector.logits(of_tiles(*images[:, None])))
+
+
 def test_an_image_scores_the_same_whatever_is_scored_beside_it(detector):
     """Bit for bit: one by one, in batches of all sizes, in any order, on any threads."""
     images = noise(200)
-    pixels = pixels_on(images, CPU)
-    alone = np.concatenate([logits(detector._network, one[None]) for one in pixels])
+    alone = np.concatenate([logits_of(detector, one[None]) for one in images])
     rng = np.random.default_rng(1)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3, 5):
             torch.set_num_threads(threads)
-            for n in (1, 2, 3, 5, 17, 63, 64, 65, 127, 130, 199, 200):
+            for n in (1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 130, 199, 200):
                 rows = rng.permutation(200)[:n]
-                assert (logits(detector._network, pixels[rows]) == alone[rows]).all()
+                assert (logits_of(detector, images[rows]) == alone[rows]).all()
     finally:
         torch.set_num_threads(before)
     scores = detector.score(of_tiles(*images[:, None])).values
@@ -285,11 +289,18 @@ def test_folding_batch_norms_changes_no_score(trained, pool):
     assert np.abs(plain - folded).max() < 1e-4
 
 
+def test_the_runtime_says_what_torch_says(detector, trained):
+    images = noise(100)
+    expected = logits(trained.network, pixels_on(images, CPU))
+    assert np.abs(logits_of(detector, images) - expected).max() < 1e-4
+
+
 def test_a_score_that_is_not_finite_is_an_error(detector, pool):
+    network = detector.network()
     with torch.no_grad():
-        detector._network.judge[-1].bias.fill_(float("nan"))
+        network.judge[-1].bias.fill_(float("nan"))
     with pytest.raises(DetectorError, match="not finite; its weights are damaged"):
-        detector.score(of_tiles(*pool[:2][:, None]))
+        detector.with_network(network, detector.card).score(of_tiles(*pool[:2][:, None]))
 
 
 # The bundled detector, on real images.
