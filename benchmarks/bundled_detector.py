@@ -74,7 +74,8 @@ BLIND_SPOTS = (
     "smooth, low-frequency triggers (smooth, sig, lf, low-pass), warps (WaNet) and reflections "
     "(Refool): a single image shows next to nothing of them, and they are the scan's work",
     "faint layers after JPEG of quality 75 and below",
-    "coloured flat squares and translucent text after any JPEG",
+    "coloured flat squares after any JPEG, and translucent text, mostly as PNG, too",
+    "fine checkers of full contrast that fill most of a tile, 20 to 30 px wide",
     "small patches where no tile reads a large photo, once shrinking has smoothed them",
     "natural objects that are put into a picture as part of the scene",
 )

@@ -71,6 +71,7 @@ class Card(Record):
     pool_views: int = 0  #: views that training drew from
     blind_spots: tuple[str, ...] = ()  #: what it does not find, in plain words
     measured: Measured = field(default_factory=Measured)
+    weights_sha256: str = ""  #: of the file of weights that it belongs to; empty: not stated
 
     def __post_init__(self) -> None:
         if not self.name.isprintable() or not 1 <= len(self.name) <= LONGEST_NAME:

@@ -15,7 +15,7 @@ from detector import runtime, storage
 from detector.architectures import build
 from detector.bundled import find
 from detector.calibration import Calibration
-from detector.card import Card, TrainingSet
+from detector.card import Card, Measured, TrainingSet
 from detector.combination import Combination, combined
 from detector.inputs import About, Parts, Prepared, Tiles
 from detector.network import (
@@ -169,7 +169,7 @@ class Detector:
         try:
             with torch.device("meta"):  # shapes without memory
                 network = build(card.settings, card.inputs.side)
-            weights = storage.load_weights(directory, _forms(network))
+            weights = storage.load_weights(directory, _forms(network), card.weights_sha256)
             network.load_state_dict(safetensors.torch.load(weights), assign=True)
             detector = cls(card, calibration, channels_last(network), weights, device)
         except (
@@ -234,9 +234,9 @@ class Detector:
     def calibrated(
         self, calibration: Calibration, combinations: Sequence[Combination] = ()
     ) -> "Detector":
-        """The same detector with another calibration, and so with another identity."""
+        """The same detector with another calibration: with another identity, not yet measured."""
         other = copy.copy(self)
-        other.card = replace(self.card, combinations=tuple(combinations))
+        other.card = replace(self.card, combinations=tuple(combinations), measured=Measured())
         other.calibration = calibration
         other.identity = storage.identity(self._weights, other.card, calibration)
         return other

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -50,19 +51,31 @@ def load_card(directory: Path) -> tuple[Card, Calibration]:
         raise DetectorError(f"{path} is no detector's card: {one_line(error)}") from error
 
 
-def load_weights(directory: Path, expected: Mapping[str, TensorForm]) -> bytes:
+def load_weights(directory: Path, expected: Mapping[str, TensorForm], sha256: str = "") -> bytes:
     """The whole file of weights, if it holds the expected tensors.
+
+    Args:
+        sha256: of the file, in hexadecimal digits; empty: not known.
 
     Raises:
         DetectorError: in one line, what is missing or wrong.
     """
-    with _explained(directory / WEIGHTS):
-        return read_weights(directory / WEIGHTS, expected)
+    path = directory / WEIGHTS
+    with _explained(path):
+        weights = read_weights(path, expected)
+    found = hashlib.sha256(weights).hexdigest()
+    if sha256 and found != sha256:
+        raise DetectorError(
+            f"{path} is damaged, or of another detector: its SHA-256 is {found[:12]}…, {CARD} "
+            f"expects {sha256[:12]}…"
+        )
+    return weights
 
 
 def save(directory: Path, weights: bytes, card: Card, calibration: Calibration) -> None:
     """Write both files; the card comes last."""
     write_atomically(directory / WEIGHTS, weights)
+    card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     save_card(directory, card, calibration)
 
 

@@ -628,6 +628,10 @@ def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -
     _print(f"{card.name} is in {output}; use it with --detector {output}")
 
 
+#: Trusted images by which every policy removes what it can; by fewer only a budget does.
+ENOUGH_FOR_ANY_POLICY = 1_000
+
+
 @main.command()
 @click.argument("detector")
 @click.argument("trusted", metavar="TRUSTED[:SPLIT]")
@@ -642,18 +646,22 @@ def tune(detector: str, trusted: str, output: str, as_json: bool, **options: Any
 
     \b
     freqsan tune freqsan-small clean_photos/ --output my-detector
-    freqsan clean suspect/ cleaned/ --detector my-detector
+    freqsan clean suspect/ cleaned/ --detector my-detector --policy budget
     """
     from pipelines.jobs.tune import tune as job
+    from pipelines.judging.calibration import doubts_of_trusted
 
     tuning = job(trusted, output, detector=detector, **options)
     if as_json:
         return _print_json(tuning.to_json())
+    for doubt in doubts_of_trusted(tuning.suspicious, tuning.images):
+        _print(f"warning: {doubt}", err=True)
+    few = " --policy budget, as the default policy removes next to nothing by so few clean images"
     what = "the judge is tuned" if tuning.judge_tuned else "the judge is left as it was"
     _print(
         f"{tuning.images:,} images; of manipulated ones {tuning.before:.1%} were found at a clean "
         f"loss of 1 %, with tuning {tuning.after:.1%}, on images not tuned on: {what}",
-        f"use it with --detector {output}",
+        f"use it with --detector {output}" + (few if tuning.images < ENOUGH_FOR_ANY_POLICY else ""),
     )
 
 

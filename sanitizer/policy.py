@@ -206,9 +206,10 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
     removed = int(np.count_nonzero(_checked(p_values) <= limit + ROUNDING))
     innocents = min(float(removed), limit * judged)
     if removed:
+        are, their, those = ("is", "its", "that") if removed == 1 else ("are", "their", "those")
         words = (
-            f"Of {judged:,} judged images {removed:,} are removed for their score, those with a "
-            f"p-value of at most {limit:.3g}. Where the calibration fits the set, "
+            f"Of {judged:,} judged images {removed:,} {are} removed for {their} score, {those} "
+            f"with a p-value of at most {limit:.3g}. Where the calibration fits the set, "
         )
         few = at_most(innocents)
         if aim:

@@ -181,6 +181,9 @@ class CalibrationFacts(Record):
     #: By the kinds of images of the set, in words, the score that is flagged above.
     thresholds: dict[str, float]
     groups: tuple[CalibrationGroupFacts, ...] = field(repr=False)
+    #: What speaks against these clean images, or against images that are judged by each other, in
+    #: sentences.
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

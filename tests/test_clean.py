@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -115,13 +116,36 @@ def test_where_all_of_a_kind_looks_manipulated_the_run_says_so(tmp_path: Path) -
             Image.open(io.BytesIO(data)).convert("RGB").save(encoded, "JPEG", quality=90)
             images.append(encoded.getvalue())
     pq.write_table(pa.table({"image": images}), tmp_path / "set.parquet")
-    words = score(tmp_path / "set.parquet", tmp_path / "out", quiet=True).calibration.words
-    told = re.search(r"Of (\d+) images that are alike \(1 part, lossless\) (\d+) score", words)
-    assert told is not None, words
+    manifest = score(tmp_path / "set.parquet", tmp_path / "out", quiet=True)
+    (doubt,) = manifest.calibration.doubts  # of the JPEGs nothing is said
+    told = re.match(r"Of (\d+) images that are alike \(1 part, lossless\) (\d+) score", doubt)
+    assert told is not None, doubt
     alike, suspicious = map(int, told.groups())
     assert alike == CARRIERS
     assert suspicious > 0.8 * CARRIERS
-    assert words.count("that are alike") == 1  # of the JPEGs nothing is said
+
+
+def test_trusted_images_that_look_manipulated_are_doubted(tmp_path: Path) -> None:
+    table = with_one_trigger()
+    suspicious = table.filter(table["is_poisoned"])
+    clean_ones = table.filter(pc.invert(table["is_poisoned"]))
+    doubts = {}
+    for name, some in {
+        "clean": [clean_ones.slice(0, 200)],
+        "stamped": [clean_ones.slice(0, 140), suspicious],
+    }.items():
+        pq.write_table(pa.concat_tables(some), tmp_path / f"{name}.parquet")
+        manifest = score(
+            tmp_path / "clean.parquet",
+            tmp_path / name,
+            trusted=tmp_path / f"{name}.parquet",
+            policy="budget",
+            max_clean_loss=LOSS,
+            quiet=True,
+        )
+        doubts[name] = manifest.calibration.doubts
+    assert doubts["clean"] == ()
+    assert re.match(r"\d+ of the 200 trusted images score higher than 99%", doubts["stamped"][0])
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +204,7 @@ def test_a_kind_that_a_set_has_enough_of_is_judged_by_the_set_itself(
     assert ((found <= LOSS) == (scores.values > threshold))[PNGS][clear].all()
     assert calibration.words.startswith("Each kind of image, by size and encoding, of which")
     assert calibration.words.endswith(
-        " 30 of the 1,030 judged images are of kinds of which this set has too few: of these "
+        "Here 1,000 of 1,030 judged images are judged by the set itself: of the others "
         "nothing is promised unless they are like the stored ones."
     )
 

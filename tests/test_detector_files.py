@@ -48,6 +48,11 @@ def network(**settings: Any) -> Callable[[Path], None]:
     return edit(lambda card: card["network"].update(settings))
 
 
+def forget_digest(directory: Path) -> None:
+    """The card no longer tells which weights it belongs to."""
+    edit(lambda card: card.pop("weights_sha256", None))(directory)
+
+
 def header(change: Callable[[dict], object]) -> Callable[[Path], None]:
     """Changes the header of the weights."""
 
@@ -59,6 +64,7 @@ def header(change: Callable[[dict], object]) -> Callable[[Path], None]:
         change(tensors)
         text = json.dumps(tensors).encode()
         path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+        forget_digest(directory)
 
     return apply
 
@@ -71,6 +77,7 @@ def numbers(tensor: str, value: float) -> Callable[[Path], None]:
         tensors = safetensors.numpy.load(path.read_bytes())
         tensors[tensor] = np.full_like(tensors[tensor], value)
         path.write_bytes(safetensors.numpy.save(tensors))
+        forget_digest(directory)
 
     return apply
 
@@ -85,6 +92,13 @@ def text(name: str, content: bytes) -> Callable[[Path], None]:
 
 def sparse(name: str, size: int) -> Callable[[Path], None]:
     return lambda directory: os.truncate(directory / name, size)
+
+
+def flip_a_bit(directory: Path) -> None:
+    path = directory / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
 
 
 def append(directory: Path) -> None:
@@ -227,6 +241,7 @@ BROKEN = {
         header(lambda t: t.update(__metadata__=[[]])),
         "is no working detector: Error while deserializing",
     ),
+    "a bit that fell over": (flip_a_bit, "is damaged, or of another detector: its SHA-256 is"),
     "bytes too many": (append, f"{SIZE + 1:,} bytes, expected {SIZE:,}"),
     "half the weights": (
         sparse("weights.safetensors", SIZE // 2),

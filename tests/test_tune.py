@@ -79,6 +79,18 @@ def test_a_judge_that_finds_no_more_is_left_as_it_was(
     assert tuned.calibration.groups[0].scores.tolist() == sorted(own.values.tolist())
 
 
+def test_images_that_are_not_clean_show(detector: Detector) -> None:
+    stamped = []
+    for number, image in enumerate(trusted(detector, 100)):
+        if number % 2:
+            image.parts.tiles[:, 2:8, 2:8] = (255, 0, 255)
+        stamped.append(image)
+    _, result = tuning.tune(detector, stamped, name="mine", training_data=SOURCE)
+    assert result.suspicious >= 40
+    _, result = tuning.tune(detector, trusted(detector, 100), name="mine", training_data=SOURCE)
+    assert result.suspicious <= 5
+
+
 def test_what_is_laid_over_an_image_has_not_been_tuned_on(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

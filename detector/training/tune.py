@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from detector.calibration import MIN_IMAGES, Calibration
-from detector.card import Card, Measured, TrainingSet
+from detector.card import Card, TrainingSet
 from detector.inputs import About, Parts
 from detector.model import Detector
 from detector.network import Network, opinions_of
@@ -39,6 +39,9 @@ BATCH = 128
 
 #: Share of clean views that the found manipulations are counted at.
 LOSS = 0.01
+
+#: A judge is taken for another if it finds this share more: less is chance.
+LEAST_GAIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def tune(
     for number, judge in enumerate(judges[:FOLDS]):
         mine = fold[views.image] == number
         unseen[:, mine] = views.judged(judge)[:, mine]
-    tuning = Tuning(len(images), before, views.found(unseen), views.found(unseen) > before)
+    after = views.found(unseen)
+    suspicious = _suspicious(detector, images)
+    tuning = Tuning(len(images), suspicious, before, after, after >= before + LEAST_GAIN)
     chosen = judges if tuning.judge_tuned else [network.judge] * (FOLDS + 1)
     card = replace(
         detector.card,
@@ -100,9 +105,14 @@ def tune(
         training_data=(*detector.card.training_data, training_data),
         calibration_data=f"{training_data.name}, by judges that were tuned on other images of it",
         held_out_detection_at_1_percent_clean_loss={training_data.name: tuning.after},
-        measured=Measured(),
     )
     return _calibrated(detector, network, chosen, images, fold, card), tuning
+
+
+def _suspicious(detector: Detector, images: Sequence[TrustedImage]) -> int:
+    """How many of the images score higher than nearly all clean ones that the detector knows."""
+    scores = detector.score([image.parts for image in images])
+    return int((detector.calibration.p_values(scores).values <= LOSS).sum())
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class ChosenCalibration:
     largest: int = ANY_PARTS[1]  #: number of parts of the largest image in it
     adapts: bool = False  #: whether a set with enough images is judged by its own scores
     left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
+    doubts: tuple[str, ...] = ()  #: what speaks against the clean images that decide, in sentences
 
     def facts(self, limit: float, sizes: Sequence[Size], own: OwnScale) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned.
@@ -89,9 +90,8 @@ class ChosenCalibration:
         thresholds = self.calibration.thresholds(limit, [(s.parts, s.encoding) for s in sizes])
         return CalibrationFacts(
             origin=self.origin,
-            words=" ".join(
-                [self.words, *self._beyond(sizes), *self._too_few(sizes, own), *_apart(sizes, own)]
-            ),
+            words=" ".join([self.words, *self._beyond(sizes), *self._by_itself(sizes, own)]),
+            doubts=(*self.doubts, *_apart(sizes, own)),
             thresholds=thresholds | (own.thresholds(limit) if limit else {}),
             groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
         )
@@ -107,21 +107,26 @@ class ChosenCalibration:
             f"{larger[-1].height} px: give trusted images of their sizes, too."
         )
 
-    def _too_few(self, sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
-        """That the set has too few images of some kinds to judge these by itself, as a sentence."""
+    def _by_itself(self, sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
+        """How many images are judged by the set itself, as a sentence."""
+        if not self.adapts or not sizes:
+            return
         parts, encodings, images = (
             np.array([getattr(size, name) for size in sizes], np.int64)
             for name in ("parts", "encoding", "images")
         )
         covered = own.covers(Scores(np.zeros(len(sizes), np.float32), parts, encodings))
         few, total = int(images[~covered].sum()), int(images.sum())
-        if not self.adapts or not few:
+        if not few:
+            yield f"Here all {total:,} judged images are judged by the set itself."
             return
-        which = "All" if few == total else f"{few:,} of the {total:,}"
-        yield (
-            f"{which} judged images are of kinds of which this set has too few: of these nothing "
-            "is promised unless they are like the stored ones."
+        which = (
+            f"the set has too few of any kind: of its {total:,} judged images"
+            if few == total
+            else f"{total - few:,} of {total:,} judged images are judged by the set itself: of the "
+            "others"
         )
+        yield f"Here {which} nothing is promised unless they are like the stored ones."
 
 
 def _apart(sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
@@ -185,7 +190,7 @@ def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
             f"{FEWEST} that are {TENTH:.0%} of it, is judged by the set itself: the bulk of its "
             f"scores tells how its clean images score. Other images are compared with {stored}. "
             f"{policy.promise(LIKE_THE_SET)}; a set of several sources that look very different "
-            "may lose more."
+            "may lose more, and so may drawings and strongly processed photos."
         )
     else:
         words = f"Calibrated on {stored}. {policy.promise('like these')}."
@@ -235,4 +240,30 @@ def _trusted(
     )
     largest = int(scores.parts.max(initial=0))
     calibration = Calibration.of_trusted(scores)
-    return ChosenCalibration(calibration, "trusted", words, largest, left_out=left_out)
+    suspicious = int((detector.calibration.p_values(scores).values <= 1 - NEARLY_ALL).sum())
+    doubts = tuple(doubts_of_trusted(suspicious, len(scores)))
+    return ChosenCalibration(
+        calibration, "trusted", words, largest, left_out=left_out, doubts=doubts
+    )
+
+
+#: Of clean images this share scores lower than one that is suspicious.
+NEARLY_ALL = 0.99
+
+#: Of trusted images as many that are suspicious raise doubts.
+MANY = 0.1
+
+
+def doubts_of_trusted(suspicious: int, images: int) -> Iterator[str]:
+    """That images which are said to be clean do not look so, as a sentence.
+
+    Args:
+        suspicious: those that score higher than ``NEARLY_ALL`` of the stored clean images.
+        images: all of them.
+    """
+    if suspicious > MANY * images:
+        yield (
+            f"{suspicious:,} of the {images:,} trusted images score higher than {NEARLY_ALL:.0%} "
+            "of the clean images that the detector knows. Look at some of them: a trigger that is "
+            "on trusted images is taken for clean, too."
+        )

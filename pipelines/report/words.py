@@ -44,7 +44,7 @@ def warnings(run: Judged) -> list[str]:
     """What is to be said before all else: that little was judged, or probably judged wrongly."""
     few = few_judged(run.counts.read, run.rejected_by_reason)
     wrong, doubt = wrong_calibration(run), doubtful_calibration(run)
-    return [warning for warning in (few, wrong, doubt) if warning]
+    return [warning for warning in (few, wrong, doubt, *run.calibration.doubts) if warning]
 
 
 def few_judged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
