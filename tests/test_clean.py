@@ -118,7 +118,7 @@ def test_where_all_of_a_kind_looks_manipulated_the_run_says_so(tmp_path: Path) -
     pq.write_table(pa.table({"image": images}), tmp_path / "set.parquet")
     manifest = score(tmp_path / "set.parquet", tmp_path / "out", quiet=True)
     (doubt,) = manifest.calibration.doubts  # of the JPEGs nothing is said
-    told = re.match(r"Of (\d+) images that are alike \(1 part, lossless\) (\d+) score", doubt)
+    told = re.match(r"Of (\d+) images of one kind \(lossless, .* 32x32 px\) (\d+) score", doubt)
     assert told is not None, doubt
     alike, suspicious = map(int, told.groups())
     assert alike == CARRIERS

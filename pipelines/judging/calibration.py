@@ -13,7 +13,7 @@ from detector.bulk import ENOUGH, FEWEST, TENTH, OwnScale
 from detector.bundled import find
 from detector.calibration import Calibration, CalibrationGroup
 from detector.inputs import judgeable
-from detector.kinds import ANY_PARTS, PART_RANGES, in_words, range_of
+from detector.kinds import ANY_PARTS, ENCODINGS, range_of
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
 from pipelines.runs.progress import Progress
@@ -136,11 +136,12 @@ def _apart(sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
         mine = [size for size in sizes if (range_of(size.parts), size.encoding) == kind]
         images, suspicious = sum(s.images for s in mine), sum(s.suspicious for s in mine)
         if 2 * images < total and 2 * suspicious > images:
+            example = f"{ENCODINGS[kind[1]]}, such as one of {mine[0].width}x{mine[0].height} px"
             yield (
-                f"Of {images:,} images that are alike ({in_words(PART_RANGES[kind[0]], kind[1])}) "
-                f"{suspicious:,} score higher than nearly all stored clean images. They are judged "
-                "by each other, so if somebody has added just these, poison is not removed: look "
-                "at some of them."
+                f"Of {images:,} images of one kind ({example}) {suspicious:,} score higher than "
+                "nearly all of the stored clean images. They are judged by each other, so if "
+                "somebody has added just these, their scores alone do not tell: look at some of "
+                "them."
             )
 
 
