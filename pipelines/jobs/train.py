@@ -16,7 +16,7 @@ from detector.calibration import MIN_IMAGES
 from detector.card import LONGEST_NAME, Card, TrainingSet
 from detector.inputs import Parts, Tiles
 from detector.kinds import PART_RANGES
-from detector.storage import CARD
+from detector.storage import CARD, load_card
 from detector.training import EPOCHS
 from detector.training.histories import SIDE, jpeg, training_views
 from pipelines.runs.following import follow
@@ -200,7 +200,7 @@ def train(
     detector = calibrate(detector, groups)
     detector.save(output)
     shutil.rmtree(output / WORK)
-    return detector.card
+    return load_card(output)[0]  # which knows the weights that it was stored with
 
 
 @dataclass(frozen=True)
