@@ -656,12 +656,12 @@ def tune(detector: str, trusted: str, output: str, as_json: bool, **options: Any
         return _print_json(tuning.to_json())
     for doubt in doubts_of_trusted(tuning.suspicious, tuning.images):
         _print(f"warning: {doubt}", err=True)
-    few = " --policy budget, as the default policy removes next to nothing by so few clean images"
+    how = " --policy budget, as the default policy removes next to nothing by so few clean images"
     what = "the judge is tuned" if tuning.judge_tuned else "the judge is left as it was"
     _print(
         f"{tuning.images:,} images; of manipulated ones {tuning.before:.1%} were found at a clean "
         f"loss of 1 %, with tuning {tuning.after:.1%}, on images not tuned on: {what}",
-        f"use it with --detector {output}" + (few if tuning.images < ENOUGH_FOR_ANY_POLICY else ""),
+        f"use it with --detector {output}" + (how if tuning.images < ENOUGH_FOR_ANY_POLICY else ""),
     )
 
 

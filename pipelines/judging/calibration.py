@@ -188,7 +188,7 @@ def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
     if adapts:
         words = (
             f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more, or "
-            f"{FEWEST} that are {TENTH:.0%} of it, is judged by the set itself: the bulk of its "
+            f"{FEWEST} if they are {TENTH:.0%} of it, is judged by the set itself: the bulk of its "
             f"scores tells how its clean images score. Other images are compared with {stored}. "
             f"{policy.promise(LIKE_THE_SET)}; a set of several sources that look very different "
             "may lose more, and so may drawings and strongly processed photos."
@@ -248,10 +248,10 @@ def _trusted(
     )
 
 
-#: Of clean images this share scores lower than one that is suspicious.
+#: A suspicious image scores higher than this share of the stored clean ones.
 NEARLY_ALL = 0.99
 
-#: Of trusted images as many that are suspicious raise doubts.
+#: More than this share of suspicious images among the trusted ones raises doubts.
 MANY = 0.1
 
 
