@@ -19,7 +19,6 @@ from pipelines.runs.passes import Finished
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from sanitizer.record import Record
-from sanitizer.records import ScoredSample
 from sanitizer.scan.canonical import NBYTES, Compact
 from sanitizer.scan.population import SAMPLED
 from sanitizer.summary import in_order, label_key
@@ -66,18 +65,20 @@ class Views:
         self._rows = 0
         self._by_class: dict[str, list[tuple[int, str, bytes, bytes | None]]] = {}
 
-    def add(self, samples: Sequence[ScoredSample], images: Sequence[Compact | None]) -> None:
+    def add(self, samples: pa.RecordBatch, images: Sequence[Compact | None]) -> None:
         """Add the next samples.
 
         Args:
-            samples: in the order of the shard.
+            samples: in the order of the shard, with columns ``sample_id`` and ``label``.
             images: of each sample; None where there is none.
         """
-        for row, (sample, image) in enumerate(zip(samples, images, strict=True), self._rows):
+        ids, labels = (samples[name].to_pylist() for name in ("sample_id", "label"))
+        each = zip(ids, labels, images, strict=True)
+        for row, (sample_id, label, image) in enumerate(each, self._rows):
             if image is not None:
-                own = self._by_class.setdefault(label_key(sample.label), [])
-                own.append((row, sample.sample_id, *image.to_bytes()))
-        self._rows += len(samples)
+                own = self._by_class.setdefault(label_key(label), [])
+                own.append((row, sample_id, *image.to_bytes()))
+        self._rows += len(images)
 
     def write(self) -> None:
         """Start the file and write all of them; the task finishes it."""
