@@ -62,7 +62,7 @@ class Assessed:
 
 def assess(images: Sequence[Prepared], detector: Detector, calibration: Calibration) -> Assessed:
     """Score images, in order."""
-    errors = [image.error or _uncovered(image, calibration) for image in images]
+    errors = _errors(images, calibration)
     scores = detector.score(
         [
             image.parts
@@ -74,12 +74,23 @@ def assess(images: Sequence[Prepared], detector: Detector, calibration: Calibrat
     return Assessed(errors, judged, scores, calibration.p_values(scores))
 
 
-def _uncovered(image: Prepared, calibration: Calibration) -> ImageError | None:
-    """The error of an image of a kind that no clean image in the calibration has."""
-    parts = image.parts
-    if parts is None or calibration.covers(len(parts), parts.about.encoding):
-        return None
-    kind = in_words((len(parts), len(parts)), parts.about.encoding)
+def _errors(images: Sequence[Prepared], calibration: Calibration) -> list[ImageError | None]:
+    """Why each image cannot be judged, also for want of clean images of its kind.
+
+    None where it can be.
+    """
+    kinds = [image.parts and (len(image.parts), image.parts.about.encoding) for image in images]
+    uncovered = {
+        kind: _uncovered(*kind) for kind in set(kinds) if kind and not calibration.covers(*kind)
+    }
+    return [
+        image.error or (uncovered.get(kind) if kind else None)
+        for image, kind in zip(images, kinds, strict=True)
+    ]
+
+
+def _uncovered(parts: int, encoding: int) -> ImageError:
+    kind = in_words((parts, parts), encoding)
     return ImageError(
         "not calibrated",
         f"no calibration for images of this kind ({kind}); give --trusted with clean ones of it",
