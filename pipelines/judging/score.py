@@ -79,12 +79,17 @@ def _errors(images: Sequence[Prepared], calibration: Calibration) -> list[ImageE
 
     None where it can be.
     """
-    kinds = [image.parts and (len(image.parts), image.parts.about.encoding) for image in images]
+    kinds = [
+        None if image.parts is None else (len(image.parts), image.parts.about.encoding)
+        for image in images
+    ]
     uncovered = {
-        kind: _uncovered(*kind) for kind in set(kinds) if kind and not calibration.covers(*kind)
+        kind: _uncovered(*kind)
+        for kind in set(kinds)
+        if kind is not None and not calibration.covers(*kind)
     }
     return [
-        image.error or (uncovered.get(kind) if kind else None)
+        image.error or (None if kind is None else uncovered.get(kind))
         for image, kind in zip(images, kinds, strict=True)
     ]
 
