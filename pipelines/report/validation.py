@@ -24,7 +24,7 @@ from typing import NoReturn, Self
 import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
-from pipelines.report.results import Validation
+from pipelines.report.results import DataDocs, Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
@@ -56,8 +56,9 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         results = suites.results()
         for page in layout.DATA_DOCS_PAGES:
             store.remove(page)
+        docs = DataDocs()
         for suite in results:
-            store.write(layout.data_docs_page(suite.name), suite.data_docs_page().encode())
+            store.write(layout.data_docs_page(suite.name), docs.page(suite).encode())
     validation = Validation.of(sum(rows), (one for s in results for one in s.expectations()))
     store.write_json(layout.VALIDATION, validation.to_json())
     return validation
