@@ -168,7 +168,7 @@ def _quantiles(several: Sequence[np.ndarray], shares: np.ndarray) -> np.ndarray:
     lengths = np.array([len(one) for one in several])
     quantiles = np.empty((len(several), len(shares)))
     for length in np.unique(lengths):
-        alike = np.flatnonzero(lengths == length)
+        alike = np.flatnonzero(lengths == length).tolist()
         stack = np.stack([several[i] for i in alike])
         quantiles[alike] = np.quantile(stack, shares, axis=1, overwrite_input=True).T
     return quantiles

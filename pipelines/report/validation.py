@@ -24,6 +24,7 @@ from typing import NoReturn, Self
 import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
+from pipelines.report.loading import load_great_expectations
 from pipelines.report.results import DataDocs, Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
@@ -188,7 +189,7 @@ def answer_one_order(folder: str) -> None:
     """
     tempfile.tempdir = folder
     with quiet():
-        import great_expectations.expectations  # noqa: F401  (before the order comes)
+        load_great_expectations()  # before the order comes
     if not os.read(0, 1):
         _leave_nothing(folder)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
