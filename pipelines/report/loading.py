@@ -5,7 +5,6 @@ long as the rest of it. What our suites never touch is therefore loaded when it 
 Python's own means: nothing is left out, and an expectation that needs it gets it.
 """
 
-import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,21 +13,17 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
+from sanitizer.garbage import loading
+
 #: What it imports and our suites do without: drawings, Amazon's clients, JSON schemas, and tests
 #: of distributions.
 SELDOM_USED = ("altair", "boto3", "jsonschema", "scipy.stats")
 
 
 def load_great_expectations() -> None:
-    """Import it, and tell the garbage collector that all that is there will stay.
-
-    For the whole process both are for good, so this is not for the process of a user.
-    """
-    gc.disable()  # a million objects are made here, and hardly one is garbage
-    with loaded_when_used(SELDOM_USED):
+    """Import it; what is left for later stays so, so this is not for the process of a user."""
+    with loading(), loaded_when_used(SELDOM_USED):
         import great_expectations.expectations  # noqa: F401
-    gc.freeze()
-    gc.enable()
 
 
 @contextmanager

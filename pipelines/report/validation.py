@@ -168,7 +168,10 @@ def _failed(words: str, places: str) -> RunError:
 _START = f"""\
 import sys
 sys.path[:] = sys.argv[2:]
-from {__name__} import answer_one_order
+from sanitizer.garbage import loading, own_process
+own_process()
+with loading():
+    from {__name__} import answer_one_order
 answer_one_order(sys.argv[1])
 """
 
