@@ -24,7 +24,8 @@ from typing import NoReturn, Self
 import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
-from pipelines.report.results import Validation
+from pipelines.report.loading import load_great_expectations
+from pipelines.report.results import DataDocs, Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
@@ -56,8 +57,9 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         results = suites.results()
         for page in layout.DATA_DOCS_PAGES:
             store.remove(page)
+        docs = DataDocs()
         for suite in results:
-            store.write(layout.data_docs_page(suite.name), suite.data_docs_page().encode())
+            store.write(layout.data_docs_page(suite.name), docs.page(suite).encode())
     validation = Validation.of(sum(rows), (one for s in results for one in s.expectations()))
     store.write_json(layout.VALIDATION, validation.to_json())
     return validation
@@ -166,7 +168,10 @@ def _failed(words: str, places: str) -> RunError:
 _START = f"""\
 import sys
 sys.path[:] = sys.argv[2:]
-from {__name__} import answer_one_order
+from sanitizer.garbage import loading, own_process
+own_process()
+with loading():
+    from {__name__} import answer_one_order
 answer_one_order(sys.argv[1])
 """
 
@@ -187,7 +192,7 @@ def answer_one_order(folder: str) -> None:
     """
     tempfile.tempdir = folder
     with quiet():
-        import great_expectations.expectations  # noqa: F401  (before the order comes)
+        load_great_expectations()  # before the order comes
     if not os.read(0, 1):
         _leave_nothing(folder)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()

@@ -19,6 +19,7 @@ from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
 from sanitizer.errors import GO_ON, InputError, RunError
+from sanitizer.garbage import loading
 from sanitizer.record import Record
 
 #: From so many shards on, processes are worth the half second that each takes to start.
@@ -143,7 +144,8 @@ class Job(Generic[AnyManifest]):
         """What the last pass has made, and the files of each shard that stay."""
         with self._processes(settings) as pool:
             # A second to load, after all that can be refused without it.
-            from pipelines.runs.chain import Machines
+            with loading():
+                from pipelines.runs.chain import Machines
 
             machines = Machines(settings.runner, settings.workers, settings.beam_options)
             return self._do_passes_on(machines, pool, output, quiet=settings.quiet)
