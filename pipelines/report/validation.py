@@ -29,7 +29,7 @@ from pipelines.report.results import DataDocs, Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
-from pipelines.runs.interpreters import module_path
+from pipelines.runs.interpreters import command
 from pipelines.runs.store import Store
 from sanitizer.errors import GO_ON, RunError
 from sanitizer.summary import Summary
@@ -103,10 +103,7 @@ class Validator:
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="freqsan-")
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}"),
-                    *("-c", _START, self._folder.name, *module_path()),
-                ],
+                command(answer_one_order, self._folder.name),
                 bufsize=0,
                 cwd=self._folder.name,
                 stdin=subprocess.PIPE,
@@ -163,17 +160,6 @@ class Validator:
 def _failed(words: str, places: str) -> RunError:
     return RunError(f"the validation, which writes to {places}, failed: {words}; {GO_ON}")
 
-
-#: Program of the other process; its arguments are the folder and ``sys.path``.
-_START = f"""\
-import sys
-sys.path[:] = sys.argv[2:]
-from sanitizer.garbage import loading, own_process
-own_process()
-with loading():
-    from {__name__} import answer_one_order
-answer_one_order(sys.argv[1])
-"""
 
 #: Files in the folder.
 _ORDER, _ANSWER = "order.json", "answer.json"

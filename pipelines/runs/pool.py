@@ -9,7 +9,6 @@ import itertools
 import os
 import pickle
 import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +20,11 @@ from signal import strsignal
 from types import TracebackType
 from typing import Any, Self
 
-from pipelines.runs.interpreters import module_path
+from pipelines.runs.interpreters import command
 from pipelines.runs.output import write_failure
 from pipelines.runs.work import PassWork
 from sanitizer.errors import GO_ON, RunError
+from sanitizer.garbage import loading
 
 #: Seconds between two signs of life of a worker.
 BEAT_SECONDS = 2.0
@@ -177,10 +177,7 @@ class Worker:
         self._line, theirs = Pipe()
         try:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}"),
-                    *("-c", _START, str(theirs.fileno()), *module_path()),
-                ],
+                command(serve, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -225,33 +222,26 @@ class Worker:
         self._process.wait()
 
 
-#: Program of the process; its arguments are its end of the line, and ``sys.path``.
-_START = f"""\
-import sys
-sys.path[:] = sys.argv[2:]
-from {__name__} import serve
-serve(int(sys.argv[1]))
-"""
-
 #: A sign of life.
 _ALIVE = None
 
 
-def serve(line: int) -> None:
+def serve(line: str) -> None:
     """The other side of :class:`Worker`: do shards until the line is closed.
 
     Args:
-        line: the file descriptor of a connection.
+        line: the file descriptor of a connection, in digits.
     """
-    connection, sending = Connection(line), threading.Lock()
+    connection, sending = Connection(int(line)), threading.Lock()
     threading.Thread(target=_beat, args=(connection, sending), daemon=True).start()
     work: PassWork | None = None
     for told, (index, shard) in _orders(connection):
         answer: BaseException | bool = True
         try:
             if told is not None:
-                work = pickle.loads(told)
-                work.set_up()
+                with loading():
+                    work = pickle.loads(told)
+                    work.set_up()
             assert work is not None
             work.do(index, shard)
         except Exception as error:  # noqa: BLE001  (raised in the other process)
