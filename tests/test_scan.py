@@ -17,7 +17,7 @@ from sanitizer.scan.contents import Contents, squared_distance, usual_distance
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView, join
-from sanitizer.scan.matched import matched_filters
+from sanitizer.scan.matched import Filtered, Suspects, matched_filters
 from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails, ways_against
@@ -147,17 +147,22 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rest = rng.standard_normal((50, 40), np.float32)
     noise = rng.standard_normal((5000, 40), np.float32)
     view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
-    suspects = rng.random((120, 3)).astype(np.float32)
-    together = matched_filters(view.inside, view.squares, suspects, view.subspace)
+    suspects = rng.random((3, 120)).astype(np.float32)
+
+    def seen_along(members: np.ndarray) -> Filtered:
+        known = Suspects.of(members)
+        return matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
+
+    together = seen_along(suspects)
     for k in range(3):
-        one = suspects[:, k]
+        one = suspects[k]
         # In whitened noise of 40 dimensions any group would be told apart by its own mean.
         own = one @ view.inside / one.sum() - (1 - one) @ view.inside / (1 - one).sum()
         assert np.corrcoef(view.inside @ own, one)[0, 1] > 0.3
-        assert abs(np.corrcoef(together.scores[:, k], one)[0, 1]) < 0.3
-        alone = matched_filters(view.inside, view.squares, suspects[:, k : k + 1], view.subspace)
-        np.testing.assert_allclose(together.scores[:, k], alone.scores[:, 0], atol=1e-4)
-        np.testing.assert_allclose(together.directions[:, k], alone.directions[:, 0], atol=1e-5)
+        assert abs(np.corrcoef(together.scores[k], one)[0, 1]) < 0.3
+        alone = seen_along(suspects[k : k + 1])
+        np.testing.assert_allclose(together.scores[k], alone.scores[0], atol=1e-4)
+        np.testing.assert_allclose(together.directions[k], alone.directions[0], atol=1e-5)
 
 
 def shown_by(view: ClassView) -> Contents:

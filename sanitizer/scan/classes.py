@@ -52,7 +52,10 @@ class Searched:
     @classmethod
     def of(cls, images: ClassImages) -> Self:
         """Search a class."""
-        found = [candidates(view.inside, view.rest, view.subspace) for view in images.views]
+        found = [
+            candidates(view.projected, view.rest_projected, view.subspace.variances)
+            for view in images.views
+        ]
         found.append(_in_all(images.views))
         own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
@@ -108,9 +111,10 @@ def _in_all(views: Sequence[ClassView]) -> Candidates:
 
     Of each view by the directions in which the class varies most there.
     """
-    inside = np.concatenate([view.inside @ view.subspace.basis for view in views], 1)
-    rest = np.concatenate([view.rest @ view.subspace.basis for view in views], 1)
-    return candidates(inside, rest, Subspace.of(inside, np.random.default_rng(0)))
+    inside = np.concatenate([view.projected for view in views], 1)
+    rest = np.concatenate([view.rest_projected for view in views], 1)
+    subspace = Subspace.of(inside, np.random.default_rng(0))
+    return candidates(inside @ subspace.basis, rest @ subspace.basis, subspace.variances)
 
 
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sanitizer.scan.contents import Contents
 from sanitizer.scan.extremes import ExtremeTable
-from sanitizer.scan.matched import matched_filters
+from sanitizer.scan.matched import Suspects, matched_filters, precise_squares
 from sanitizer.scan.mixture import LEAST_WEIGHT, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import ALL_WAYS, varying, ways_against
@@ -60,20 +60,26 @@ class ClassView:
     mean: np.ndarray  #: (d,) float32, of the class, whitened
     inside: np.ndarray  #: (n, d) float32, whitened, of mean 0
     rest: np.ndarray  #: (m, d) float32, of other classes, in the same coordinates
-    squares: np.ndarray  #: (n,) squared lengths of ``inside``
     subspace: Subspace  #: of ``inside``
+    projected: np.ndarray  #: (n, s) float32, ``inside`` in the subspace
+    squares: np.ndarray  #: (n,) of ``inside``, as :func:`~sanitizer.scan.matched.precise_squares`
 
     @classmethod
     def of(
         cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
     ) -> Self:
-        """Args: inside: (n, d), standardised; rest: (m, d), whitened already."""
-        white = whitening(inside)
-        return cls._about_mean(whitening, np.zeros_like(whitening.mean), white, rest, rng)
+        """Args: inside: (n, d) float32, standardised; rest: (m, d), whitened already.
+
+        Both are written to.
+        """
+        white, origin = whitening(inside, inside), np.zeros_like(whitening.mean)
+        return cls._about_mean(whitening, origin, white, rest, rng)
 
     def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
         """Some of the class, as by :meth:`of`."""
-        return self._about_mean(self.whitening, self.mean, self.inside[chosen], self.rest, rng)
+        return self._about_mean(
+            self.whitening, self.mean, self.inside[chosen], self.rest.copy(), rng
+        )
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
@@ -81,7 +87,7 @@ class ClassView:
         Most of them are white by their making, so no subspace is measured.
         """
         inside = np.concatenate([self.inside[chosen], self.rest[::2]])
-        return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2], None)
+        return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2].copy(), None)
 
     @classmethod
     def _about_mean(
@@ -92,7 +98,7 @@ class ClassView:
         rest: np.ndarray,
         rng: np.random.Generator | None,
     ) -> Self:
-        """Move whitened vectors so that the mean of ``inside``, which is written to, is 0.
+        """Move whitened vectors, which are written to, so that the mean of ``inside`` is 0.
 
         Args:
             whitening: that made them.
@@ -103,9 +109,23 @@ class ClassView:
         """
         mean = inside.mean(0)
         inside -= mean
-        squares = np.einsum("nd,nd->n", inside, inside)
+        rest -= mean
         subspace = Subspace.none(inside.shape[1]) if rng is None else Subspace.of(inside, rng)
-        return cls(whitening, origin + mean, inside, rest - mean, squares, subspace)
+        projected = inside @ subspace.basis
+        lengths = np.einsum("nd,nd->n", inside, inside)
+        squares = precise_squares(lengths, projected, subspace.variances)
+        return cls(whitening, origin + mean, inside, rest, subspace, projected, squares)
+
+    @cached_property
+    def rest_mean(self) -> np.ndarray:
+        """(d,) float32, of ``rest``."""
+        mean: np.ndarray = self.rest.mean(0)
+        return mean
+
+    @cached_property
+    def rest_projected(self) -> np.ndarray:
+        """(m, s) float32, ``rest`` in the subspace."""
+        return self.rest @ self.subspace.basis
 
 
 @dataclass(frozen=True)
@@ -395,15 +415,19 @@ def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
     """
     weights = suspects.sum(0)
     alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
-    suspects = suspects[:, alive].astype(np.float32)
-    filtered = [matched_filters(v.inside, v.squares, suspects, v.subspace) for v in images.views]
-    inside = np.stack([one.scores.T for one in filtered], 1)
+    members = np.ascontiguousarray(suspects[:, alive].T, np.float32)
+    known = Suspects.of(members)
+    filtered = [
+        matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
+        for view in images.views
+    ]
+    inside = np.stack([one.scores for one in filtered], 1)
     seen = zip(images.views, filtered, strict=True)
-    rest = np.stack([(view.rest @ one.directions).T for view, one in seen], 1)
+    rest = np.stack([one.directions @ view.rest.T for view, one in seen], 1)
     scores = _Scores.of(inside, rest)
     looked = (
-        _joined(images, suspects[:, k], [one.directions[:, k] for one in filtered], scores, k)
-        for k in range(suspects.shape[1])
+        _joined(images, members[k], [one.directions[k] for one in filtered], scores, k)
+        for k in range(len(members))
     )
     return [
         group
@@ -423,10 +447,17 @@ class _Scores:
 
     @classmethod
     def of(cls, inside: np.ndarray, rest: np.ndarray) -> Self:
+        """Args: inside, rest: before that; they are written to."""
         centres, rest_centres = middle(inside), middle(rest)
-        reaches = REACH * deviation(inside, centres)
-        rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
-        return cls(clipped(inside - centres, reaches), rest, centres[..., 0], reaches[..., 0])
+        inside -= centres
+        rest -= rest_centres
+        reaches = REACH * deviation(inside)
+        for scores in (inside, rest):
+            scores /= reaches
+            np.tanh(scores, out=scores)
+            scores *= reaches
+        rest += rest_centres - centres
+        return cls(inside, rest, centres[..., 0], reaches[..., 0])
 
 
 def _joined(
@@ -443,10 +474,14 @@ def _joined(
     # What a view sees of the extremes, too, is not counted twice.
     inside = np.concatenate([scores.inside[k], by_extremes[None]])
     rest = np.concatenate([scores.rest[k], rest_by_extremes[None]])
-    weight, count = suspects.sum(), len(images)
-    few, many = inside @ suspects / weight, inside @ (1 - suspects) / (count - weight)
-    centred = inside - np.outer(few, suspects) - np.outer(many, 1 - suspects)
-    noise = (centred @ centred.T / count + np.cov(rest)) / 2
+    # As a group and the others: what they are on average is no noise.
+    parts = np.stack([suspects, 1 - suspects]).astype(np.float64)
+    sums, products = inside @ parts.T, parts @ parts.T
+    means = sums / parts.sum(1)
+    few, many = means.T
+    shared = means @ sums.T
+    within = inside @ inside.T - shared - shared.T + means @ products @ means.T
+    noise = (within / len(images) + _covariance(rest)) / 2
     noise[np.diag_indices_from(noise)] += RIDGE
     weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)[:-1]
     if not weights.any():
@@ -467,6 +502,12 @@ def _joined(
         rest_by_extremes=rest_by_extremes,
         separations=(few - many)[:-1] / np.sqrt(np.diag(noise)),
     )
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    """(v, v) of (v, m) float64 values; ``np.cov`` would first copy them."""
+    count, means = values.shape[1], values.mean(1)
+    return (values @ values.T - count * np.outer(means, means)) / (count - 1)
 
 
 def clipped(scores: np.ndarray, reaches: np.ndarray) -> np.ndarray:

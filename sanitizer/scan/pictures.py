@@ -64,10 +64,11 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
     centred = np.where(norms > LEAST_SHAPE, centred / (norms + 1e-6), 1 / CELLS)
     kept = np.ones(len(thumbs), bool)
     for start in range(0, len(thumbs), ROWS):
-        alike = centred[start : start + ROWS] @ centred.T > SAME
-        for offset, row in enumerate(alike):
+        alike = centred[start : start + ROWS] @ centred[start:].T > SAME
+        # Nearly all are like themselves alone.
+        for offset in np.flatnonzero(np.count_nonzero(alike, axis=1) > 1).tolist():
             if kept[start + offset]:
-                kept[start + offset + 1 :] &= ~row[start + offset + 1 :]
+                kept[start + offset + 1 :] &= ~alike[offset, offset + 1 :]
     return np.flatnonzero(kept)
 
 

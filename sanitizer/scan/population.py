@@ -104,13 +104,13 @@ class Population:
             whitenings = self._whitenings
             rest = [view[others] for view in self._white_rest]
         inside = standardised(images, self.scales)
+        contents = self._contents(inside[0], own)
         views = [ClassView.of(*view, rng) for view in zip(inside, rest, whitenings, strict=True)]
         kinds = [scale.view for scale in self.scales]
         rest_pixels = self.images.pixels[:RESTED][others]
         cells = extreme_cells(images.pixels), extreme_cells(rest_pixels)
         thumbs = thumbnails(images.pixels), thumbnails(rest_pixels)
         labels = self.labels[:RESTED][others]
-        contents = self._contents(inside[0], own)
         return ClassImages(kinds, views, *cells, *thumbs, labels, contents)
 
     def _contents(self, inside: np.ndarray, own: np.ndarray) -> Contents:
