@@ -86,7 +86,10 @@ class ClassView:
 
         Most of them are white by their making, so no subspace is measured.
         """
-        inside = np.concatenate([self.inside[chosen], self.rest[::2]])
+        count, others = int(chosen.sum()), self.rest[::2]
+        inside = np.empty((count + len(others), others.shape[1]), np.float32)
+        np.compress(chosen, self.inside, 0, inside[:count])
+        inside[count:] = others
         return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2].copy(), None)
 
     @classmethod

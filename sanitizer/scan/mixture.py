@@ -16,7 +16,8 @@ LEAST_WEIGHT = 4.0
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
     """Log odds to probabilities, without overflow."""
-    odds = np.clip(log_odds, -40, 40)
+    odds = np.minimum(log_odds, 40)
+    np.maximum(odds, -40, out=odds)
     np.negative(odds, out=odds)
     np.exp(odds, out=odds)
     odds += 1
@@ -77,7 +78,8 @@ class Mixture:
         Beyond the two means they stay what they are there: with unequal variances they would
         turn round far out, and the most extreme of all would be innocent.
         """
-        few = np.clip(values, min(self.many, self.few), max(self.many, self.few))
+        few = np.minimum(values, max(self.many, self.few))
+        np.maximum(few, min(self.many, self.few), out=few)
         many = (few - self.many) / self.many_sd
         few -= self.few
         few /= self.few_sd

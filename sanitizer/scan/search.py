@@ -99,14 +99,14 @@ def candidates(projected: np.ndarray, outside: np.ndarray, variances: np.ndarray
         (groups.share > LEAST_SHARE)
         & (groups.share < MOST_SHARE)
         & (groups.distance > LEAST_DISTANCE)
-        & (groups.members.sum(0) > LEAST_IMAGES)
+        & (groups.members.sum(1) > LEAST_IMAGES)
     )
     strengths = np.array(
         [strength(*one) for one in zip(groups.distance, groups.share, among_rest, strict=True)]
     )
     strange = np.where(among_rest >= LEAST_AMONG_REST, groups.distance, 0.0)
     own, others = (
-        [groups.members[:, i] for i in np.argsort(-by, kind="stable") if found[i] and by[i] > 0]
+        [groups.members[i] for i in np.argsort(-by, kind="stable") if found[i] and by[i] > 0]
         for by in (strengths, strange)
     )
     return Candidates(own, others)
@@ -156,7 +156,7 @@ def _skewed(scaled: np.ndarray) -> np.ndarray:
 class _Groups:
     """Two groups each, from s starts."""
 
-    members: np.ndarray  #: (n, s) float32, probabilities of being in the second group
+    members: np.ndarray  #: (s, n) float32, probabilities of being in the second group
     share: np.ndarray  #: (s,) of the second group
     distance: np.ndarray  #: (s,) of the means, in standard deviations
     weights: np.ndarray  #: (k, s), of the projection that tells them apart
@@ -178,7 +178,7 @@ def _separate(projected: np.ndarray, members: np.ndarray) -> _Groups:
     # With a column of ones the same products give sums of members, and scores less their bounds.
     and_one = np.concatenate([projected, np.ones((n, 1), np.float32)], 1)
     sums = and_one.T @ members
-    for _ in range(EM_STEPS):
+    for step in range(EM_STEPS):
         weight = np.clip(sums[-1], 3, n - 3)
         share = weight / n
         few = sums[:-1] / weight
@@ -198,5 +198,8 @@ def _separate(projected: np.ndarray, members: np.ndarray) -> _Groups:
             np.exp(some, out=some)
             some += 1
             np.reciprocal(some, out=some)
-            sums += and_one[rows].T @ some
-    return _Groups(members, share, np.sqrt(squared / within), weights, bound)
+            if step < EM_STEPS - 1:
+                sums += and_one[rows].T @ some
+    return _Groups(
+        np.ascontiguousarray(members.T), share, np.sqrt(squared / within), weights, bound
+    )

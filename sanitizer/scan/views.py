@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 
-
 #: Side of a canonical image, in pixels.
 SIDE = 32
 
@@ -106,7 +105,12 @@ def fine_detail(batch: Batch) -> np.ndarray:
 
     Across, down and crosswise.
     """
-    return np.stack([log_magnitudes(one).mean(0) for one in batch.fine])
+    detail = np.empty((len(batch.fine), *batch.fine[0].shape[1:]), np.float32)
+    for mean, (red, green, blue) in zip(detail, map(log_magnitudes, batch.fine), strict=True):
+        np.add(red, green, out=mean)
+        mean += blue
+        mean /= 3
+    return detail
 
 
 def log_magnitudes(values: np.ndarray) -> np.ndarray:
@@ -129,9 +133,11 @@ def energies(batch: Batch) -> np.ndarray:
 
 def _squares(differences: np.ndarray) -> np.ndarray:
     """(32, 32, n) float32: sums over the colours."""
-    values = differences.astype(np.float32)
-    values *= values
-    return values.sum(0)
+    squares = differences.astype(np.float32)
+    squares *= squares
+    squares[0] += squares[1]
+    squares[0] += squares[2]
+    return squares[0]
 
 
 def histogram(batch: Batch) -> np.ndarray:
