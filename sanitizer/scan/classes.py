@@ -52,14 +52,9 @@ class Searched:
     @classmethod
     def of(cls, images: ClassImages) -> Self:
         """Search a class."""
-        found = [
-            candidates(view.projected, view.rest_projected, view.subspace.variances)
-            for view in images.views
-        ]
-        found.append(_in_all(images.views))
         own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
-        for one in found:
+        for one in _found(images.views):
             own += _different(one.own, images.shapes, OF_A_VIEW)
             strange += _different(one.strange, images.shapes, STRANGE_OF_A_VIEW)
         # Where those who are like other classes are the innocent, the others have the trigger.
@@ -104,6 +99,13 @@ class Searched:
             of_class = np.arange(len(images)) < chosen.sum()
             for group in join(images, of_class[:, None].astype(np.float32)):
                 yield images, group, chosen
+
+
+def _found(views: Sequence[ClassView]) -> Iterator[Candidates]:
+    """Candidates in each view, and in all side by side; one after the other, as they are large."""
+    for view in views:
+        yield candidates(view.projected, view.rest_projected, view.subspace.variances)
+    yield _in_all(views)
 
 
 def _in_all(views: Sequence[ClassView]) -> Candidates:

@@ -420,16 +420,13 @@ def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
     alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
     members = np.ascontiguousarray(suspects[:, alive].T, np.float32)
     known = Suspects.of(members)
-    filtered = [
-        matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
-        for view in images.views
-    ]
-    inside = np.stack([one.scores for one in filtered], 1)
-    seen = zip(images.views, filtered, strict=True)
-    rest = np.stack([one.directions @ view.rest.T for view, one in seen], 1)
-    scores = _Scores.of(inside, rest)
+    directions, scores = [], _Scores.room_for(len(members), images)
+    for number, view in enumerate(images.views):
+        filtered = matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
+        directions.append(filtered.directions)
+        scores.put(number, filtered.scores, filtered.directions @ view.rest.T)
     looked = (
-        _joined(images, members[k], [one.directions[k] for one in filtered], scores, k)
+        _joined(images, members[k], [one[k] for one in directions], scores, k)
         for k in range(len(members))
     )
     return [
@@ -449,8 +446,19 @@ class _Scores:
     reaches: np.ndarray  #: (k, v), none is further from its median
 
     @classmethod
-    def of(cls, inside: np.ndarray, rest: np.ndarray) -> Self:
-        """Args: inside, rest: before that; they are written to."""
+    def room_for(cls, groups: int, images: ClassImages) -> Self:
+        """Of all views of a class, to be filled by :meth:`put`."""
+        views = len(images.views)
+        return cls(
+            np.empty((groups, views, len(images)), np.float32),
+            np.empty((groups, views, len(images.rest_cells)), np.float32),
+            *np.empty((2, groups, views), np.float32),
+        )
+
+    def put(self, view: int, inside: np.ndarray, rest: np.ndarray) -> None:
+        """Args: inside: (k, n) what a view says, not yet clipped; rest: (k, m). Both are written
+        to.
+        """
         centres, rest_centres = middle(inside), middle(rest)
         inside -= centres
         rest -= rest_centres
@@ -460,7 +468,8 @@ class _Scores:
             np.tanh(scores, out=scores)
             scores *= reaches
         rest += rest_centres - centres
-        return cls(inside, rest, centres[..., 0], reaches[..., 0])
+        self.inside[:, view], self.rest[:, view] = inside, rest
+        self.centres[:, view], self.reaches[:, view] = centres[:, 0], reaches[:, 0]
 
 
 def _joined(

@@ -38,7 +38,7 @@ class Population:
     """A sample of a set."""
 
     scales: Sequence[Scale]  #: of each view
-    images: Compact  #: the sample in random order
+    images: Compact  #: the first of the sample, which is in random order
     #: Each view of it, standardised, (n, d). In half the bits, whose rounding is a thousandth of
     #: the noise: each class of a few takes its own images out of the covariances.
     views: Sequence[np.ndarray]
@@ -51,15 +51,15 @@ class Population:
         Views of native pixels are looked at where an image is larger than its canonical form.
         """
         chosen = rng.permutation(len(images))[:SAMPLED]
-        images, labels = images[chosen], labels[chosen]
-        views = VIEWS if images.native is None else VIEWS + NATIVE_VIEWS
-        # A batch at a time, which is larger than all that is seen of it.
-        seen = [[view.raw(batch) for view in views] for _, batch in images[:SCALED].batches()]
-        scales = [
-            Scale.of(view, np.concatenate(raw))
-            for view, raw in zip(views, zip(*seen, strict=True), strict=True)
-        ]
-        return cls(scales, images, standardised(images, scales, np.float16), labels)
+        kinds = VIEWS if images.native is None else VIEWS + NATIVE_VIEWS
+        raw = [np.empty((len(chosen[:SCALED]), kind.features), np.float32) for kind in kinds]
+        for here, batch in images.batches(order=chosen[:SCALED]):
+            for kind, values in zip(kinds, raw, strict=True):
+                values[here] = kind.raw(batch)
+        scales = [Scale.of(kind, values) for kind, values in zip(kinds, raw, strict=True)]
+        del raw
+        views = standardised(images, scales, np.float16, chosen)
+        return cls(scales, images[chosen[: 2 * RESTED]], views, labels[chosen])
 
     def elsewhere(self, label: Hashable) -> Compact:
         """Images of other classes, as many as a class is compared with."""
@@ -74,7 +74,8 @@ class Population:
 
         Of a small set there are too few, and they are those that the class is compared with.
         """
-        further = slice(RESTED, 2 * RESTED) if len(self.images) >= 2 * RESTED else slice(RESTED)
+        enough = len(self.labels) >= 2 * RESTED
+        further = slice(RESTED, 2 * RESTED) if enough else slice(RESTED)
         return self.images[further][self.labels[further] != label]
 
     def share(self, label: Hashable) -> float:
@@ -179,11 +180,22 @@ def _of_others(moments: Moments, view: np.ndarray, own: np.ndarray) -> Moments:
 
 
 def standardised(
-    images: Compact, scales: Sequence[Scale], dtype: type[np.floating] = np.float32
+    images: Compact,
+    scales: Sequence[Scale],
+    dtype: type[np.floating] = np.float32,
+    order: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """The views of n images, (n, d) each."""
-    views = [np.empty((len(images), len(scale.centre)), dtype) for scale in scales]
-    for here, batch in images.batches(needs_sums(scales)):
+    """The views of n images, (n, d) each.
+
+    Args:
+        images: some images.
+        scales: of the views.
+        dtype: of what is returned.
+        order: (n,) rows of the images that are seen; None: all.
+    """
+    count = len(images) if order is None else len(order)
+    views = [np.empty((count, len(scale.centre)), dtype) for scale in scales]
+    for here, batch in images.batches(needs_sums(scales), order):
         for view, scale in zip(views, scales, strict=True):
             view[here] = scale(batch)
     return views
