@@ -69,6 +69,7 @@ class Views:
         self._task = task
         self._rows = 0
         self._by_class: dict[str, list[tuple[int, str, bytes, bytes | None]]] = {}
+        self._keys: dict[int | str, str] = {}  # of labels that were met
 
     def add(self, samples: Sequence[ScoredSample], images: Sequence[Compact | None]) -> None:
         """Add the next samples.
@@ -79,9 +80,17 @@ class Views:
         """
         for row, (sample, image) in enumerate(zip(samples, images, strict=True), self._rows):
             if image is not None:
-                own = self._by_class.setdefault(label_key(sample.label), [])
+                own = self._by_class.setdefault(self._key(sample.label), [])
                 own.append((row, sample.sample_id, *image.to_bytes()))
         self._rows += len(samples)
+
+    def _key(self, label: Any) -> str:
+        """The key of a label; few differ, and to make one takes longer than to find it."""
+        if type(label) not in (int, str):
+            return label_key(label)
+        if label not in self._keys:
+            self._keys[label] = label_key(label)
+        return self._keys[label]
 
     def write(self) -> None:
         """Start the file and write all of them; the task finishes it."""

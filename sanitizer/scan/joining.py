@@ -1,7 +1,7 @@
 """One group seen in all views at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -20,6 +20,9 @@ from sanitizer.scan.standard import View
 
 #: Rounds of filtering in each view and joining the scores.
 ROUNDS = 4
+
+#: Groups that are looked at together: more would only take more memory.
+GROUPS = 64
 
 #: Steps of the mixture in each round.
 EM_STEPS = 6
@@ -419,21 +422,25 @@ def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
     weights = suspects.sum(0)
     alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
     members = np.ascontiguousarray(suspects[:, alive].T, np.float32)
+    looked = (
+        group
+        for start in range(0, len(members), GROUPS)
+        for group in _looked(images, members[start : start + GROUPS])
+    )
+    least, most = LEAST_IMAGES, len(images) - LEAST_IMAGES
+    return [group for group in looked if group and least <= group.members.sum() <= most]
+
+
+def _looked(images: ClassImages, members: np.ndarray) -> Iterator[Group | None]:
+    """Groups by (k, n) float32 probabilities of being in each; None for one that dissolves."""
     known = Suspects.of(members)
     directions, scores = [], _Scores.room_for(len(members), images)
     for number, view in enumerate(images.views):
         filtered = matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
         directions.append(filtered.directions)
         scores.put(number, filtered.scores, filtered.directions @ view.rest.T)
-    looked = (
-        _joined(images, members[k], [one[k] for one in directions], scores, k)
-        for k in range(len(members))
-    )
-    return [
-        group
-        for group in looked
-        if group and LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES
-    ]
+    for k in range(len(members)):
+        yield _joined(images, members[k], [one[k] for one in directions], scores, k)
 
 
 @dataclass(frozen=True)
