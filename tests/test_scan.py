@@ -151,7 +151,7 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
 
     def seen_along(members: np.ndarray) -> Filtered:
         known = Suspects.of(members)
-        return matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
+        return matched_filters(view.vectors, view.projected, view.squares, known, view.subspace)
 
     together = seen_along(suspects)
     for k in range(3):

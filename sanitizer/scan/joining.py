@@ -16,6 +16,7 @@ from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import ALL_WAYS, varying, ways_against
 from sanitizer.scan.robust import deviation, middle
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
+from sanitizer.scan.stacked import Stacked
 from sanitizer.scan.standard import View
 
 #: Rounds of filtering in each view and joining the scores.
@@ -61,11 +62,11 @@ class ClassView:
 
     whitening: Whitening
     mean: np.ndarray  #: (d,) float32, of the class, whitened
-    inside: np.ndarray  #: (n, d) float32, whitened, of mean 0
-    rest: np.ndarray  #: (m, d) float32, of other classes, in the same coordinates
-    subspace: Subspace  #: of ``inside``
-    projected: np.ndarray  #: (n, s) float32, ``inside`` in the subspace
-    squares: np.ndarray  #: (n,) of ``inside``, as :func:`~sanitizer.scan.matched.precise_squares`
+    vectors: Stacked  #: n of the class, whitened, of mean 0
+    others: Stacked  #: m of other classes, in the same coordinates
+    subspace: Subspace  #: of the class
+    projected: np.ndarray  #: (n, s) float32, the class in the subspace
+    squares: np.ndarray  #: (n,) of the class, as :func:`~sanitizer.scan.matched.precise_squares`
 
     @classmethod
     def of(
@@ -80,20 +81,26 @@ class ClassView:
 
     def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
         """Some of the class, as by :meth:`of`."""
-        return self._about_mean(
-            self.whitening, self.mean, self.inside[chosen], self.rest.copy(), rng
-        )
+        inside, rest = self.vectors[chosen], self.others.array()
+        return self._about_mean(self.whitening, self.mean, inside, rest, rng)
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
 
         Most of them are white by their making, so no subspace is measured.
         """
-        count, others = int(chosen.sum()), self.rest[::2]
-        inside = np.empty((count + len(others), others.shape[1]), np.float32)
-        np.compress(chosen, self.inside, 0, inside[:count])
-        inside[count:] = others
-        return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2].copy(), None)
+        inside = self.inside if chosen.all() else self.inside[chosen]
+        both = Stacked.about_mean([inside, self.rest[::2]])
+        others, subspace = self.rest[1::2], Subspace.none(len(both.origin))
+        return type(self)(
+            self.whitening,
+            self.mean + both.origin,
+            both,
+            Stacked([others], both.origin),
+            subspace,
+            np.empty((len(both), 0), np.float32),
+            both.squares(),
+        )
 
     @classmethod
     def _about_mean(
@@ -102,7 +109,7 @@ class ClassView:
         origin: np.ndarray,
         inside: np.ndarray,
         rest: np.ndarray,
-        rng: np.random.Generator | None,
+        rng: np.random.Generator,
     ) -> Self:
         """Move whitened vectors, which are written to, so that the mean of ``inside`` is 0.
 
@@ -111,26 +118,42 @@ class ClassView:
             origin: (d,) what has been taken off them since.
             inside: (n, d).
             rest: (m, d).
-            rng: for the start of the search for the subspace; None: none is measured.
+            rng: for the start of the search for the subspace.
         """
         mean = inside.mean(0)
         inside -= mean
         rest -= mean
-        subspace = Subspace.none(inside.shape[1]) if rng is None else Subspace.of(inside, rng)
+        subspace = Subspace.of(inside, rng)
         projected = inside @ subspace.basis
-        lengths = np.einsum("nd,nd->n", inside, inside)
-        squares = precise_squares(lengths, projected, subspace.variances)
-        return cls(whitening, origin + mean, inside, rest, subspace, projected, squares)
+        vectors = Stacked.of(inside)
+        squares = precise_squares(vectors.squares(), projected, subspace.variances)
+        return cls(
+            *(whitening, origin + mean, vectors, Stacked.of(rest)),
+            *(subspace, projected, squares),
+        )
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(n, d) float32, the class; not of one :meth:`among_rest`, which has no such array."""
+        (inside,) = self.vectors.parts
+        return inside
+
+    @property
+    def rest(self) -> np.ndarray:
+        """(m, d) float32, the others, likewise."""
+        (rest,) = self.others.parts
+        return rest
 
     @cached_property
     def rest_mean(self) -> np.ndarray:
-        """(d,) float32, of ``rest``."""
-        mean: np.ndarray = self.rest.mean(0)
+        """(d,) float32, of the others."""
+        (rest,) = self.others.parts
+        mean: np.ndarray = rest.mean(0) - self.others.origin
         return mean
 
     @cached_property
     def rest_projected(self) -> np.ndarray:
-        """(m, s) float32, ``rest`` in the subspace."""
+        """(m, s) float32, the others in the subspace."""
         return self.rest @ self.subspace.basis
 
 
@@ -436,9 +459,9 @@ def _looked(images: ClassImages, members: np.ndarray) -> Iterator[Group | None]:
     known = Suspects.of(members)
     directions, scores = [], _Scores.room_for(len(members), images)
     for number, view in enumerate(images.views):
-        filtered = matched_filters(view.inside, view.projected, view.squares, known, view.subspace)
+        filtered = matched_filters(view.vectors, view.projected, view.squares, known, view.subspace)
         directions.append(filtered.directions)
-        scores.put(number, filtered.scores, filtered.directions @ view.rest.T)
+        scores.put(number, filtered.scores, view.others.along(filtered.directions))
     for k in range(len(members)):
         yield _joined(images, members[k], [one[k] for one in directions], scores, k)
 

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 
 from sanitizer.scan.search import Subspace
+from sanitizer.scan.stacked import Stacked
 
 #: Added to the variances in the subspace, which few images make too small.
 RIDGE = 0.05
@@ -66,7 +67,7 @@ def precise_squares(
 
 
 def matched_filters(
-    inside: np.ndarray,
+    inside: Stacked,
     projected: np.ndarray,
     squares: np.ndarray,
     suspects: Suspects,
@@ -81,7 +82,7 @@ def matched_filters(
     group would confirm itself.
 
     Args:
-        inside: (n, d) float32, whitened view of a class, of mean 0.
+        inside: n whitened vectors of a class, of mean 0.
         projected: (n, s) float32, the same in the subspace.
         squares: (n,), :func:`precise_squares` of each.
         suspects: the groups.
@@ -90,7 +91,7 @@ def matched_filters(
     shares = suspects.shares[:, None]
     between = shares * (1 - shares)
     # The class has mean 0, so both means lie on the line of the difference between them.
-    directions = suspects.members @ inside
+    directions = inside.weighted(suspects.members)
     directions /= between * len(inside)
     principal = directions @ subspace.basis
     precise = principal / (subspace.variances + RIDGE)
@@ -103,7 +104,7 @@ def matched_filters(
     own *= own
     own += squares / lengths
     own *= suspects.by_itself
-    scores = directions @ inside.T
+    scores = inside.along(directions)
     scores *= suspects.by_others
     scores -= own
     return Filtered(scores, directions)
