@@ -19,6 +19,11 @@ class Moments:
     products: np.ndarray  #: (d, d) float64, sum of their outer products
 
     @classmethod
+    def none(cls, dimensions: int) -> Self:
+        """Of no vectors."""
+        return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)))
+
+    @classmethod
     def of(cls, vectors: np.ndarray) -> Self:
         """Args: vectors: (n, d), any real dtype."""
         # float32 products are exact enough when their sums are float64, chunk by chunk.
