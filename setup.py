@@ -47,6 +47,8 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        # `--runner dask`, by Beam's own runner, which asks for no more than some version of them.
+        "dask": ["dask>=2026.7,<2027", "distributed>=2026.7,<2027"],
         # Only for the comparison in benchmarks/rivals.py.
         "rivals": ["adversarial-robustness-toolbox>=1.20,<1.21", "scikit-learn>=1.5,<2"],
         "test": [

@@ -6,19 +6,22 @@ receipts beside the files.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
 from pipelines.runs.checksums import described
+from pipelines.runs.cluster import Cluster
 from pipelines.runs.engine import last_words, run_pipeline
+from pipelines.runs.orders import Order, ordered
 from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Receipt, Step
 from pipelines.runs.progress import Progress, watch
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
-from pipelines.runs.threads import give_memory_back
+from pipelines.runs.threads import available_cores, give_memory_back
 from pipelines.sources.base import Reader, Shard, Source
 from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.files import DISK_FULL
@@ -39,6 +42,20 @@ class Machines:
     runner: str  #: a Beam runner
     workers: int  #: threads in each Beam worker
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
+    cluster: Cluster | None = None  #: that does the work, where it is one of Dask
+
+    @property
+    def threads(self) -> int:
+        """Threads that work on one shard, or share those of a process.
+
+        On a Dask cluster one: its workers have as many shards at a time as they have threads.
+        """
+        return 1 if self.cluster else self.workers
+
+    @property
+    def sharing(self) -> int | None:
+        """Threads that share the cores of a machine; None: as many as a worker's has cores."""
+        return None if self.cluster else self.workers
 
     @property
     def local(self) -> bool:
@@ -68,15 +85,17 @@ class RunStep(beam.DoFn):
         total: int,
         workers: int,
         ahead: int,
+        sharing: int | None,
     ):
         self.pass_name, self.step, self.reader, self.store = pass_name, step, reader, store
-        self.total, self.workers, self.ahead = total, workers, ahead
+        self.total, self.workers, self.ahead, self.sharing = total, workers, ahead, sharing
+        self.order: Order | None = None  #: that a worker on another machine carries out
 
     def setup(self) -> None:
         try:
-            self.step.setup(self.workers)
+            self.step.setup(self.sharing or available_cores())
         except FreqsanError as error:
-            write_failure(self.store, error)
+            self._tell(error)
             raise
 
     # Beam reads this annotation, so it is of plain types.
@@ -94,22 +113,28 @@ class RunStep(beam.DoFn):
                 self.ahead,
             ) as task:
                 rows, counts = self.step.run(task)
+                if self.order is not None:
+                    self.order.check()
                 receipt = Receipt(index, rows, counts.to_json(), task.publish())
                 Output.write_receipt(self.store, self.pass_name, receipt)
             give_memory_back()
         except FreqsanError as error:
-            write_failure(self.store, error)
+            self._tell(error)
             raise
         except OSError as error:
             if error.errno not in DISK_FULL:  # which the driver has words for
-                write_failure(
-                    self.store,
+                self._tell(
                     RunError(
                         f"{error.strerror or error} ({error.filename2 or error.filename}); {GO_ON}"
                     ),
                 )
             raise
         yield index
+
+    def _tell(self, error: FreqsanError) -> None:
+        """Leave words for the driver, if it is still there."""
+        if self.order is None or self.order.stands():
+            write_failure(self.store, error)
 
 
 def run_pass(
@@ -152,8 +177,9 @@ def run_pass(
             source.reader,
             output.store,
             total,
-            machines.workers,
-            ahead=1 + -(-machines.workers // at_once),
+            machines.threads,
+            ahead=1 + -(-machines.threads // at_once),
+            sharing=machines.sharing,
         )
         with watch(progress, output, this.name, known=set(done)):
             _run(do_fn, elements, machines, at_once)
@@ -170,16 +196,21 @@ def run_pass(
 
 
 def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: int) -> None:
-    def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        return (
-            pipeline
-            | "Shards" >> beam.Create(elements, reshuffle=False)
-            | "Spread over the workers" >> beam.Reshuffle()
-            | "Run the step" >> beam.ParDo(do_fn)
-        )
-
     try:
-        run_pipeline(build, machines.arguments(at_once))
+        with nullcontext(do_fn) if machines.local else ordered(do_fn) as sent:
+
+            def build(pipeline: beam.Pipeline) -> beam.PCollection:
+                return (
+                    pipeline
+                    | "Shards" >> beam.Create(elements, reshuffle=False)
+                    | "Spread over the workers" >> beam.Reshuffle()
+                    | "Run the step" >> beam.ParDo(sent)
+                )
+
+            if machines.cluster is not None:
+                machines.cluster.run(build, len(elements), machines.beam_options)
+            else:
+                run_pipeline(build, machines.arguments(at_once))
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.

@@ -137,6 +137,7 @@ class Output:
             for entry in self.store.names(layout.WORK):
                 if entry not in (layout.PLAN, layout.LOCK):
                     self.store.remove(entry)
+        self.store.remove(layout.ORDERS)  # workers of an earlier run may still be at one
         # What an earlier run failed of is not what this one fails of.
         self.store.remove(layout.FAILURE)
         self.store.remove_leftovers()
