@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipelines.runs.guest import Shared
@@ -50,6 +51,9 @@ _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/]+:[0-9]+")
 
 #: The loggers of Dask that speak for a driver, each with a level of its own.
 _LOGS = "distributed"
+
+#: The Python here, without its last number.
+HERE = platform.python_version_tuple()[:2]
 
 #: Packages that must be alike on all machines: what changes results, and what carries the work.
 ALIKE = (*VERSIONED, "onnxruntime", "dask", "distributed", "cloudpickle")
@@ -254,12 +258,11 @@ def _check_alike(client: "Client", scheduler: str) -> None:
     Raises:
         RunError: so it is; names one machine, and what it has.
     """
-    here = platform.python_version_tuple()[:2]
-    for place, version in _everywhere(client, platform.python_version_tuple):
-        if tuple(version[:2]) != here:
-            raise _unlike(scheduler, place, "Python", ".".join(version), platform.python_version())
+    for place, theirs in _everywhere(client, platform.python_version_tuple):
+        if tuple(theirs[:2]) != HERE:
+            raise _unlike(scheduler, place, "Python", ".".join(theirs), ".".join(HERE))
     for package in ALIKE:
-        ours = metadata.version(package)
+        ours = version(package)
         for place, theirs in _everywhere(client, metadata.version, package):
             if theirs != ours:
                 found = "none" if isinstance(theirs, Exception) else theirs
