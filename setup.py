@@ -65,6 +65,7 @@ setup(
             "ruff>=0.15",
             "s3fs>=2025.3",
             "selenium>=4.30,<5",
+            "setuptools>=77",  # which the tests build the wheel with
         ],
     },
     entry_points={"console_scripts": ["freqsan = freqsan:main"]},

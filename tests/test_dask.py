@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from clusters import Cluster, dask_cluster
 from commands import PATIENCE, start, wait_until
 from outputs import digests
 from samples import with_one_trigger
 
+from benchmarks.clusters import Cluster, dask_cluster
 from freqsan import InputError, RunError, clean, features, ingest, poison, scan, score
 from pipelines.runs import cluster as clusters
 from pipelines.runs import layout, orders
