@@ -87,6 +87,31 @@ def test_shards_that_are_done_twice_at_once_and_once_more_change_nothing(
     assert [process.wait() for process in both] == [0, 0]
 
 
+def test_what_a_worker_did_that_has_died_since_is_not_done_again(
+    image_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask loses with a worker what its finished shards gave, and asks for it once more."""
+    once = cleaned(image_set, tmp_path / "once")
+
+    def again(do_fn: RunStep, elements: list[Any], *_: object) -> None:
+        with orders.ordered(do_fn) as sent:
+            sent.setup()
+            for element in elements:
+                assert list(sent.process(element)) == [element[0]]
+            damaged = tmp_path / "again" / layout.receipt(do_fn.pass_name, 1)
+            damaged.write_bytes(b"{}")
+            ran = []
+            run = type(do_fn.step).run
+            with monkeypatch.context() as patch:
+                patch.setattr(type(do_fn.step), "run", lambda *a: ran.append(a) or run(*a))
+                for element in elements:
+                    assert list(sent.process(element)) == [element[0]]
+            assert [task.index for _, task in ran] == [1]
+
+    monkeypatch.setattr(chain, "_run", again)
+    assert cleaned(image_set, tmp_path / "again") == once
+
+
 @pytest.fixture
 def late(
     image_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -110,6 +135,8 @@ def late(
     cleaned(image_set, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "before").rename(tmp_path / "out")
+    for one in ("score", "split"):  # one that no other worker has done meanwhile
+        (tmp_path / "out" / layout.receipt(one, 0)).unlink()
     return sent, tmp_path / "out"
 
 

@@ -101,6 +101,10 @@ class RunStep(beam.DoFn):
     # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:
         index, numbers = element
+        # An engine may ask once more for what a worker did that has died since.
+        if self.order is not None and Output.has_receipt(self.store, self.pass_name, index):
+            yield index
+            return
         try:
             with ShardTask(
                 self.pass_name,

@@ -175,6 +175,15 @@ class Output:
                 receipts[index] = receipt
         return receipts
 
+    @staticmethod
+    def has_receipt(store: Store, pass_name: str, index: int) -> bool:
+        """Whether a shard of a pass is finished, by its receipt alone."""
+        try:
+            value = store.read_json(layout.receipt(pass_name, index))
+            return is_sealed(value) and Receipt.from_json(value).index == index
+        except (OSError, ValueError, RecursionError):
+            return False
+
     def resume(self, pass_name: str) -> tuple[dict[int, Receipt], Changes]:
         """The shards of a pass that an earlier run has finished, and what has changed since.
 
