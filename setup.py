@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+DASK = ["dask>=2026.7,<2027", "distributed>=2026.7,<2027"]
+
 setup(
     name="freqsan",
     version="0.1.0",
@@ -47,9 +49,12 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        # `--runner dask`, by Beam's own runner, which asks for no more than some version of them.
+        "dask": DASK,
         # Only for the comparison in benchmarks/rivals.py.
         "rivals": ["adversarial-robustness-toolbox>=1.20,<1.21", "scikit-learn>=1.5,<2"],
         "test": [
+            *DASK,
             "hypothesis>=6.130",
             "ipykernel>=7,<8",
             "jupyter-client>=8.6,<9",
@@ -60,6 +65,7 @@ setup(
             "ruff>=0.15",
             "s3fs>=2025.3",
             "selenium>=4.30,<5",
+            "setuptools>=77",  # which the tests build the wheel with
         ],
     },
     entry_points={"console_scripts": ["freqsan = freqsan:main"]},

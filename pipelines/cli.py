@@ -112,7 +112,19 @@ job_options = _options(
         "--shard-rows", type=int, default=2000, show_default=True, help="Samples a shard."
     ),
     click.option("--workers", type=int, help="Threads a Beam worker; default: one a core."),
-    click.option("--runner", default="FnApiRunner", show_default=True, help="A Beam runner."),
+    click.option(
+        "--runner", default="FnApiRunner", show_default=True, help="A Beam runner, or dask."
+    ),
+    click.option(
+        "--dask-scheduler", metavar="ADDRESS", help="Of --runner dask, such as tcp://host:8786."
+    ),
+    click.option(
+        "--dask-patience",
+        type=float,
+        show_default="120",
+        metavar="SECONDS",
+        help="How long to wait for a Dask worker where there is none.",
+    ),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUTPUT."),
     output_options,
     click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS]"),

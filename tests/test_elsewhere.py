@@ -1,15 +1,18 @@
-"""``clean`` where the files or the workers are somewhere else: object stores, other processes."""
+"""The jobs where the files or the workers are somewhere else: object stores, other processes."""
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from workers import beam_workers, job_service
+from outputs import digests
+from workers import beam_workers, job_service, unpacked_wheel
 
 from detector.bundled import BUNDLED, DEFAULT_DETECTOR
-from freqsan import RunError, clean, ingest, report
+from freqsan import RunError, clean, features, ingest, poison, report, scan, score
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout
 from pipelines.runs.store import Store
@@ -22,7 +25,8 @@ ROWS = 60
 @pytest.fixture(scope="module")
 def image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("set") / "set.parquet"
-    pq.write_table(pq.read_table(str(SAMPLE)).slice(0, ROWS), path, row_group_size=ROWS // 4)
+    table = pq.read_table(str(SAMPLE), columns=["image", "label"]).slice(0, ROWS)
+    pq.write_table(table, path, row_group_size=ROWS // 4)
     return path
 
 
@@ -83,15 +87,48 @@ def test_a_file_that_is_replaced_on_an_object_store_is_read_anew(
         assert manifest.counts.read == rows
 
 
-def test_workers_in_another_directory_find_everything_by_relative_paths(
-    image_set: Path, cleaned: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+JOBS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "scan": (scan, {"allow_unjudged": True}),
+    "score": (score, {}),
+    "ingest": (ingest, {}),
+    "features": (features, {}),
+    "poison": (poison, {"attack": "blend", "rate": 0.5}),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(image_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """What each job but ``clean`` leaves in a local run."""
+    folder = tmp_path_factory.mktemp("whole")
+    return {job: run_job(job, image_set, folder / job) for job in JOBS}
+
+
+def run_job(job: str, source: Path, output: Path, **settings: Any) -> dict[str, str]:
+    """The digests of what a job leaves."""
+    function, arguments = JOBS[job]
+    function(source, output, shard_rows=ROWS // 4, quiet=True, **arguments, **settings)
+    return digests(output)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def test_workers_with_the_wheel_alone_find_everything_by_relative_paths(
+    image_set: Path,
+    cleaned: Store,
+    whole: dict[str, dict[str, str]],
+    site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """INPUT, OUTPUT and --detector are relative; the workers are processes started elsewhere."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copytree(BUNDLED / DEFAULT_DETECTOR, tmp_path / "mine")
     shutil.copy(image_set, tmp_path / "set.parquet")
-    with beam_workers(tmp_path, elsewhere) as options:
+    with beam_workers(tmp_path, elsewhere, site) as options:
         monkeypatch.chdir(tmp_path)
         clean(
             "set.parquet",
@@ -101,23 +138,27 @@ def test_workers_in_another_directory_find_everything_by_relative_paths(
             quiet=True,
             **options,
         )
+        # A worker is started for each pass: those of scan and score are among those of clean.
+        for job in ("ingest", "features", "poison"):
+            assert run_job(job, image_set, Path(job), **options) == whole[job]
     assert list(elsewhere.iterdir()) == []
     assert parquet_files(Store.at(tmp_path / "out")) == parquet_files(cleaned)
+    loaded = {file.relative_to(site).parts[0] for file in site.rglob("*.pyc")}
+    assert {"detector", "pipelines", "sanitizer"} <= loaded
 
 
 def test_beams_own_job_service_leaves_the_same_files(
-    image_set: Path, cleaned: Store, tmp_path: Path
+    image_set: Path, cleaned: Store, whole: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     """Workers over gRPC: catches what cannot be pickled or imported."""
     with job_service(tmp_path) as endpoint:
-        clean(
-            image_set,
-            tmp_path / "out",
-            shard_rows=ROWS // 4,
-            quiet=True,
-            runner="PortableRunner",
-            beam_options=(endpoint, "--environment_type=LOOPBACK"),
-        )
+        options: dict[str, Any] = {
+            "runner": "PortableRunner",
+            "beam_options": (endpoint, "--environment_type=LOOPBACK"),
+        }
+        clean(image_set, tmp_path / "out", shard_rows=ROWS // 4, quiet=True, **options)
+        for job in JOBS:
+            assert run_job(job, image_set, tmp_path / job, **options) == whole[job]
     assert parquet_files(Store.at(tmp_path / "out")) == parquet_files(cleaned)
 
 

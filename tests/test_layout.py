@@ -21,6 +21,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.sources": ("sanitizer",),
     "pipelines.runs": ("sanitizer", "pipelines.sources"),
     "pipelines.judging": ("sanitizer", "detector", "pipelines.runs", "pipelines.sources"),
+    "pipelines.transforms": (
+        *("sanitizer", "detector"),
+        *("pipelines.judging", "pipelines.runs", "pipelines.sources"),
+    ),
     "pipelines.poisoning": ("sanitizer", "attacks", "pipelines.runs", "pipelines.sources"),
     "pipelines.evaluation": (
         *("sanitizer", "attacks", "detector"),

@@ -364,7 +364,7 @@ def test_elements_are_small_and_the_list_of_files_travels_once(tmp_path: Path) -
     output = Output(Store.at(tmp_path / "out"), plan=None)  # type: ignore[arg-type]
     step = AddStep(1, "", None)
     reader = output.with_stored_units(source.reader)
-    do_fn = DoShard(PassWork("add", step, reader, output.store, 3, workers=1, threads=1, ahead=1))
+    do_fn = DoShard(PassWork("add", step, reader, output.store, 3, sharing=1, threads=1, ahead=1))
     assert len(pickle.dumps(do_fn)) < 5_000
     reader = pickle.loads(pickle.dumps(do_fn)).work.reader
     ids = [i for shard in source.shards for s in reader.read(shard) for i in sample_ids(s.batch)]

@@ -5,14 +5,16 @@ out are shard numbers, so no pixel crosses a stage boundary. Counts come back th
 receipts beside the files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
 from pipelines.runs.checksums import described
+from pipelines.runs.cluster import Cluster
 from pipelines.runs.engine import last_words, run_pipeline
+from pipelines.runs.orders import Order, ordered, read_order
 from pipelines.runs.output import Output, take_failure
 from pipelines.runs.passes import Finished, Pass
 from pipelines.runs.pool import Element, Pool
@@ -33,6 +35,20 @@ class Machines:
     runner: str  #: a Beam runner
     workers: int  #: threads in each Beam worker
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
+    cluster: Cluster | None = None  #: that does the work, where it is one of Dask
+
+    @property
+    def threads(self) -> int:
+        """Threads that work on one shard, or share those of a process.
+
+        On a Dask cluster one: its workers have as many shards at a time as they have threads.
+        """
+        return 1 if self.cluster else self.workers
+
+    @property
+    def sharing(self) -> int | None:
+        """Threads that share the cores of a machine; None: as many as a worker's has cores."""
+        return None if self.cluster else self.workers
 
     @property
     def local(self) -> bool:
@@ -59,13 +75,26 @@ class DoShard(beam.DoFn):
     def setup(self) -> None:
         self.work.set_up()
 
-    def stop(self) -> None:
-        """Nothing can be done: the engine waits for its threads, but not for ever."""
-
     # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:
         index, numbers = element
         self.work.do(index, numbers)
+        yield index
+
+
+class CarryOut(beam.DoFn):
+    """As :class:`DoShard`, by a worker that finds in a file what it is to do."""
+
+    def __init__(self, order: Order, sha256: str):
+        self.order, self.sha256 = order, sha256
+
+    def setup(self) -> None:
+        read_order(self.order, self.sha256).set_up()
+
+    # Beam reads this annotation, so it is of plain types.
+    def process(self, element: tuple[int, Any]) -> Iterator[int]:
+        index, numbers = element
+        read_order(self.order, self.sha256).do(index, numbers)
         yield index
 
 
@@ -74,10 +103,6 @@ class DoShardsInPool(beam.DoFn):
 
     def __init__(self, work: PassWork, pool: Pool):
         self.work, self.pool = work, pool
-
-    def stop(self) -> None:
-        """End what is under way."""
-        self.pool.stop()
 
     def process(self, elements: list[Any]) -> Iterator[int]:
         self.pool.do(self.work, elements)
@@ -127,18 +152,16 @@ def run_pass(
             source.reader,
             output.store,
             total,
-            workers=machines.workers,
-            threads=machines.workers if pool is None else 1,
-            ahead=1 + -(-machines.workers // at_once),
+            sharing=machines.sharing,
+            threads=machines.threads if pool is None else 1,
+            ahead=1 + -(-machines.threads // at_once),
         )
         with watch(progress, output, this.name, known=set(done)):
-            if pool is None:
-                _run(DoShard(work), elements, machines, at_once)
-            else:
+            if pool is not None:
                 pool.say = progress.say
                 # The largest first: whatever is last, the others have nothing to do meanwhile.
                 elements.sort(key=lambda element: -Shard(*element[1]).size)
-                _run(DoShardsInPool(work, pool), [elements], machines, 1)
+            _run(work, elements, machines, at_once, pool)
     receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
@@ -152,19 +175,24 @@ def run_pass(
 
 
 def _run(
-    do: DoShard | DoShardsInPool, elements: list[Any], machines: Machines, at_once: int
+    work: PassWork, elements: list[Element], machines: Machines, at_once: int, pool: Pool | None
 ) -> None:
-    def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        return (
-            pipeline
-            | "Shards" >> beam.Create(elements, reshuffle=False)
-            | "Spread over the workers" >> beam.Reshuffle()
-            | "Do the shards" >> beam.ParDo(do)
-        )
-
-    store = do.work.store
+    """Have the shards done, by whatever does them; what a worker raised is raised here."""
+    store = work.store
     try:
-        run_pipeline(build, machines.arguments(at_once), do.stop)
+        if pool is not None:
+            run_pipeline(
+                _chain([elements], DoShardsInPool(work, pool)), machines.arguments(1), pool.stop
+            )
+        elif machines.local:
+            run_pipeline(_chain(elements, DoShard(work)), machines.arguments(at_once))
+        else:
+            with ordered(work) as order:
+                chain = _chain(elements, CarryOut(*order))
+                if machines.cluster is None:
+                    run_pipeline(chain, machines.arguments(at_once))
+                else:
+                    machines.cluster.run(chain, len(elements), machines.beam_options)
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.
@@ -183,6 +211,18 @@ def _run(
                 f"the workers of {machines.runner} failed: {last_words(error)}; {GO_ON}"
             ) from error
         raise
+
+
+def _chain(elements: list[Any], do: beam.DoFn) -> Callable[[beam.Pipeline], object]:
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Shards" >> beam.Create(elements, reshuffle=False)
+            | "Spread over the workers" >> beam.Reshuffle()
+            | "Do the shards" >> beam.ParDo(do)
+        )
+
+    return build
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

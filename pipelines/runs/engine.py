@@ -29,7 +29,7 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import EmbeddedGrpcWorkerHandler
 from apache_beam.runners.portability.portable_runner import PortableRunner
-from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, create_runner
 from apache_beam.runners.worker import sdk_worker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from apache_beam.utils.thread_pool_executor import UnboundedThreadPoolExecutor
@@ -130,6 +130,22 @@ def run_pipeline(
         else:
             with beam.Pipeline(options=options) as pipeline:
                 build(pipeline)
+
+
+def run_and_watch(
+    build: Callable[[beam.Pipeline], object],
+    arguments: list[str],
+    watch: Callable[[PipelineResult], None],
+) -> None:
+    """As :func:`run_pipeline`, on an engine that Beam does not watch well enough.
+
+    Args:
+        watch: waits until the run has ended, instead of Beam.
+    """
+    with _not_interactive:
+        pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        build(pipeline)
+        watch(pipeline.run())
 
 
 # --- Tracebacks -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pipelines.runs import layout
+from pipelines.runs.cluster import DASK, PATIENCE_SECONDS, Cluster
 from pipelines.runs.guards import check_places
 from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
 from pipelines.runs.output import Output
@@ -47,7 +48,10 @@ class Settings:
     label_column: str | None = None  #: found by itself where None
     follow_links: bool = False  #: also links that lead out of the input
     shard_rows: int = SHARD_ROWS  #: about so many samples in one shard
-    runner: str = DEFAULT_RUNNER  #: a Beam runner
+    runner: str = DEFAULT_RUNNER  #: a Beam runner, or ``"dask"``
+    dask_scheduler: str | None = None  #: of ``"dask"``, its address, such as ``tcp://host:8786``
+    #: of ``"dask"``, seconds that a run waits for a worker where there is none
+    dask_patience: float = PATIENCE_SECONDS
     workers: int = field(default_factory=available_cores)  #: threads in each Beam worker
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
     overwrite: bool = False  #: replace an earlier run in OUTPUT
@@ -60,11 +64,39 @@ class Settings:
                     f"{name.replace('_', ' ')}: expected at least 1, got {getattr(self, name)}"
                 )
 
+        if self.dask_patience <= 0:
+            raise InputError(f"dask patience: expected seconds above 0, got {self.dask_patience:g}")
+        cluster = self.cluster
+        if cluster is not None:
+            cluster.check()
         if self.runner != DEFAULT_RUNNER or self.beam_options:
             # A second to load: what Beam would refuse after all else is refused here.
             from pipelines.runs.engine import check_engine
 
-            check_engine(self.runner, self.beam_options)
+            if cluster is None:
+                check_engine(self.runner, self.beam_options)
+            else:
+                check_engine(cluster.runner, [*self.beam_options, *cluster.arguments(1)])
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The Dask cluster that does the work; None where it is done elsewhere.
+
+        Raises:
+            InputError: there is none without an address, and no other runner has one.
+        """
+        if self.runner == Cluster.runner:
+            raise InputError(f"--runner {self.runner}: give --runner {DASK} --dask-scheduler")
+        if (self.runner == DASK) != (self.dask_scheduler is not None):
+            raise InputError(
+                f"--runner {DASK} needs --dask-scheduler tcp://HOST:8786"
+                if self.runner == DASK
+                else f"--dask-scheduler has no effect with --runner {self.runner}; give "
+                f"--runner {DASK}"
+            )
+        if self.dask_scheduler is None:
+            return None
+        return Cluster(self.dask_scheduler, self.dask_patience)
 
     def open(self, location: str | Path, option: str | None = None) -> Source:
         """Resolve ``location``.
@@ -147,7 +179,9 @@ class Job(Generic[AnyManifest]):
             with loading():
                 from pipelines.runs.chain import Machines
 
-            machines = Machines(settings.runner, settings.workers, settings.beam_options)
+            machines = Machines(
+                settings.runner, settings.workers, settings.beam_options, settings.cluster
+            )
             return self._do_passes_on(machines, pool, output, quiet=settings.quiet)
 
     def _processes(self, settings: Settings) -> AbstractContextManager[Pool | None]:

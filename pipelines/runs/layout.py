@@ -152,6 +152,9 @@ LISTING = f"{WORK}/listing.arrow"
 CLASSES = f"{WORK}/classes.arrow"
 POPULATION = f"{WORK}/population.arrow"
 
+#: What workers on other machines are to do, a file for each pass that is under way.
+ORDERS = f"{WORK}/orders"
+
 #: The folders that runs write to, an inner one after the outer.
 FOLDERS = (
     *("data", "rejected", "scores", "features", FINDINGS),

@@ -137,6 +137,7 @@ class Output:
             for entry in self.store.names(layout.WORK):
                 if entry not in (layout.PLAN, layout.LOCK):
                     self.store.remove(entry)
+        self.store.remove(layout.ORDERS)  # workers of an earlier run may still be at one
         # What an earlier run failed of is not what this one fails of.
         self.store.remove(layout.FAILURE)
         self.store.remove_leftovers()
@@ -173,6 +174,15 @@ class Output:
             if is_sealed(value) and receipt.index == index:
                 receipts[index] = receipt
         return receipts
+
+    @staticmethod
+    def has_receipt(store: Store, pass_name: str, index: int) -> bool:
+        """Whether a shard of a pass is finished, by its receipt alone."""
+        try:
+            value = store.read_json(layout.receipt(pass_name, index))
+            return is_sealed(value) and Receipt.from_json(value).index == index
+        except (OSError, ValueError, RecursionError):
+            return False
 
     def resume(self, pass_name: str) -> tuple[dict[int, Receipt], Changes]:
         """The shards of a pass that an earlier run has finished, and what has changed since.

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.runs.orders import Order
 from pipelines.runs.output import Output, write_failure
 from pipelines.runs.passes import Receipt, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from pipelines.runs.threads import give_memory_back
 from pipelines.sources.base import Reader, Shard
+from sanitizer.cores import available_cores
 from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.files import DISK_FULL
 
@@ -23,9 +25,11 @@ class PassWork:
     reader: Reader
     store: Store
     total: int  #: shards of the pass
-    workers: int  #: that share the cores of one machine, in whatever processes
+    #: Workers that share the cores of one machine, in whatever processes; None: as many as it has.
+    sharing: int | None
     threads: int  #: of this worker's process, which its shards share
     ahead: int  #: batches of a shard that may be under way at a time
+    order: Order | None = None  #: that a worker on another machine carries out
 
     def set_up(self) -> None:
         """Load what the step needs, once in a process.
@@ -34,9 +38,9 @@ class PassWork:
             FreqsanError: it cannot be; the driver finds it, too.
         """
         try:
-            self.step.setup(self.workers)
+            self.step.setup(self.sharing or available_cores())
         except FreqsanError as error:
-            write_failure(self.store, error)
+            self._tell(error)
             raise
 
     def do(self, index: int, shard: Sequence[Any]) -> None:
@@ -50,6 +54,9 @@ class PassWork:
             FreqsanError, OSError: it cannot be done; the driver finds it, too, where it is of a
                 kind that is to be expected.
         """
+        # An engine may ask once more for what a worker did that has died since.
+        if self.order is not None and Output.has_receipt(self.store, self.pass_name, index):
+            return
         try:
             with ShardTask(
                 self.pass_name,
@@ -62,18 +69,21 @@ class PassWork:
                 self.ahead,
             ) as task:
                 rows, counts = self.step.run(task)
+                if self.order is not None:
+                    self.order.check()
                 receipt = Receipt(index, rows, counts.to_json(), task.publish())
                 Output.write_receipt(self.store, self.pass_name, receipt)
             give_memory_back()
         except FreqsanError as error:
-            write_failure(self.store, error)
+            self._tell(error)
             raise
         except OSError as error:
             if error.errno not in DISK_FULL:  # which the driver has words for
-                write_failure(
-                    self.store,
-                    RunError(
-                        f"{error.strerror or error} ({error.filename2 or error.filename}); {GO_ON}"
-                    ),
-                )
+                what = f"{error.strerror or error} ({error.filename2 or error.filename})"
+                self._tell(RunError(f"{what}; {GO_ON}"))
             raise
+
+    def _tell(self, error: FreqsanError) -> None:
+        """Leave words for the driver, if it is still there."""
+        if self.order is None or self.order.stands():
+            write_failure(self.store, error)
