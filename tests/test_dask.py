@@ -24,7 +24,7 @@ from samples import with_one_trigger
 from benchmarks.clusters import Cluster, dask_cluster
 from freqsan import InputError, RunError, clean, features, ingest, poison, scan, score
 from pipelines.runs import cluster as clusters
-from pipelines.runs import layout, orders
+from pipelines.runs import chain, layout, orders
 from pipelines.runs.store import Store
 
 #: Of the small set, and of its shards.
@@ -200,8 +200,8 @@ def test_an_output_that_a_worker_does_not_see_is_told(
     def elsewhere(order: orders.Order, sha256: str) -> beam.DoFn:
         return CarryOut(orders.Order(Store(str(tmp_path / "elsewhere")), order.name), sha256)
 
-    CarryOut = orders.CarryOut
-    monkeypatch.setattr(orders, "CarryOut", elsewhere)
+    CarryOut = chain.CarryOut
+    monkeypatch.setattr(chain, "CarryOut", elsewhere)
     with pytest.raises(RunError, match="put it on a shared file system or an object store"):
         run_job("ingest", image_set, tmp_path / "out", **cluster.settings)
     assert not (tmp_path / "elsewhere").exists()

@@ -141,6 +141,7 @@ def test_the_shard_of_a_lost_process_is_done_by_another(
         capsys.readouterr().err
     )
     assert files(tmp_path / "odd") == files(tmp_path / "whole")
+    assert not list((tmp_path / "odd" / "out").rglob(".*"))  # half written by the lost one
 
 
 def test_a_shard_that_ends_all_who_try_is_one_line_and_the_rest_is_kept(

@@ -220,6 +220,7 @@ class Output:
         Returns:
             The manifest as written, with its digest.
         """
+        self.store.remove_leftovers()  # of workers that were lost on the way
         manifest = dataclasses.replace(manifest, files=self._files)
         sealed = seal(manifest.to_json())
         self.store.write_json(layout.MANIFEST, sealed)
