@@ -23,8 +23,8 @@ from samples import with_one_trigger
 
 from benchmarks.clusters import Cluster, dask_cluster
 from freqsan import InputError, RunError, clean, features, ingest, poison, scan, score
-from pipelines.runs import cluster as clusters
 from pipelines.runs import chain, layout, orders
+from pipelines.runs import cluster as clusters
 from pipelines.runs.store import Store
 
 #: Of the small set, and of its shards.
