@@ -111,7 +111,9 @@ job_options = _options(
     click.option(
         "--shard-rows", type=int, default=2000, show_default=True, help="Samples a shard."
     ),
-    click.option("--workers", type=int, help="Threads a Beam worker; default: one a core."),
+    click.option(
+        "--workers", type=int, help="Processes; default: one a core. Elsewhere threads a worker."
+    ),
     click.option(
         "--runner", default="FnApiRunner", show_default=True, help="A Beam runner, or dask."
     ),

@@ -11,8 +11,15 @@ def available_cores() -> int:
 
 
 def threads_within() -> int:
-    """Threads for one piece of work: all cores, unless :func:`allow_threads` was told otherwise."""
-    return _threads or available_cores()
+    """Threads for one piece of work.
+
+    What :func:`allow_threads` was told, else ``OMP_NUM_THREADS``, by which programs are told to
+    share a machine, else all cores.
+    """
+    if _threads is not None:
+        return _threads
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(wanted)) if wanted.isdecimal() else available_cores()
 
 
 def allow_threads(threads: int | None) -> None:

@@ -52,7 +52,9 @@ class Settings:
     dask_scheduler: str | None = None  #: of ``"dask"``, its address, such as ``tcp://host:8786``
     #: of ``"dask"``, seconds that a run waits for a worker where there is none
     dask_patience: float = PATIENCE_SECONDS
-    workers: int = field(default_factory=available_cores)  #: threads in each Beam worker
+    #: processes on this machine, or threads where there are few shards; elsewhere threads in each
+    #: Beam worker
+    workers: int = field(default_factory=available_cores)
     beam_options: Sequence[str] = ()  #: further Beam options, such as ``--job_endpoint=...``
     overwrite: bool = False  #: replace an earlier run in OUTPUT
     quiet: bool = False  #: no progress
