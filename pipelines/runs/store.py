@@ -13,19 +13,21 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
-import fsspec
 import pyarrow as pa
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.runs.layout import ShardedFile
+from pipelines.sources import remote
 from pipelines.sources.files import local_path
+from pipelines.sources.remote import RemoteFile
 from sanitizer.files import (
     TEMPORARY_PREFIX,
     is_temporary,
@@ -81,13 +83,12 @@ class Store:
 
         Raises:
             OSError: it is missing or cannot be read.
+            Unreachable: the store that it is in does not give it.
         """
-        handle: IO[bytes]
-        if self.local is not None:  # Arrow reads its own handles without Python in between
-            handle = pa.OSFile(str(self.local / name))
-        else:
-            handle = self._files.open(name, "rb")
-        return handle
+        if self.local is None:
+            return cast(IO[bytes], RemoteFile(self.locate(name)))
+        # Arrow reads its own handles without Python in between.
+        return cast(IO[bytes], pa.OSFile(str(self.local / name)))
 
     def read(self, name: str) -> bytes:
         """The bytes of a file.
@@ -95,10 +96,14 @@ class Store:
         Raises:
             NotPlainError: it is a link, which may lead out of the store, or no file.
             OSError: it is missing or cannot be read.
+            Unreachable: the store that it is in does not give it.
         """
-        if self.local is not None and not S_ISREG((self.local / name).lstat().st_mode):
+        if self.local is None:
+            with self.open(name) as file:
+                return file.read()
+        if not S_ISREG((self.local / name).lstat().st_mode):
             raise NotPlainError(errno.EINVAL, "a link or no plain file", self.locate(name))
-        return bytes(self._files.cat_file(name))
+        return (self.local / name).read_bytes()
 
     def read_json(self, name: str) -> Any:
         """A file of JSON.
@@ -112,13 +117,16 @@ class Store:
     def size(self, name: str) -> int | None:
         """Of a file, in bytes; None where there is no such file."""
         try:
-            info = self._files.info(name)
+            with self._asking(name):
+                info = self._files.info(name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return int(info["size"]) if info["type"] == "file" else None
 
     def exists(self, name: str = "") -> bool:
         """Whether there is a file or folder of that name; of the store itself by default."""
+        if self.local is None:
+            return remote.exists(self.locate(name))
         return bool(self._files.exists(name))
 
     def names(self, folder: str = "", pattern: str = "*") -> list[str]:
@@ -128,7 +136,8 @@ class Store:
         are none.
         """
         try:
-            entries = self._files.ls(folder, detail=False)
+            with self._asking(folder, "listed"):
+                entries = self._files.ls(folder, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         bare = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
@@ -155,7 +164,8 @@ class Store:
     def walk(self, folder: str) -> list[str]:
         """The names of all files and links below a folder, hidden ones too; links lead nowhere."""
         if self.local is None:
-            return sorted(self._files.find(folder))
+            with self._asking(folder, "listed"):
+                return sorted(self._files.find(folder))
         root = self.local / folder
         if root.is_symlink():
             return []
@@ -169,7 +179,25 @@ class Store:
         if self.local is not None:
             write_atomically(self.local / name, data)
         else:
-            self._files.pipe_file(name, data)
+            with self._asking(name, "written"):
+                self._files.pipe_file(name, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file of a store that is not on this machine, unless there is one of that name.
+
+        The store decides, so of several at once one succeeds; where it knows no such condition,
+        all may.
+
+        Returns:
+            Whether it was written.
+        """
+        assert self.local is None
+        try:
+            with self._asking(name, "written"):
+                self._files.pipe_file(name, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON for people and programs."""
@@ -189,7 +217,8 @@ class Store:
         if self.local is not None:
             publish(staged, self.local / name)
         else:
-            self._files.put_file(str(staged), name)
+            with self._asking(name, "written"):
+                self._files.put_file(str(staged), name)
             staged.unlink()
 
     def remove(self, name: str) -> None:
@@ -202,8 +231,9 @@ class Store:
                 path.unlink(missing_ok=True)
         else:
             # File by file: fsspec's own recursive removal takes ``*`` in a name for a pattern.
-            for file in self._files.find(name):
-                self._files.rm_file(file)
+            with self._asking(name, "removed"):
+                for file in self._files.find(name):
+                    self._files.rm_file(file)
 
     def remove_empty(self, folder: str) -> None:
         """Remove a folder that nothing is in; only on this machine there are such."""
@@ -218,9 +248,18 @@ class Store:
                 if is_temporary(leftover.name) and not leftover.is_dir():
                     leftover.unlink(missing_ok=True)
 
+    def _asking(self, name: str, doing: str = "read") -> AbstractContextManager[None]:
+        """One line for what goes wrong between here and a store that is not on this machine."""
+        if self.local is None:
+            return remote.asking(self.locate(name), doing)
+        return contextlib.nullcontext()
+
     @property
     def _files(self) -> DirFileSystem:
-        return _filesystem(self.address)
+        if self.local is not None:
+            return _local_files(self.address)
+        filesystem, path = remote.filesystem(self.address)
+        return DirFileSystem(path, filesystem)
 
 
 def as_json(value: Any) -> bytes:
@@ -230,9 +269,6 @@ def as_json(value: Any) -> bytes:
 
 
 @functools.lru_cache(maxsize=64)
-def _filesystem(address: str) -> DirFileSystem:
-    if "://" not in address:  # so that no character of a local path is taken for a protocol
-        return DirFileSystem(address, LocalFileSystem())
-    # Other workers write too: a listing that was cached would be wrong.
-    filesystem, path = fsspec.core.url_to_fs(address, use_listings_cache=False)
-    return DirFileSystem(path, filesystem)
+def _local_files(address: str) -> DirFileSystem:
+    # Said outright, so that no character of a path is taken for a protocol.
+    return DirFileSystem(address, LocalFileSystem())

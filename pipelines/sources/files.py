@@ -6,15 +6,16 @@ import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
+from pipelines.sources import remote
+from pipelines.sources.remote import Entry, Refused, RemoteFile, is_remote
 from sanitizer.errors import InputError, shortened
 from sanitizer.images import ImageError
 
@@ -220,43 +221,40 @@ def _list_glob(location: str, path: str | None, follow_links: bool) -> Listing:
 
 
 def _remote_matches(location: str, root: str) -> dict[str, Stamp]:
-    with _listing_errors(location):
-        filesystem, folder = _filesystem(root)
-        _forget_listings(root, filesystem)
-        matches = filesystem.glob(folder + location[len(root) :], detail=True)
-        if not matches and not filesystem.exists(folder):
-            raise InputError(f"{location}: no file matches, as there is no {root}")
-    return _relative(folder, {p: i for p, i in matches.items() if i["type"] != "directory"})
+    pattern = re.compile(glob_translate(location[len(root) + 1 :]))
+    try:
+        matches = _stamps(found for found in remote.entries(root) if pattern.match(found.name))
+        is_there = bool(matches) or remote.exists(root)
+    except Refused as error:
+        if error.code != "NoSuchBucket":
+            raise
+        matches, is_there = {}, False
+    if not is_there:
+        raise InputError(f"{location}: no file matches, as there is no {root}")
+    return matches
 
 
 def _list_remote(location: str) -> Listing | None:
     location = location.rstrip("/")
-    with _listing_errors(location):
-        filesystem, path = _filesystem(location)
-        _forget_listings(location, filesystem)
-        if filesystem.isfile(path):
-            root, _, name = location.rpartition("/")
-            return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
-        stamps = _relative(path, filesystem.find(path, detail=True))
+    refusal: Refused | None = None
+    try:
+        info = remote.look_at(location)
+    except (FileNotFoundError, NotADirectoryError):
+        info = {"type": "directory"}  # of which the listing tells whether there is a bucket
+    except Refused as error:
+        info, refusal = {"type": "directory"}, error  # it has no words, those of a listing have
+    if info["type"] != "directory":
+        root, _, name = location.rpartition("/")
+        return _listing(location, root, _stamps([remote.entry(name, info)]))
+    stamps = _stamps(remote.entries(location))
+    if refusal is not None and not stamps:
+        raise refusal
     return _remote_listing(location, location, stamps) if stamps else None
 
 
-@contextmanager
-def _listing_errors(location: str) -> Iterator[None]:
-    """One line for whatever a file system says to an address."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # each file system has errors of its own
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{location}: cannot be listed ({reason})") from error
-
-
-def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
-    """The files by their names relative to ``folder``."""
-    start = len(folder.rstrip("/")) + 1
-    return {path[start:]: _remote_stamp(info) for path, info in infos.items()}
+def _stamps(entries: Iterable[Entry]) -> dict[str, Stamp]:
+    """What tells each file of a listing, by its name."""
+    return {name: Stamp(size, version) for name, size, version in entries}
 
 
 class _Walk:
@@ -402,24 +400,6 @@ def _stamp_of(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, str(status.st_mtime_ns))
 
 
-def _remote_stamp(info: dict[str, Any]) -> Stamp:
-    version = next((info[key] for key in ("ETag", "etag", "mtime") if info.get(key)), None)
-    return Stamp(info.get("size"), None if version is None else str(version).strip('"'))
-
-
-def _forget_listings(root: str, filesystem: Any) -> None:
-    """Look anew: in a long-lived process a file system remembers what was there before.
-
-    What is pinned to a commit of the Hub cannot change, and costs a call to list.
-    """
-    if "://" in root and not root.startswith("hf://"):
-        filesystem.invalidate_cache()
-
-
-def _filesystem(root: str) -> tuple[Any, str]:
-    return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
-
-
 def open_file(
     root: str, name: str, listed: Stamp = UNKNOWN, follow_links: bool = True
 ) -> IO[bytes]:
@@ -434,8 +414,9 @@ def open_file(
     Raises:
         OSError: it is missing, cannot be read or is no file.
         InputError: it is another by now, or leads out of ``root``.
+        Unreachable: the store that it is in does not give it.
     """
-    if "://" not in root:
+    if not is_remote(root):
         path = f"{root}/{name}"
         opened = os.open(path, _READING) if follow_links else _open_within(root, name)
         try:
@@ -444,11 +425,13 @@ def open_file(
             os.close(opened)
             raise
         return os.fdopen(opened, "rb")
-    if listed != UNKNOWN:
-        check(root, name, listed)
-    filesystem, folder = _filesystem(root)
-    file: IO[bytes] = filesystem.open(f"{folder}/{name}", "rb")
-    return file
+    file = RemoteFile(f"{root}/{name}")
+    try:
+        _compare(name, listed, Stamp(file.entry.size, file.entry.version))
+    except BaseException:
+        file.close()
+        raise
+    return cast(IO[bytes], file)
 
 
 #: How files are opened: what became a pipe since it was listed must not keep the run waiting.
@@ -490,10 +473,9 @@ def stamp(root: str, name: str) -> Stamp:
     Raises:
         OSError: it is missing, or no file.
     """
-    filesystem, folder = _filesystem(root)
-    if "://" in root:
-        _forget_listings(root, filesystem)
-        return _remote_stamp(filesystem.info(f"{folder}/{name}"))
+    if is_remote(root):
+        _, size, version = remote.entry(name, remote.look_at(f"{root}/{name}"))
+        return Stamp(size, version)
     return _stamp_of(os.stat(f"{root}/{name}"))  # noqa: PTH116
 
 
@@ -537,10 +519,10 @@ def too_large(size: int) -> ImageError | None:
 
 
 def unread(root: str, name: str, error: OSError) -> ImageError:
-    """Why the image in a file of a listing could not be read."""
+    """Why the image in a file of a local listing could not be read."""
     if isinstance(error, PermissionError):
         return ImageError("no permission", "this user may not read the file")
-    if "://" not in root and os.path.islink(f"{root}/{name}"):  # noqa: PTH114
+    if os.path.islink(f"{root}/{name}"):  # noqa: PTH114
         missing = f"leads to {target(root, name)}, which does not exist"
         circle = "leads back to itself"
         return ImageError("broken link", circle if error.errno == errno.ELOOP else missing)
@@ -563,8 +545,7 @@ def copied_rows(size: int) -> int:
 
 def exists(root: str) -> bool:
     """Whether the folder of a listing is still there."""
-    filesystem, folder = _filesystem(root)
-    return bool(filesystem.exists(folder))
+    return remote.exists(root) if is_remote(root) else os.path.exists(root)  # noqa: PTH110
 
 
 def suffix(name: str) -> str:

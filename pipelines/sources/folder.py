@@ -8,6 +8,7 @@ import pyarrow as pa
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
+from pipelines.sources.remote import asking, is_remote
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError
 
@@ -63,6 +64,7 @@ class FolderReader:
 
         Raises:
             InputError: a file has changed or vanished since it was listed, or the folder has.
+            Unreachable: the store that they are in does not give one.
         """
         return columns.batches(self._rows(shard), self.schema, batch_rows)
 
@@ -89,6 +91,7 @@ class FolderReader:
 
         Raises:
             InputError: it has changed or vanished since, or the folder has.
+            Unreachable: the store that it is in does not give it.
         """
         if stamp == files.OUTSIDE:
             return ImageError(
@@ -104,6 +107,9 @@ class FolderReader:
                 data = file.read(most)
         except OSError as failure:
             self._check_unreadable(name, stamp)
+            if is_remote(self.root):  # a store that contradicts itself says nothing of the image
+                with asking(f"{self.root}/{name}"):
+                    raise ConnectionError(str(failure)) from failure
             return files.unread(self.root, name, failure)
         return files.too_large(len(data)) or data
 
