@@ -16,6 +16,7 @@ from detector.inputs import judgeable
 from detector.kinds import ANY_PARTS, ENCODINGS, range_of
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
+from pipelines.judging.fetching import on_this_machine
 from pipelines.runs.progress import Progress
 from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
@@ -34,17 +35,19 @@ def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detec
     A name that does not exist is told before torch is loaded.
 
     Args:
-        name_or_path: of the detector.
+        name_or_path: of the detector; a directory may be in a store, too.
         device: as for :meth:`detector.model.Detector.load`.
 
     Raises:
         InputError: there is no such detector, the directory does not hold a whole one, or the
             device is not there.
+        Unreachable: its store does not give it.
     """
     try:
-        directory = find(name_or_path)
-        written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
-        return _loaded(directory, written, device)
+        with on_this_machine(name_or_path) as here:
+            directory = find(here)
+            written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
+            return _loaded(directory, written, device)
     except OSError as error:
         raise InputError(f"{name_or_path} is no detector: {error}") from error
 
