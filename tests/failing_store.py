@@ -34,6 +34,7 @@ class Proxy:
 
     store: str
     fails: Callable[[str, str], Failure | None] = lambda method, path: None
+    page: int | None = None  #: keys in a page of a listing; None: as the store has it
     requests: list[tuple[str, str]] = field(default_factory=list)  #: method and path, in order
     address: str = ""
 
@@ -63,7 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
         with_host = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
         connection = http.client.HTTPConnection(str(to.hostname), to.port, timeout=60)
         try:
-            connection.request(self.command, self.path, body, with_host)
+            paged = self.proxy.page and "list-type=2" in self.path and "max-keys" not in self.path
+            path = f"{self.path}&max-keys={self.proxy.page}" if paged else self.path
+            connection.request(self.command, path, body, with_host)
             answer = connection.getresponse()
             data = answer.read()
         finally:
@@ -116,16 +119,19 @@ def proxy(store: str) -> Iterator[Proxy]:
         server.server_close()
 
 
-def first(
-    times: int, failure: Failure, method: str, part: str
-) -> Callable[[str, str], Failure | None]:
-    """Fails the first requests of a method that have a part in their path."""
-    left = [times]
+#: What decides by method and path what goes wrong with a request, if anything.
+Fails = Callable[[str, str], Failure | None]
+
+
+def failing(failure: Failure, method: str, part: str, after: int = 0, times: int = 10**9) -> Fails:
+    """Fails requests of a method that have a part in their path: so many, after the first few."""
+    seen = 0
 
     def fails(asked: str, path: str) -> Failure | None:
-        if asked != method or part not in path or not left[0]:
+        nonlocal seen
+        if asked != method or part not in path:
             return None
-        left[0] -= 1
-        return failure
+        seen += 1
+        return failure if after < seen <= after + times else None
 
     return fails

@@ -54,7 +54,7 @@ class KnownTrigger:
             data = _content(str(path))
         except OSError as error:
             raise InputError(
-                f"--signature {path}: {error.strerror or error}; expected a file "
+                f"--signature {path}: {error.strerror or 'no such file'}; expected a file "
                 "findings/NAME.safetensors of an earlier run"
             ) from error
         except ValueError as error:

@@ -8,12 +8,11 @@ renamed, elsewhere it is written to a local temporary file and put in one piece.
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import shutil
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,8 +20,6 @@ from stat import S_ISREG
 from typing import IO, Any, Self, cast
 
 import pyarrow as pa
-from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.runs.layout import ShardedFile
 from pipelines.sources import remote
@@ -117,8 +114,10 @@ class Store:
     def size(self, name: str) -> int | None:
         """Of a file, in bytes; None where there is no such file."""
         try:
-            with self._asking(name):
-                info = self._files.info(name)
+            if self.local is not None:
+                status = (self.local / name).stat()
+                return status.st_size if S_ISREG(status.st_mode) else None
+            info = remote.look_at(self.locate(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return int(info["size"]) if info["type"] == "file" else None
@@ -127,7 +126,7 @@ class Store:
         """Whether there is a file or folder of that name; of the store itself by default."""
         if self.local is None:
             return remote.exists(self.locate(name))
-        return bool(self._files.exists(name))
+        return os.path.exists(self.local / name)  # noqa: PTH110 (what cannot be looked at is not)
 
     def names(self, folder: str = "", pattern: str = "*") -> list[str]:
         """The names of the files and folders that match directly in a folder, sorted.
@@ -135,12 +134,13 @@ class Store:
         Names that start with a dot match only a pattern that does. Without the folder there
         are none.
         """
-        try:
-            with self._asking(folder, "listed"):
-                entries = self._files.ls(folder, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        bare = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+        if self.local is None:
+            bare = remote.children(self.locate(folder))
+        else:
+            try:
+                bare = iter(os.listdir(self.local / folder))  # noqa: PTH208
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         hidden = pattern.startswith(".")
         prefix = f"{folder}/" if folder else ""
         return sorted(
@@ -164,8 +164,8 @@ class Store:
     def walk(self, folder: str) -> list[str]:
         """The names of all files and links below a folder, hidden ones too; links lead nowhere."""
         if self.local is None:
-            with self._asking(folder, "listed"):
-                return sorted(self._files.find(folder))
+            below = remote.entries(self.locate(folder))
+            return sorted(f"{folder}/{found.name}" for found in below)
         root = self.local / folder
         if root.is_symlink():
             return []
@@ -179,8 +179,8 @@ class Store:
         if self.local is not None:
             write_atomically(self.local / name, data)
         else:
-            with self._asking(name, "written"):
-                self._files.pipe_file(name, data)
+            with self._remotely(name, "written") as (files, path):
+                files.pipe_file(path, data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file of a store that is not on this machine, unless there is one of that name.
@@ -193,8 +193,8 @@ class Store:
         """
         assert self.local is None
         try:
-            with self._asking(name, "written"):
-                self._files.pipe_file(name, data, mode="create")
+            with self._remotely(name, "written") as (files, path):
+                files.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
         return True
@@ -217,8 +217,8 @@ class Store:
         if self.local is not None:
             publish(staged, self.local / name)
         else:
-            with self._asking(name, "written"):
-                self._files.put_file(str(staged), name)
+            with self._remotely(name, "written") as (files, path):
+                files.put_file(str(staged), path)
             staged.unlink()
 
     def remove(self, name: str) -> None:
@@ -231,9 +231,13 @@ class Store:
                 path.unlink(missing_ok=True)
         else:
             # File by file: fsspec's own recursive removal takes ``*`` in a name for a pattern.
-            with self._asking(name, "removed"):
-                for file in self._files.find(name):
-                    self._files.rm_file(file)
+            below = [f"{name}/{found.name}" for found in remote.entries(self.locate(name))]
+            for each in below or [name]:
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    self._remotely(each, "removed") as (files, at),
+                ):
+                    files.rm_file(at)
 
     def remove_empty(self, folder: str) -> None:
         """Remove a folder that nothing is in; only on this machine there are such."""
@@ -248,27 +252,15 @@ class Store:
                 if is_temporary(leftover.name) and not leftover.is_dir():
                     leftover.unlink(missing_ok=True)
 
-    def _asking(self, name: str, doing: str = "read") -> AbstractContextManager[None]:
-        """One line for what goes wrong between here and a store that is not on this machine."""
-        if self.local is None:
-            return remote.asking(self.locate(name), doing)
-        return contextlib.nullcontext()
-
-    @property
-    def _files(self) -> DirFileSystem:
-        if self.local is not None:
-            return _local_files(self.address)
-        filesystem, path = remote.filesystem(self.address)
-        return DirFileSystem(path, filesystem)
+    @contextlib.contextmanager
+    def _remotely(self, name: str, doing: str) -> Iterator[tuple[Any, str]]:
+        """The file system of a store that is not on this machine, and the path of a file in it."""
+        with remote.asking(self.locate(name), doing):
+            files, path = remote.filesystem(self.address)
+            yield files, f"{path}/{name}"
 
 
 def as_json(value: Any) -> bytes:
     """JSON for people and programs."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "surrogatepass")
-
-
-@functools.lru_cache(maxsize=64)
-def _local_files(address: str) -> DirFileSystem:
-    # Said outright, so that no character of a path is taken for a protocol.
-    return DirFileSystem(address, LocalFileSystem())

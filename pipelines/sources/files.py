@@ -401,7 +401,11 @@ def _stamp_of(status: os.stat_result) -> Stamp:
 
 
 def open_file(
-    root: str, name: str, listed: Stamp = UNKNOWN, follow_links: bool = True
+    root: str,
+    name: str,
+    listed: Stamp = UNKNOWN,
+    follow_links: bool = True,
+    ahead: int = remote.AHEAD,
 ) -> IO[bytes]:
     """Open one file of a listing for reading.
 
@@ -410,6 +414,7 @@ def open_file(
         name: of the file in it.
         listed: what the file was when it was listed; UNKNOWN where it does not matter.
         follow_links: also where they lead out of a local ``root``.
+        ahead: bytes that are read from a store beyond what is asked for.
 
     Raises:
         OSError: it is missing, cannot be read or is no file.
@@ -425,7 +430,7 @@ def open_file(
             os.close(opened)
             raise
         return os.fdopen(opened, "rb")
-    file = RemoteFile(f"{root}/{name}")
+    file = RemoteFile(f"{root}/{name}", ahead)
     try:
         _compare(name, listed, Stamp(file.entry.size, file.entry.version))
     except BaseException:

@@ -25,6 +25,9 @@ _EXTRAS = {"s3": "freqsan[s3]", "s3a": "freqsan[s3]"}
 #: 20 s: half a minute in all, as a run of hours should not end for the sake of a few seconds.
 _ATTEMPTS = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 
+#: Bytes that are read of a file beyond what is asked for: fewer requests, more memory.
+AHEAD = 16 << 20
+
 #: What a store says of the address itself.
 _OF_THE_ADDRESS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
@@ -123,15 +126,16 @@ def asking(address: str, doing: str = "read") -> Iterator[None]:
 
 def _code(error: BaseException) -> str:
     """What a store calls a failure; the name of the error where it did not say."""
+    kind = type(error).__name__
+    if kind in _CURES and kind not in ("PermissionError", "ValueError"):  # which say less
+        return kind
     cause: BaseException | None = error
     while cause is not None:
         answer = getattr(cause, "response", None)
         if isinstance(answer, dict) and (code := answer.get("Error", {}).get("Code")):
             return str(code)
         cause = cause.__cause__
-    # A subclass of these says less than they do.
-    kind = next((k for k in (PermissionError, ValueError) if isinstance(error, k)), type(error))
-    return kind.__name__ if type(error).__name__ not in _CURES else type(error).__name__
+    return next((k.__name__ for k in (PermissionError, ValueError) if isinstance(error, k)), kind)
 
 
 def is_remote(address: str) -> bool:
@@ -205,19 +209,23 @@ def entries(address: str) -> Iterator[Entry]:
 
 
 def _entries_of_s3(opened: Any, folder: str) -> Iterator[Entry]:
-    """Page by page, each retried by itself; one request tells of a thousand files."""
-    bucket, key, _ = opened.split_path(folder)
-    prefix = f"{key.rstrip('/')}/" if key else ""
-    more: dict[str, str] = {}
-    while True:
-        page = opened.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+    for prefix, page in _pages_of_s3(opened, folder):
         for found in page.get("Contents", ()):
             name = found["Key"][len(prefix) :]
             if name and not name.endswith("/"):  # what some tools leave in place of a folder
                 yield Entry(name, found["Size"], found["ETag"].strip('"'))
+
+
+def _pages_of_s3(opened: Any, folder: str, **how: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The prefix of a folder, and what is below it: a thousand keys a request, each retried."""
+    bucket, key, _ = opened.split_path(folder)
+    prefix = f"{key.rstrip('/')}/" if key else ""
+    while True:
+        page = opened.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **how)
+        yield prefix, page
         if not page.get("IsTruncated"):
             return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
+        how["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _entries_of_any(opened: Any, folder: str) -> Iterator[Entry]:
@@ -240,6 +248,26 @@ def _entries_of_any(opened: Any, folder: str) -> Iterator[Entry]:
                 pending.append(path)
             else:
                 yield entry(path[len(root) + 1 :], info)
+
+
+def children(address: str) -> Iterator[str]:
+    """The names of the files and folders directly in a folder; none where there is no folder.
+
+    Raises:
+        Unreachable: a page of the listing did not come.
+    """
+    with asking(address, "listed"):
+        opened, folder = filesystem(address)
+        if hasattr(opened, "call_s3"):  # whose ``ls`` lists the outer folder where there is none
+            for prefix, page in _pages_of_s3(opened, folder, Delimiter="/"):
+                folders = (found["Prefix"] for found in page.get("CommonPrefixes", ()))
+                files = (found["Key"] for found in page.get("Contents", ()))
+                yield from filter(None, (k[len(prefix) :].rstrip("/") for k in (*folders, *files)))
+            return
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in opened.ls(folder, detail=False):
+                if str(path).rstrip("/") != folder.rstrip("/"):
+                    yield str(path).rstrip("/").rpartition("/")[2]
 
 
 def look_at(address: str) -> dict[str, Any]:
@@ -275,18 +303,19 @@ class RemoteFile(io.RawIOBase):
 
     Args:
         address: of the file.
+        ahead: bytes that are read beyond what is asked for, as they may be asked for next.
 
     Raises:
         FileNotFoundError: there is none.
         Unreachable: the store did not give it.
     """
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, ahead: int = AHEAD):
         super().__init__()
         self.address = address
         with asking(address):
             opened, path = filesystem(address)
-            self._file = opened.open(path, "rb")
+            self._file = opened.open(path, "rb", block_size=ahead)
             details = getattr(self._file, "details", None)
             #: what was opened
             self.entry = entry(address, opened.info(path) if details is None else details)
