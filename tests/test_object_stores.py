@@ -19,10 +19,11 @@ from commands import run, signal_when, start
 from failing_store import Failure, Proxy, failing, proxy
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
+from outputs import table_of
 from samples import with_one_trigger
 
 from detector.bundled import BUNDLED, DEFAULT_DETECTOR
-from freqsan import clean, ingest, scan
+from freqsan import clean, ingest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs import layout, lock
 from pipelines.runs.store import Store
@@ -159,6 +160,7 @@ def test_what_a_store_does_not_give_ends_the_run_and_rejects_no_image(
 ) -> None:
     """One line; and the same command goes on when the store is well again."""
     monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.3}})
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     store.fails, store.page = fails, 5
     command = ["ingest", photos.address, tmp_path / "out", "--quiet", "--shard-rows", 4]
     failed = run(*command)
@@ -170,6 +172,7 @@ def test_what_a_store_does_not_give_ends_the_run_and_rejects_no_image(
     assert "run the same command again" in failed.stderr
     assert not (tmp_path / "out" / layout.MANIFEST).exists()
     monkeypatch.delitem(fsspec.config.conf, "s3")
+    _forget()
     store.fails = lambda method, path: None
     assert run(*command).exit_code == 0
     read_into(tmp_path / "out", images)
@@ -317,50 +320,34 @@ SHARD_ROWS = 100
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a set, clean images, a signature, and what ``clean`` makes of them."""
+    """A folder with a set, clean images, and what ``clean`` makes of the set."""
     folder = tmp_path_factory.mktemp("local")
     table = with_one_trigger()
     counts = pc.value_counts(table["label"]).to_pylist()
     large = [one["values"] for one in counts if one["counts"] >= LEAST_PICTURES]
     chosen = table.filter(pc.is_in(table["label"], pa.array(large)))
     pq.write_table(chosen, folder / "set.parquet", row_group_size=50)
-    pq.write_table(table.filter(pc.invert(table["is_poisoned"])), folder / "trusted.parquet")
-    scan(folder / "set.parquet", folder / "scanned", shard_rows=SHARD_ROWS, quiet=True)
-    os.rename(  # noqa: PTH104
-        folder / "scanned/findings/finding-1.safetensors", folder / "known.safetensors"
-    )
-    clean(folder / "set.parquet", folder / "cleaned", quiet=True, **_given(str(folder)))
+    pq.write_table(chosen.slice(0, 40), folder / "few.parquet")
+    innocent = table.filter(pc.invert(table["is_poisoned"])).slice(0, 200)
+    pq.write_table(innocent, folder / "trusted.parquet")
+    clean(folder / "set.parquet", folder / "cleaned", shard_rows=SHARD_ROWS, quiet=True)
     return folder
 
 
-def _given(folder: str) -> dict[str, object]:
-    detector = f"{folder}/detector" if "://" in folder else DEFAULT_DETECTOR
-    return {
-        "detector": detector,
-        "trusted": f"{folder}/trusted.parquet",
-        "signature": (f"{folder}/known.safetensors",),
-        "shard_rows": SHARD_ROWS,
-    }
+#: A trigger that the run in the fixture finds.
+SIGNATURE = layout.signature("finding-1")
 
 
 @pytest.fixture(scope="module")
 def uploaded(local: Path, before_store: Proxy, s3_bucket: str) -> Store:
     """The same files and the bundled detector in the store."""
     there = Store.at(f"{s3_bucket}/everything")
-    for name in ("set.parquet", "trusted.parquet", "known.safetensors"):
+    for name in ("set.parquet", "few.parquet", "trusted.parquet"):
         there.write(name, (local / name).read_bytes())
+    there.write("known.safetensors", (local / "cleaned" / SIGNATURE).read_bytes())
     for file in (BUNDLED / DEFAULT_DETECTOR).iterdir():
         there.write(f"detector/{file.name}", file.read_bytes())
     return there
-
-
-def _command(there: Store, output: str) -> list[object]:
-    given = _given(there.address)
-    return [
-        *("clean", there.locate("set.parquet"), there.locate(output)),
-        *("--detector", given["detector"], "--trusted", given["trusted"]),
-        *("--signature", *given["signature"], "--shard-rows", SHARD_ROWS),
-    ]
 
 
 def _parquet(store: Store) -> dict[str, bytes]:
@@ -371,10 +358,12 @@ def _parquet(store: Store) -> dict[str, bytes]:
 def test_a_run_that_is_killed_in_a_store_goes_on_and_leaves_what_a_local_one_does(
     store: Proxy, uploaded: Store, local: Path, tmp_path: Path
 ) -> None:
-    """With INPUT, OUTPUT and all other files in the store; then a report, and ``datasets``."""
+    """With INPUT, OUTPUT and the detector in the store; then a report, and ``datasets``."""
     from datasets import load_dataset
 
-    command, there = _command(uploaded, "cleaned"), uploaded.within("cleaned")
+    there = uploaded.within("cleaned")
+    command = ["clean", uploaded.locate("set.parquet"), there.address, "--shard-rows", SHARD_ROWS]
+    command += ["--detector", uploaded.locate("detector")]
     process = start(*command, "--workers", 1, stderr=subprocess.PIPE)
     code, _ = signal_when(
         process, signal.SIGKILL, lambda: store.asked("PUT", "score/00001.json") > 0
@@ -387,7 +376,6 @@ def test_a_run_that_is_killed_in_a_store_goes_on_and_leaves_what_a_local_one_doe
     assert "were done by an earlier run, going on" in done.stderr
     assert _parquet(there) == _parquet(Store.at(local / "cleaned"))
     assert there.names("", ".*") == []
-    assert f"{there.address.rpartition('/')[0]}/known.safetensors was found on" in done.stdout
 
     checked = run("report", there.address)
     assert checked.exit_code == 0, checked.stderr
@@ -405,6 +393,22 @@ def test_a_run_that_is_killed_in_a_store_goes_on_and_leaves_what_a_local_one_doe
     assert "differs in" in run(*other).stderr
     there.remove("data")
     assert "is not what freqsan wrote" in run(*command).stderr
+
+
+def test_trusted_images_and_signatures_in_a_store_do_what_local_ones_do(
+    store: Proxy, uploaded: Store, local: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for i, (root, known) in enumerate(
+        [(uploaded.address, "known.safetensors"), (str(local), f"cleaned/{SIGNATURE}")]
+    ):
+        given = ["--trusted", f"{root}/trusted.parquet", "--signature", f"{root}/{known}"]
+        output = tmp_path / str(i)
+        done = run("score", f"{root}/few.parquet", output, *given, "--policy", "budget")
+        assert done.exit_code == 0, done.stderr
+        assert f"{root}/{known} was found on" in done.stdout
+        rows.append(table_of(output, "scores/part").drop(["finding", "reason"]))
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(
@@ -449,10 +453,8 @@ def _rows(store: Store, name: str) -> list[dict[str, object]]:
         return list(pq.read_table(file).to_pylist())
 
 
-def test_an_output_in_a_bucket_that_does_not_exist_is_refused_at_once(
-    store: Proxy, uploaded: Store
-) -> None:
-    refused = run("clean", uploaded.locate("set.parquet"), "s3://nobucket/out")
+def test_an_output_in_a_bucket_that_does_not_exist_is_refused_at_once(store: Proxy) -> None:
+    refused = run("clean", "s3://freqsan-tests/everything/set.parquet", "s3://nobucket/out")
     assert refused.exit_code == 2
     assert refused.stderr == (
         "freqsan: s3://nobucket/out: cannot be listed (The specified bucket does not exist); make "

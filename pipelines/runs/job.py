@@ -15,6 +15,7 @@ from pipelines.runs.store import Store
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
+from pipelines.sources.hashes import verified
 from sanitizer.errors import GO_ON, InputError, RunError
 from sanitizer.record import Record
 
@@ -28,7 +29,7 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 class Settings:
     """What every sharded job can be told beside its own arguments.
 
-    The first five say how to read the input. The others change how long a job takes, never
+    The first six say how to read the input. The others change how long a job takes, never
     its result.
     """
 
@@ -36,6 +37,7 @@ class Settings:
     image_column: str | None = None  #: found by itself where None
     label_column: str | None = None  #: found by itself where None
     follow_links: bool = False  #: also links that lead out of the input
+    verify_hashes: bool = False  #: compare images with the ``sha256`` that the input gives
     shard_rows: int = SHARD_ROWS  #: about so many samples in one shard
     runner: str = DEFAULT_RUNNER  #: a Beam runner
     workers: int = field(default_factory=available_cores)  #: threads in each Beam worker
@@ -64,9 +66,9 @@ class Settings:
             option: as for :func:`pipelines.sources.open_source`.
 
         Raises:
-            InputError: it is unreadable, empty or not an image set.
+            InputError: it is unreadable, empty or not an image set; or has no hashes to verify.
         """
-        return open_source(
+        source = open_source(
             location,
             split=self.split,
             image_column=self.image_column,
@@ -75,6 +77,7 @@ class Settings:
             option=option,
             follow_links=self.follow_links,
         )
+        return verified(source) if self.verify_hashes and option is None else source
 
 
 @dataclass(frozen=True)

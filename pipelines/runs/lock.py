@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.runs import layout
 from pipelines.runs.store import Store, as_json
-from pipelines.sources.remote import Unreachable
+from pipelines.sources.remote import REPLACED, Refused, Unreachable
 from sanitizer.errors import InputError
 from sanitizer.files import DISK_FULL
 from sanitizer.record import Record
@@ -126,10 +126,14 @@ def _bytes(holder: _Holder) -> bytes:
 
 def _read(store: Store) -> _Holder | None:
     """Who has the lock; None where nobody has, or none of ours wrote it."""
-    try:
-        return _Holder.from_json(store.read_json(layout.LOCK))
-    except (OSError, ValueError, RecursionError):
-        return None
+    while True:
+        try:
+            return _Holder.from_json(store.read_json(layout.LOCK))
+        except (OSError, ValueError, RecursionError):
+            return None
+        except Refused as error:
+            if error.code != REPLACED:  # which its holder does now and then
+                raise
 
 
 def _take_over(store: Store, mine: _Holder) -> None:

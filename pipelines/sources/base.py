@@ -164,6 +164,8 @@ class Source:
     root: str | None = None
     nbytes: int = 0  #: of all files that will be read; 0 where it is not known cheaply
     notes: tuple[str, ...] = field(default=())  #: what the user should be told, one line each
+    #: the column of hashes that its images are compared with; None: they are not
+    hash_column: str | None = None
 
     @property
     def schema(self) -> pa.Schema:

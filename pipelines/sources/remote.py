@@ -25,11 +25,18 @@ _EXTRAS = {"s3": "freqsan[s3]", "s3a": "freqsan[s3]"}
 #: 20 s: half a minute in all, as a run of hours should not end for the sake of a few seconds.
 _ATTEMPTS = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 
+#: How often s3fs asks again where an answer was cut or none came, twice over for a read: each time
+#: with those attempts, so by more a store that never answers would be waited for for an hour.
+_TIMES = 3
+
 #: Bytes that are read of a file beyond what is asked for: fewer requests, more memory.
 AHEAD = 16 << 20
 
 #: What a store says of the address itself.
 _OF_THE_ADDRESS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
+
+#: The code of a file that is another by now than when it was opened.
+REPLACED = "FileExpired"
 
 #: Codes of S3 and names of errors, and what to do about each. A store that refuses will refuse
 #: again, so the user must mend something; of an answer to HEAD only the number is known.
@@ -64,7 +71,7 @@ _CURES = {
         ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "NoRegionError"),
         "set AWS_DEFAULT_REGION to the region of the bucket",
     ),
-    "FileExpired": "leave the files alone while they are read, and start again with --overwrite",
+    REPLACED: "leave the files alone while they are read, and start again with --overwrite",
     "400": "often the credentials have expired, or the bucket is in another region",
     "NoSuchBucket": "make the bucket, or correct the address",
     "RequestTimeTooSkewed": "set the clock of this machine",
@@ -164,6 +171,8 @@ def filesystem(address: str) -> tuple[Any, str]:
         extra = _EXTRAS.get(scheme)
         what = f"pip install '{extra}'" if extra else str(error).strip().partition("\n")[0]
         raise InputError(f"{address}: needs a library that is not installed: {what}") from error
+    if scheme in _EXTRAS:
+        opened.retries = min(opened.retries, _TIMES)
     return opened, str(path)
 
 
