@@ -10,7 +10,7 @@ from pipelines.runs.guards import check_places
 from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Pass
-from pipelines.runs.progress import Progress
+from pipelines.runs.progress import Progress, counting
 from pipelines.runs.store import Store
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
@@ -68,15 +68,17 @@ class Settings:
         Raises:
             InputError: it is unreadable, empty or not an image set; or has no hashes to verify.
         """
-        source = open_source(
-            location,
-            split=self.split,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            shard_rows=self.shard_rows,
-            option=option,
-            follow_links=self.follow_links,
-        )
+        with counting(f"listing {location}", unit="files", quiet=self.quiet) as found:
+            source = open_source(
+                location,
+                split=self.split,
+                image_column=self.image_column,
+                label_column=self.label_column,
+                shard_rows=self.shard_rows,
+                option=option,
+                follow_links=self.follow_links,
+                found=found,
+            )
         return verified(source) if self.verify_hashes and option is None else source
 
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
@@ -121,6 +121,26 @@ def _speed(rate: float, unit: str = "") -> str:
     ('1,234 images/s', '20 s each')
     """
     return f"{rate:,.0f}{unit}/s" if rate >= 0.5 or rate == 0 else f"{1 / rate:,.0f} s each"
+
+
+@contextmanager
+def counting(what: str, *, unit: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """What is told how many more there are, of work that is shown only where there are many."""
+    progress = Progress(what, unit=unit, quiet=quiet)
+    begun = False
+
+    def found(more: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.start(total=None)
+            begun = True
+        progress.advance(more)
+
+    try:
+        yield found
+    finally:
+        if begun:
+            progress.finish()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
@@ -87,16 +87,17 @@ class Listing:
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and notes on the others."""
-        names = tuple(filter(wanted, self.names))
-        ours = set(names)
-        others = [name for name in self.names if name not in ours]
+        ours: list[str] = []
+        others: list[str] = []
+        for name in self.names:
+            (ours if wanted(name) else others).append(name)
         ignored = [name for name in others if self.stamps.get(name) != OUTSIDE]
         notes = replace(self, names=tuple(others)).left_out()
         if ignored:
             counts = Counter(suffix(name) or "no extension" for name in ignored).most_common(8)
             named = ", ".join(f"{extension} {count}" for extension, count in counts)
             notes += (f"ignored {plural(len(ignored), 'file')} other than {what}: {named}",)
-        return replace(self, names=names), notes
+        return replace(self, names=tuple(ours)), notes
 
     def left_out(self) -> tuple[str, ...]:
         """Notes on what is not read, whatever the kind of the input."""
@@ -110,7 +111,16 @@ class Listing:
         )
 
 
-def list_files(location: str, follow_links: bool = False) -> Listing | None:
+#: Told of so many more files each time that they have been found.
+Found = Callable[[int], object]
+
+#: How many those are.
+_EACH = 10_000
+
+
+def list_files(
+    location: str, follow_links: bool = False, found: Found = lambda more: None
+) -> Listing | None:
     """All files of a local path, a glob or an fsspec URL.
 
     Hidden files and folders, whose names start with a dot, are left out with a note; so are
@@ -120,6 +130,7 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
         location: as the user gave it; a link is followed here.
         follow_links: follow links that lead out of a local folder, too. Otherwise they are
             listed as ``OUTSIDE``. Those that lead to elsewhere in the folder are followed.
+        found: is told now and then how many more files were found, of those that are many.
 
     Returns:
         None where there is nothing at ``location``.
@@ -139,7 +150,7 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
                 reason = getattr(error, "strerror", None) or error
                 raise InputError(f"{shortened(location)}: cannot be read ({reason})") from error
         if mode is not None and stat.S_ISDIR(mode):
-            return _Walk(path, follow_links).listing(location)
+            return _Walk(path, follow_links).listing(location, found)
         if mode is not None and not stat.S_ISREG(mode):
             raise InputError(f"{location} is a {_kind(mode)}; expected a file, a folder or a set")
         if mode is not None:
@@ -147,8 +158,19 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
             return _listing(location, folder, {name: stamp(folder, name)}, path)
     _check_address(location)
     if _GLOB.search(location):
-        return _list_glob(location, path, follow_links)
-    return None if path is not None else _list_remote(location)
+        return _list_glob(location, path, follow_links, found)
+    return None if path is not None else _list_remote(location, found)
+
+
+Item = TypeVar("Item")
+
+
+def _told(items: Iterable[Item], found: Found) -> Iterator[Item]:
+    """The same, with ``found`` told of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _EACH == 0:
+            found(_EACH)
 
 
 def _check_address(location: str) -> None:
@@ -204,26 +226,27 @@ def _left_out(specials: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     return tuple(f"left out {plural(len(n), kind)}: {some(n)}" for kind, n in named.items())
 
 
-def _list_glob(location: str, path: str | None, follow_links: bool) -> Listing:
+def _list_glob(location: str, path: str | None, follow_links: bool, found: Found) -> Listing:
     pattern = location if path is None else path
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     if path is None:
-        listing = _remote_listing(location, root, _remote_matches(location, root))
+        listing = _remote_listing(location, root, _remote_matches(location, root, found))
     else:
         try:
             walk = _Walk(root or "/", follow_links, pattern[len(root) + 1 :])
         except (ValueError, re.error) as error:
             raise InputError(f"{location}: cannot be listed ({error})") from error
-        listing = walk.listing(location)
+        listing = walk.listing(location, found)
     if not listing.names:
         raise InputError("; ".join((f"{location}: no file matches", *listing.specials)))
     return listing
 
 
-def _remote_matches(location: str, root: str) -> dict[str, Stamp]:
+def _remote_matches(location: str, root: str, found: Found) -> dict[str, Stamp]:
     pattern = re.compile(glob_translate(location[len(root) + 1 :]))
     try:
-        matches = _stamps(found for found in remote.entries(root) if pattern.match(found.name))
+        below = _told(remote.entries(root), found)
+        matches = _stamps(entry for entry in below if pattern.match(entry.name))
         is_there = bool(matches) or remote.exists(root)
     except Refused as error:
         if error.code != "NoSuchBucket":
@@ -234,7 +257,7 @@ def _remote_matches(location: str, root: str) -> dict[str, Stamp]:
     return matches
 
 
-def _list_remote(location: str) -> Listing | None:
+def _list_remote(location: str, found: Found) -> Listing | None:
     location = location.rstrip("/")
     refusal: Refused | None = None
     try:
@@ -246,7 +269,7 @@ def _list_remote(location: str) -> Listing | None:
     if info["type"] != "directory":
         root, _, name = location.rpartition("/")
         return _listing(location, root, _stamps([remote.entry(name, info)]))
-    stamps = _stamps(remote.entries(location))
+    stamps = _stamps(_told(remote.entries(location), found))
     if refusal is not None and not stamps:
         raise refusal
     return _remote_listing(location, location, stamps) if stamps else None
@@ -284,13 +307,13 @@ class _Walk:
         self._pattern = re.compile(glob_translate(pattern))
         self._specials: dict[str, list[str]] = defaultdict(list)
 
-    def listing(self, location: str) -> Listing:
+    def listing(self, location: str, found: Found) -> Listing:
         """What is found, as the listing of ``location``.
 
         Raises:
             InputError: a folder cannot be listed.
         """
-        stamps = dict(self._files()) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
+        stamps = dict(_told(self._files(), found)) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
         return Listing(
             location=location,
             root=self._root,
