@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+S3FS = "s3fs>=2026.9,<2028"
+
 setup(
     name="freqsan",
     version="0.1.0",
@@ -47,6 +49,8 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        # From 2026.9 on a page of a listing that fails is asked for again. Before, it was lost.
+        "s3": [S3FS],
         # Only for the comparison in benchmarks/rivals.py.
         "rivals": ["adversarial-robustness-toolbox>=1.20,<1.21", "scikit-learn>=1.5,<2"],
         "test": [
@@ -58,7 +62,7 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.8",
             "ruff>=0.15",
-            "s3fs>=2025.3",
+            S3FS,
             "selenium>=4.30,<5",
         ],
     },
