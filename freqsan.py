@@ -136,9 +136,11 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"freqsan: {error}")
     from pipelines.process import mend_streams, own_temporary_folder, stop_on_signals
+    from sanitizer.garbage import own_process
 
     mend_streams()
     stop_on_signals(own_temporary_folder())
+    own_process()
     from pipelines.cli import main as command
 
     command()

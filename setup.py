@@ -36,8 +36,8 @@ setup(
         "matplotlib>=3.10,<4",
         "msgspec>=0.20",
         "numpy>=2,<3",
-        "onnx>=1.17,<2",  # torch writes networks by it
-        "onnxruntime>=1.20,<2",  # and this runs them on a CPU in three quarters of its time
+        "onnx>=1.17,<2",  # a network is written as its graph
+        "onnxruntime>=1.20,<2",  # and this runs it on a CPU, without torch
         "pandas>=2.2,<4",
         "pillow>=11.3",
         "pyarrow>=21",

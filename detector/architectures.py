@@ -1,18 +1,21 @@
 """The networks that a detector may have: one entry for each, by its name.
 
-An entry is a class of settings, each with its bounds, and a function that builds the network.
-torch comes with the building only: settings are read and checked without it.
+An entry is a class of settings, each with its bounds, and the network twice: as torch trains it,
+and as a graph that is scored without torch. torch comes with the former only.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from detector.settings import ExpertsSettings, NetworkSettings
 from sanitizer.record import check_keys
 
 if TYPE_CHECKING:
     from detector.network import Network
+    from detector.weights import TensorForm
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Architecture:
     settings: type[NetworkSettings]
     #: From settings of that class and the side of the square images; weights are fresh.
     build: Callable[[Any, int], "Network"]
+    #: From the same: the tensors that it keeps, by name.
+    forms: Callable[[Any, int], dict[str, "TensorForm"]]
+    #: From such tensors, the side, and how many images are scored together: an ONNX graph.
+    graph: Callable[[Mapping[str, np.ndarray], int, int], bytes]
 
 
 def _experts(settings: ExpertsSettings, side: int) -> "Network":
@@ -30,8 +37,20 @@ def _experts(settings: ExpertsSettings, side: int) -> "Network":
     return Experts(settings, side)
 
 
+def _experts_forms(settings: ExpertsSettings, side: int) -> dict[str, "TensorForm"]:
+    from detector.experts_graph import forms
+
+    return forms(settings, side)
+
+
+def _experts_graph(tensors: Mapping[str, np.ndarray], side: int, images: int) -> bytes:
+    from detector.experts_graph import graph
+
+    return graph(tensors, side, images)
+
+
 ARCHITECTURES = {
-    "experts": Architecture(ExpertsSettings, _experts),
+    "experts": Architecture(ExpertsSettings, _experts, _experts_forms, _experts_graph),
 }
 
 
@@ -46,7 +65,7 @@ def settings_of(stored: Mapping[str, Any]) -> NetworkSettings:
     Traceback (most recent call last):
     msgspec.ValidationError: Expected `int` <= 4096 - at `$.hidden`
     """
-    settings = _named(stored.get("architecture")).settings
+    settings = architecture(stored.get("architecture")).settings
     check_keys(settings, stored, "the network")
     return settings.from_json(stored)
 
@@ -57,11 +76,16 @@ def build(settings: NetworkSettings, side: int) -> "Network":
     Raises:
         ValueError: an unknown architecture.
     """
-    return _named(settings.architecture).build(settings, side)
+    return architecture(settings.architecture).build(settings, side)
 
 
-def _named(name: Any) -> Architecture:
-    architecture = ARCHITECTURES.get(name) if isinstance(name, str) else None
-    if architecture is None:
+def architecture(name: Any) -> Architecture:
+    """The architecture of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = ARCHITECTURES.get(name) if isinstance(name, str) else None
+    if found is None:
         raise ValueError(f"unknown architecture {name!r:.80}, known: {', '.join(ARCHITECTURES)}")
-    return architecture
+    return found

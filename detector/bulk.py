@@ -96,18 +96,16 @@ class Bulk:
     ):
         clean = [log_odds(group.scores) for group in groups]
         odd = [log_odds(group.scores) for group in unusual]
-        ends = [np.quantile(odds, 1 - SHARES) for odds in clean]
+        of_groups = _Shapes.of(clean)
         # A set whose images are nearly all alike has a spread that says nothing.
-        self._lowest = np.min(ends, axis=0)
-        multiples = [_Shape.of(odds).standard(end) for odds, end in zip(clean, ends, strict=True)]
-        self._fewest = np.min(multiples, axis=0)
-        mixtures = [*_mixtures(clean, _MIXTURES), *_mixtures(odd, _UNUSUAL)]
-        shapes = np.array([_Shape.of(odds).features for odds in mixtures])
-        uppers = [_Shape.of(odds).standard(np.quantile(odds, 1 - SHARES)) for odds in mixtures]
+        self._lowest = of_groups.ends.min(axis=0)
+        self._fewest = of_groups.multiples.min(axis=0)
+        mixtures = _Shapes.of([*_mixtures(clean, _MIXTURES), *_mixtures(odd, _UNUSUAL)])
+        shapes, uppers = mixtures.features, mixtures.multiples
         self._middle, self._spread = shapes.mean(0), shapes.std(0) + 1e-6
         known = self._inputs(shapes)
         ridge = _RIDGE * len(known) * np.diag([1.0] * shapes.shape[1] + [0.0])
-        self._weights = np.linalg.solve(known.T @ known + ridge, known.T @ np.array(uppers))
+        self._weights = np.linalg.solve(known.T @ known + ridge, known.T @ uppers)
         missed = (uppers - known @ self._weights)[:_MIXTURES]
         self._missed = np.quantile(missed, _ALLOWED, axis=0)
 
@@ -118,11 +116,12 @@ class Bulk:
             scores: (n,) float, 0 to 1, of all images of a kind in a set, ``FEWEST`` at least.
         """
         odds = log_odds(scores)
-        shape = _Shape.of(odds)
-        multiples = (self._inputs(shape.features[None]) @ self._weights)[0] + self._missed
-        upper = shape.median + shape.spread * np.maximum(multiples, self._fewest)
+        shape = _Shapes.of([odds])
+        multiples = self._inputs(shape.features) @ self._weights + self._missed
+        multiples = np.maximum(multiples, self._fewest)
+        upper = (shape.median[:, None] + shape.spread[:, None] * multiples)[0]
         upper = np.maximum(upper, self._lowest)
-        at = np.array([odds.min(), shape.median, *upper])
+        at = np.array([odds.min(), shape.median[0], *upper])
         # np.interp needs them ascending; where two are the same, the larger p-value holds.
         at = np.maximum.accumulate(at) + 1e-9 * np.arange(len(at))
         return Curve(at, np.array([1, 0.5, *SHARES]))
@@ -133,22 +132,46 @@ class Bulk:
         return np.concatenate([standard, np.ones((len(features), 1))], axis=1)
 
 
-class _Shape(NamedTuple):
-    """The lower and middle part of a distribution of log odds."""
+class _Shapes(NamedTuple):
+    """Of n distributions of log odds the lower and middle part, and where the upper one ends."""
 
-    median: float
-    spread: float  #: from the 10 % quantile to the median
-    features: np.ndarray  #: (k,) float64
+    median: np.ndarray  #: (n,) float64
+    spread: np.ndarray  #: (n,) from the 10 % quantile to the median
+    features: np.ndarray  #: (n, k) float64
+    ends: np.ndarray  #: (n, len(SHARES)) the log odds above which those shares are
 
     @classmethod
-    def of(cls, odds: np.ndarray) -> "_Shape":
-        low, median, *bulk = np.quantile(odds, [0.1, 0.5, *_BULK]).tolist()
-        spread = max(median - low, _LEAST_SPREAD)
-        places = [(place - median) / spread for place in bulk]
-        return cls(median, spread, np.array([*places, median, math.log(spread)]))
+    def of(cls, several: Sequence[np.ndarray]) -> "_Shapes":
+        """Of n arrays of log odds."""
+        quantiles = _quantiles(several, np.array([0.1, 0.5, *_BULK, *(1 - SHARES)]))
+        low, median = quantiles[:, 0], quantiles[:, 1]
+        bulk, ends = np.split(quantiles[:, 2:], [len(_BULK)], axis=1)
+        spread = np.maximum(median - low, _LEAST_SPREAD)
+        places = (bulk - median[:, None]) / spread[:, None]
+        # Not np.log: its last bit depends on the processor.
+        logarithms = np.array([math.log(one) for one in spread.tolist()])
+        features = np.concatenate([places, median[:, None], logarithms[:, None]], axis=1)
+        return cls(median, spread, features, ends)
 
-    def standard(self, odds: np.ndarray) -> np.ndarray:
-        return (odds - self.median) / self.spread
+    @property
+    def multiples(self) -> np.ndarray:
+        """(n, len(SHARES)) how far above the median the ends are, in spreads."""
+        return (self.ends - self.median[:, None]) / self.spread[:, None]
+
+
+def _quantiles(several: Sequence[np.ndarray], shares: np.ndarray) -> np.ndarray:
+    """(n, k) the quantiles of n arrays.
+
+    Those of equal length are looked at together: one call for each would take most of its time
+    around the work.
+    """
+    lengths = np.array([len(one) for one in several])
+    quantiles = np.empty((len(several), len(shares)))
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length).tolist()
+        stack = np.stack([several[i] for i in alike])
+        quantiles[alike] = np.quantile(stack, shares, axis=1, overwrite_input=True).T
+    return quantiles
 
 
 @lru_cache(maxsize=len(PART_RANGES))  # who judges many sets has mostly one calibration

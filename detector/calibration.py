@@ -133,11 +133,14 @@ class Calibration:
         values = np.zeros(len(scores))
         as_high, compared = (np.zeros(len(scores), np.int64) for _ in range(2))
         for group in self.groups:
-            n, of_group = len(group.scores), group.as_high(scores.values)
+            mine = np.flatnonzero(group.speaks_for(scores.parts, scores.encodings))
+            if not len(mine):
+                continue
+            n, of_group = len(group.scores), group.as_high(scores.values[mine])
             p_values = (1 + of_group) / (1 + n)
-            mine = group.speaks_for(scores.parts, scores.encodings)
-            higher = mine & (p_values > values)
-            values[higher], as_high[higher], compared[higher] = (
+            higher = p_values > values[mine]
+            highest = mine[higher]
+            values[highest], as_high[highest], compared[highest] = (
                 p_values[higher],
                 of_group[higher],
                 n,

@@ -14,17 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from detector.network import Network, channels_last
-from detector.settings import ExpertsSettings
+from detector.settings import BLOCK, FLATNESS, LARGE_DIFFERENCE, ExpertsSettings
 from sanitizer.dct import dct_matrix
-
-#: Grey levels at which a difference between neighbours counts as large: 1 in the bank's maps.
-LARGE_DIFFERENCE = 10.0
-
-#: Differences of so many grey levels and more are not flat: exactly, and as a codec leaves it.
-FLATNESS = (1.0, 3.0)
-
-#: Side of a block of JPEG's DCT in pixels.
-BLOCK = 8
 
 
 class Experts(Network):

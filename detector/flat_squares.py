@@ -5,6 +5,10 @@ that differs from all that is around it; an opaque patch of one colour is just t
 such squares are common, so an image that is mostly flat is not asked.
 """
 
+import math
+from itertools import groupby
+from operator import itemgetter
+
 import numpy as np
 
 #: Side of the squares that are looked for, in pixels, at least.
@@ -37,36 +41,50 @@ def clearest(pixels: np.ndarray) -> float:
     >>> round(clearest(image))
     80
     """
-    if min(pixels.shape[:2]) < SMALLEST:
-        return 0.0
+    return float(clearest_of(pixels[None])[0])
+
+
+def clearest_of(images: np.ndarray) -> np.ndarray:
+    """:func:`clearest` of each of (n, h, w, 3) uint8 images of one size, (n,) float64."""
+    best = np.zeros(len(images))
+    if min(images.shape[1:3]) < SMALLEST:
+        return best
     # A colour is one number: comparing three takes four times as long.
-    colours = np.zeros((*pixels.shape[:2], 4), np.uint8)
-    colours[..., :3] = pixels
+    colours = np.zeros((*images.shape[:3], 4), np.uint8)
+    colours[..., :3] = images
     colours = colours.view(np.uint32)[..., 0]
-    across = colours[:, 1:] == colours[:, :-1]
-    if np.count_nonzero(across) > DRAWN * across.size:
-        return 0.0
-    best = 0.0
-    for row, column in _corners(colours, across):
-        side = _side(colours, row, column)
-        if side >= SMALLEST:
-            best = max(best, side * _contrast(pixels, row, column, side))
+    for image, corners in groupby(_corners(colours), itemgetter(0)):
+        for _, row, column in list(corners)[:MOST]:
+            side = _side(colours[image], row, column)
+            if side >= SMALLEST:
+                found = side * _contrast(images[image], row, column, side)
+                best[image] = max(best[image], found)
     return best
 
 
-def _corners(colours: np.ndarray, across: np.ndarray) -> list[tuple[int, int]]:
-    """Rows and columns of pixels that may be the upper left one of a square that stands alone."""
-    runs = across[:, :-1] & across[:, 1:]  # of three pixels
-    begins = runs[:-2] & runs[2:]
-    begins[:, 1:] &= ~across[:-2, :-2]
-    if not begins.any():
-        return []
-    rows, columns = np.nonzero(begins)
+def _corners(colours: np.ndarray) -> list[tuple[int, int, int]]:
+    """Pixels that may be the upper left one of a square that stands alone.
+
+    Args:
+        colours: (n, h, w) uint32.
+
+    Returns:
+        The number of the image, row and column of each, in that order.
+    """
+    across = colours[:, :, 1:] == colours[:, :, :-1]
+    drawn = np.count_nonzero(across, axis=(1, 2)) > DRAWN * math.prod(across.shape[1:])
+    runs = across[:, :, :-1] & across[:, :, 1:]  # of three pixels
+    begins = runs[:, :-2] & runs[:, 2:]
+    begins[:, :, 1:] &= ~across[:, :-2, :-2]
+    begins[drawn] = False
+    image, row, column = np.nonzero(begins)
     # Few are left of which the rest is worth the time.
-    corner = colours[rows, columns]
-    fits = (colours[rows + 1, columns + 1] == corner) & (colours[rows + 2, columns + 2] == corner)
-    fits &= (rows == 0) | (colours[rows - 1, columns] != corner)
-    return list(zip(rows[fits][:MOST].tolist(), columns[fits][:MOST].tolist(), strict=True))
+    corner = colours[image, row, column]
+    fits = (colours[image, row + 1, column + 1] == corner) & (
+        colours[image, row + 2, column + 2] == corner
+    )
+    fits &= (row == 0) | (colours[image, row - 1, column] != corner)
+    return list(zip(*(place[fits].tolist() for place in (image, row, column)), strict=True))
 
 
 def _side(colours: np.ndarray, row: int, column: int) -> int:

@@ -8,15 +8,15 @@ most, whatever the size and shape of the image. Outside of this module they are 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, repeat
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta
 
-from detector.flat_squares import clearest
+from detector.flat_squares import clearest, clearest_of
 from detector.kinds import LOSSLESS, encoding_of
 from sanitizer.images import Header, ImageError, Opened
 from sanitizer.record import Record
@@ -104,6 +104,24 @@ class Tiles(Record):
         """Cut a decoded image into parts."""
         parts = None if image.pixels is None else self.cut(image.pixels, image.header)
         return Prepared(image.header, parts, image.error)
+
+    def prepare_all(self, images: Sequence[Opened]) -> list[Prepared]:
+        """:meth:`prepare` of each; those that are one tile, as most of a set may be, together."""
+        one_tile = [
+            (number, image.header, image.pixels)
+            for number, image in enumerate(images)
+            if image.pixels is not None and image.pixels.shape[:2] == (self.side, self.side)
+        ]
+        together: dict[int, Prepared] = {}
+        if one_tile:
+            numbers, headers, pixels = zip(*one_tile, strict=True)
+            tiles, encodings = np.stack(pixels), list(map(encoding_of, headers))
+            flat, lossless = np.zeros(len(tiles)), np.array(encodings) == LOSSLESS
+            flat[lossless] = clearest_of(tiles[lossless])
+            abouts = map(About, repeat(1), encodings, flat.tolist())
+            for number, header, tile, about in zip(numbers, headers, tiles, abouts, strict=True):
+                together[number] = Prepared(header, Parts(tile[None], about), None)
+        return [together.get(number) or self.prepare(image) for number, image in enumerate(images)]
 
 
 def judgeable(prepared: Iterable[Prepared]) -> list[Parts]:

@@ -1,28 +1,30 @@
-"""What runs a network to score: on a CPU ONNX Runtime, as torch takes a third longer; else torch.
+"""What runs a network to score: on a CPU ONNX Runtime, without torch; on a GPU torch.
 
-Both do the arithmetic of the same network in float32; what they say differs in the sixth digit.
+torch takes a second to load and half as long again for an image. Both do the arithmetic of the
+same network in float32; what they say differs in the sixth digit.
 """
 
-import io
-import threading
+import ctypes
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnxruntime
-import torch
-from torch import nn
 
-from detector.network import Network, logits, pixels_on
-from detector.precision import full_precision
-from sanitizer.silence import without_warnings
+from detector.architectures import architecture
+from detector.settings import NetworkSettings
+from sanitizer.cores import threads_within
+
+if TYPE_CHECKING:
+    from detector.network import Network
 
 #: Images that go through a network together, always so many: for other numbers other kernels may
 #: be taken, which round differently.
 BATCH, BATCH_ON_GPU = 16, 256
 
-#: torch notes in one place for the whole process what it exports.
-_exporting = threading.Lock()
+#: A GPU's driver, by the names of its library; without it there is no need to ask torch.
+_DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
 
 
 class Runtime(Protocol):
@@ -36,19 +38,23 @@ class Runtime(Protocol):
 
 
 class OnCpu:
-    """ONNX Runtime, with as many threads as torch has."""
+    """ONNX Runtime, with the threads that are there for one piece of work.
 
-    def __init__(self, network: Network, side: int):
+    Raises:
+        FloatingPointError: weights that are not finite.
+    """
+
+    def __init__(self, settings: NetworkSettings, side: int, tensors: Mapping[str, np.ndarray]):
         options = onnxruntime.SessionOptions()
         # Batches side by side use more of the cores than the threads within one.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        graph = _exported(network, side)
+        graph = architecture(settings.architecture).graph(tensors, side, BATCH)
         providers = ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         batches = _batches(images, BATCH)
-        threads = min(torch.get_num_threads(), len(batches))
+        threads = min(threads_within(), len(batches))
         if threads == 1:
             decided = [self._run(batch) for batch in batches]
         else:
@@ -64,50 +70,41 @@ class OnCpu:
 class OnGpu:
     """torch, on a device."""
 
-    def __init__(self, network: Network, device: torch.device):
-        self._network, self._device = network, device
+    def __init__(self, network: "Network", device: str):
+        from detector.network import for_scoring
+
+        self._network, self._device = for_scoring(network).to(device), device
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        with full_precision, torch.autocast(self._device.type, enabled=False):
+        import torch
+
+        from detector.network import logits, pixels_on
+        from detector.precision import full_precision
+
+        device = torch.device(self._device)
+        with full_precision, torch.autocast(device.type, enabled=False):
             decided = [
-                logits(self._network, pixels_on(batch, self._device), BATCH_ON_GPU)
+                logits(self._network, pixels_on(batch, device), BATCH_ON_GPU)
                 for batch in _batches(images, BATCH_ON_GPU)
             ]
         return np.concatenate(decided)[: len(images)]
 
 
-def on(device: torch.device, network: Network, side: int) -> Runtime:
-    """What runs a network, in evaluation mode and on the device, for (side, side) pixels."""
-    return OnCpu(network, side) if device.type == "cpu" else OnGpu(network, device)
+def has_gpu() -> bool:
+    """Whether torch can use a GPU here; it is loaded only where there is a driver of one."""
+    if not any(map(_loads, _DRIVERS)):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
-class _OfImages(nn.Module):
-    """A network that takes images as they lie in memory."""
-
-    def __init__(self, network: Network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        decided: torch.Tensor = self.network(images.permute(0, 3, 1, 2).float())
-        return decided
-
-
-@without_warnings  # that torch has another exporter, which takes twenty times as long
-def _exported(network: Network, side: int) -> bytes:
-    """A network as an ONNX graph, for ``BATCH`` images."""
-    graph = io.BytesIO()
-    images = torch.zeros(BATCH, side, side, 3, dtype=torch.uint8)
-    with _exporting:
-        torch.onnx.export(
-            _OfImages(network).eval(),
-            (images,),
-            graph,  # type: ignore[arg-type]  # which stubs leave out
-            dynamo=False,
-            input_names=["images"],
-            opset_version=17,
-        )
-    return graph.getvalue()
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _batches(images: np.ndarray, size: int) -> list[np.ndarray]:

@@ -11,6 +11,15 @@ from sanitizer.record import Record
 Channels = Annotated[int, Meta(ge=1, le=512)]
 Units = Annotated[int, Meta(ge=1, le=4096)]
 
+#: Grey levels at which a difference between neighbours counts as large: 1 in the maps of experts.
+LARGE_DIFFERENCE = 10.0
+
+#: Differences of so many grey levels and more are not flat: exactly, and as a codec leaves it.
+FLATNESS = (1.0, 3.0)
+
+#: Side of a block of JPEG's DCT in pixels.
+BLOCK = 8
+
 
 @dataclass(frozen=True)
 class NetworkSettings(Record):

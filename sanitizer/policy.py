@@ -172,13 +172,12 @@ class FalseDiscovery(Record):
 
         What the scan has found is removed beside, by odds of its own that few are innocent.
         """
-        from scipy import stats  # takes a second to import
-
         p_values = _checked(p_values)
-        adjusted = stats.false_discovery_control(p_values) if len(p_values) else p_values
-        most = max(0.0, self.max_clean_loss - innocents / max(1, len(p_values)))
-        rejected = (adjusted <= self.fdr + ROUNDING) & (p_values <= most + ROUNDING)
-        limit = float(p_values[rejected].max(initial=0.0))
+        ordered, n = np.sort(p_values), len(p_values)
+        within = ordered * (n / np.arange(1, n + 1)) <= self.fdr + ROUNDING
+        rejected = ordered[: np.flatnonzero(within).max(initial=-1) + 1]
+        most = max(0.0, self.max_clean_loss - innocents / max(1, n))
+        limit = float(rejected[rejected <= most + ROUNDING].max(initial=0.0))
         why_none = self._why_none(p_values, smallest)
         return _decision(self.name, limit, p_values, self._aim(), why_none)
 

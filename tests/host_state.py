@@ -4,6 +4,7 @@ Run as a program, it calls the public functions of freqsan and prints what each 
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -82,6 +83,8 @@ def state() -> dict[str, Any]:
         "path": list(sys.path),
         "arguments": list(sys.argv),
         "recursion": sys.getrecursionlimit(),
+        "garbage": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
+        "importers": list(sys.meta_path),
     }
 
 

@@ -14,7 +14,7 @@ import torch
 import attacks
 from benchmarks.detection import drawn, flagged, stored
 from detector import bundled
-from detector.architectures import build
+from detector.architectures import architecture, build
 from detector.combination import Scale
 from detector.experts import _flat_maps
 from detector.inputs import About, Parts
@@ -22,6 +22,7 @@ from detector.kinds import ENCODINGS, LOSSLESS, PART_RANGES
 from detector.model import Detector
 from detector.network import for_scoring, logits, pixels_on
 from detector.precision import full_precision
+from detector.runtime import OnCpu
 from detector.scores import log_odds
 from detector.settings import ExpertsSettings
 from detector.storage import DetectorError
@@ -293,6 +294,29 @@ def test_the_runtime_says_what_torch_says(detector, trained):
     images = noise(100)
     expected = logits(trained.network, pixels_on(images, CPU))
     assert np.abs(logits_of(detector, images) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_the_graph_of_a_network_of_any_width_says_what_torch_says(side: int) -> None:
+    torch.manual_seed(0)
+    settings = ExpertsSettings(
+        local=(5, 6, 7, 8), local_units=9, plane=(10, 11), block=(12, 13), hidden=14
+    )
+    network = build(settings, side).eval()
+    for name, tensor in network.state_dict().items():
+        if name.endswith(("running_var", "spread")):  # as after a training, none is 1
+            tensor.uniform_(0.5, 2)
+        elif name.endswith(("running_mean", "centre")):
+            tensor.normal_()
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    kept = {name: (str(tensor.dtype), tensor.shape) for name, tensor in tensors.items()}
+    dtypes = {"F32": "float32", "I64": "int64"}
+    forms = architecture("experts").forms(settings, side)
+    assert kept == {name: (dtypes[form.dtype], form.shape) for name, form in forms.items()}
+    images = np.random.default_rng(0).integers(0, 256, (20, side, side, 3), dtype=np.uint8)
+    images[:8] //= 100  # flat here and there
+    said = OnCpu(settings, side, tensors)(images)
+    assert np.abs(said - logits(network, pixels_on(images, CPU))).max() < 1e-4
 
 
 def test_a_score_that_is_not_finite_is_an_error(detector, pool):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.bulk import ENOUGH, FEWEST, SHARES, Bulk, OwnScale
+from detector.bulk import ENOUGH, FEWEST, SHARES, Bulk, OwnScale, _quantiles
 from detector.calibration import Calibration, CalibrationGroup
 from detector.combination import Combination, Scale, combined, figures
 from detector.inputs import About
@@ -46,6 +46,14 @@ def of_kind(odds: np.ndarray, parts: int = 1, encoding: int = 0) -> Scores:
 def p_values(scores: Scores, of: Scores) -> np.ndarray:
     own = OwnScale.of(CALIBRATION, of)
     return own.p_values(scores, CALIBRATION.p_values(scores).values)
+
+
+def test_quantiles_of_many_arrays_at_once_are_those_of_each() -> None:
+    several = [rng.normal(size=length) for length in (2001, 30, 2001, 31, 2001, 30)]
+    before = [one.copy() for one in several]
+    each = [np.quantile(one, SHARES) for one in several]
+    np.testing.assert_array_equal(_quantiles(several, SHARES), each)
+    np.testing.assert_array_equal(np.concatenate(several), np.concatenate(before))
 
 
 @settings(deadline=None)

@@ -162,6 +162,27 @@ def test_what_is_no_flat_square_that_stands_alone_is_not_found() -> None:
         assert INPUTS.cut(pixels).about.flat == 0
 
 
+def test_images_prepared_together_are_as_if_each_was_by_itself() -> None:
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(6)]
+    pixels[1][5:9, 7:11] = 9
+    pixels[2][:4, :4], pixels[2][20:29, 20:29] = 200, 7
+    pixels[3][:] = 5
+    pixels[4][:, :20] = 8  # drawn
+    sets = [png(one) for one in pixels] + [jpeg(pixels[1], 90), b"junk", png(pixels[0][:20])]
+    images = [Opened.of(image) for image in [*sets, *pixels, pixels[0].repeat(3, 0)]]
+    together = INPUTS.prepare_all(images)
+    assert INPUTS.prepare_all([]) == []
+    assert sum(one.parts is not None and one.parts.about.flat > 0 for one in together) >= 4
+    for image, prepared in zip(images, together, strict=True):
+        alone = INPUTS.prepare(image)
+        assert (alone.header, alone.error) == (prepared.header, prepared.error)
+        assert (alone.parts is None) == (prepared.parts is None)
+        if alone.parts is not None and prepared.parts is not None:
+            assert alone.parts.about == prepared.parts.about
+            assert (alone.parts.tiles == prepared.parts.tiles).all()
+
+
 def test_lossy_images_have_no_flat_squares() -> None:
     pixels = stamped(40, 6, (0, 0, 0), (4, 4))
     header = Header(40, 40, "JPEG", 100)

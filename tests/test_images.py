@@ -254,3 +254,60 @@ def test_no_bytes_whatever_raise_anything_else(junk: bytes, fmt: str, at: int) -
     for hostile in (bytes(junk), bytes(data)):
         with contextlib.suppress(ImageError):
             assert decode(hostile).ndim == 3
+
+
+def outcome(data: bytes) -> tuple[object, ...]:
+    """What decoding comes to, with the headers that were shown on the way."""
+    headers: list[Header] = []
+    try:
+        pixels = decode(data, headers.append)
+    except ImageError as error:
+        return error.kind, str(error), headers[-1:]
+    return pixels.shape, pixels.tobytes(), headers[-1:]
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def damaged(draw: st.DrawFn) -> bytes:
+    """A small PNG, most of the time not quite whole."""
+    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    pixels = noise(height, width, 3)
+    if draw(st.booleans()):
+        pixels[:, 1:] = pixels[:, :1]  # as other filters are chosen for
+    whole = encoded(Image.fromarray(pixels), compress_level=draw(st.sampled_from([0, 1, 6, 9])))
+    length = int.from_bytes(whole[33:37], "big")
+    compressed = whole[41 : 41 + length]
+    cut = draw(st.integers(0, length))
+    several = [png_chunk(b"IDAT", part) for part in (compressed[:cut], compressed[cut:])]
+    forms = {
+        "whole": whole,
+        "two pieces": whole[:33] + b"".join(several) + whole[-12:],
+        "half of the pixels": whole[:33] + several[0] + whole[-12:],
+        "more behind the pixels": whole[:33] + several[0] + several[1] * 2 + whole[-12:],
+        "no end": whole[:-12],
+        "more behind the end": whole + b"more",
+        "a word": whole[:33] + png_chunk(b"tEXt", b"Title\0a") + whole[33:],
+        "a word at the end": whole[:-12] + png_chunk(b"tEXt", b"Title\0a") + whole[-12:],
+        "a gap": whole[:33] + several[0] + png_chunk(b"tIME", bytes(7)) + several[1] + whole[-12:],
+    }
+    data = bytearray(draw(st.sampled_from(sorted(forms.items())))[1])
+    for _ in range(draw(st.integers(0, 2))):
+        data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(data)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.composite(damaged)())
+def test_the_short_way_to_a_small_png_comes_to_what_pillow_does(data: bytes) -> None:
+    short = outcome(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_plain_png", lambda data: None)
+        assert short == outcome(data)
+
+
+def test_most_small_pngs_go_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, pixels = encoded(Image.fromarray(noise(32, 32, 3))), noise(32, 32, 3)
+    monkeypatch.setattr(images, "_opened", None)  # Pillow's own way
+    assert (decode(data) == pixels).all()

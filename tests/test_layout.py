@@ -93,6 +93,8 @@ def test_no_arrow_runs_back_up() -> None:
         ("sanitizer.summary", "torch apache_beam great_expectations pandas scipy.stats"),
         ("detector.bundled", "torch apache_beam scipy pandas"),
         ("detector.inputs", "torch apache_beam pandas"),
+        ("detector.model", "torch apache_beam scipy pandas"),
+        ("pipelines.judging.score", "torch apache_beam great_expectations pandas"),
         ("sanitizer.policy", "torch apache_beam pandas scipy"),
         ("pipelines.jobs.detectors", "torch apache_beam great_expectations pandas"),
         ("pipelines.report.page", "torch apache_beam great_expectations pandas"),

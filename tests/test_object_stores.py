@@ -386,6 +386,36 @@ def test_a_run_that_is_killed_in_a_store_goes_on_and_leaves_what_a_local_one_doe
     assert f"poisoned  {counts['poisoned']:>9,}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("fails", "code", "told"),
+    [
+        (failing(Failure(bytes=100), "GET", "cat/01"), 1, "cat/01.png: cannot be read"),
+        (failing(_DENIED, "PUT", "", after=4), 2, "cannot be written (Access Denied)"),
+    ],
+)
+def test_what_worker_processes_are_not_given_is_told_in_one_line(
+    store: Proxy,
+    photos: Store,
+    images: list[bytes],
+    s3_bucket: str,
+    tmp_path: Path,
+    fails: object,
+    code: int,
+    told: str,
+) -> None:
+    there = Store.at(f"{s3_bucket}/processes-{tmp_path.name}")
+    command = ["ingest", photos.address, there.address, "--shard-rows", 2, "--workers", 2]
+    store.fails = fails
+    failed = run(*command, "--quiet")
+    assert failed.exit_code == code, failed.stderr
+    assert told in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    store.fails = lambda method, path: None
+    assert run(*command, "--quiet").exit_code == 0
+    rows = [row for name in there.shards(layout.TRAIN) for row in _rows(there, name)]
+    assert sorted(row["image"]["bytes"] for row in rows) == sorted(images)
+
+
 def test_a_finished_output_in_a_store_is_known_again(
     store: Proxy, photos: Store, images: list[bytes], s3_bucket: str, tmp_path: Path
 ) -> None:

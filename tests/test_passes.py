@@ -12,7 +12,7 @@ import pytest
 from workers import beam_workers
 
 from pipelines.runs import layout
-from pipelines.runs.chain import Machines, RunStep
+from pipelines.runs.chain import DoShard, Machines
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.layout import ShardedFile
 from pipelines.runs.manifest import Manifest
@@ -20,6 +20,7 @@ from pipelines.runs.output import Output, take_failure, write_failure
 from pipelines.runs.passes import Finished, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
+from pipelines.runs.work import PassWork
 from pipelines.sources import open_source
 from pipelines.sources.columns import sample_ids
 from sanitizer.errors import InputError, RunError
@@ -362,9 +363,10 @@ def test_elements_are_small_and_the_list_of_files_travels_once(tmp_path: Path) -
     assert max(len(pickle.dumps((i, tuple(s)))) for i, s in enumerate(source.shards)) < 100
     output = Output(Store.at(tmp_path / "out"), plan=None)  # type: ignore[arg-type]
     step = AddStep(1, "", None)
-    do_fn = RunStep("add", step, output.with_stored_units(source.reader), output.store, 3, 1, 1)
+    reader = output.with_stored_units(source.reader)
+    do_fn = DoShard(PassWork("add", step, reader, output.store, 3, workers=1, threads=1, ahead=1))
     assert len(pickle.dumps(do_fn)) < 5_000
-    reader = pickle.loads(pickle.dumps(do_fn)).reader
+    reader = pickle.loads(pickle.dumps(do_fn)).work.reader
     ids = [i for shard in source.shards for s in reader.read(shard) for i in sample_ids(s.batch)]
     assert len(set(ids)) == 5000
 

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
-# Imported once here: the first look-up of scipy.stats takes longer than hypothesis allows.
-from scipy import stats  # noqa: F401
-
-from sanitizer.policy import Budget, Decision, FalseDiscovery, Policy
+from sanitizer.policy import ROUNDING, Budget, Decision, FalseDiscovery, Policy
 
 #: Few different values, so that ties are frequent, as with conformal p-values.
 p_lists = st.lists(st.integers(1, 200).map(lambda i: i / 200), min_size=1, max_size=60)
@@ -44,6 +42,16 @@ def test_false_discovery_control_is_the_procedure_of_benjamini_and_hochberg(
     assert decision.limit == max(
         (p for p, out in zip(p_values, removed, strict=True) if out), default=0
     )
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 20_000])
+@pytest.mark.parametrize("fdr", [0.01, 0.05, 0.3])
+def test_false_discovery_control_is_that_of_scipy_to_the_last_bit(n: int, fdr: float) -> None:
+    rng = np.random.default_rng(n)
+    for p_values in (rng.uniform(1e-9, 1, n), np.ceil(rng.beta(0.2, 2, n) * 999 + 1e-9) / 1000):
+        rejected = false_discovery_control(p_values) <= fdr + ROUNDING
+        limit = p_values[rejected & (p_values <= 0.1 + ROUNDING)].max(initial=0.0)
+        assert FalseDiscovery(fdr, 0.1).fit(p_values).limit == limit
 
 
 @given(p_lists, st.sampled_from([0.005, 0.01, 0.1, 0.5]))

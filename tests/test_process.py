@@ -85,7 +85,9 @@ def test_on_a_terminal_the_line_stands_below_the_progress_bar(
     assert "scoring:" in bar
 
 
-@pytest.mark.parametrize("module", ["pipelines.process", "click", "torch._C"])
+@pytest.mark.parametrize(
+    "module", ["pipelines.process", "click", "onnxruntime.capi.onnxruntime_pybind11_state"]
+)
 def test_a_signal_while_libraries_load_is_one_line(
     small_set: Path, tmp_path: Path, module: str
 ) -> None:

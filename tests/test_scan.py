@@ -17,7 +17,8 @@ from sanitizer.scan.contents import Contents, squared_distance, usual_distance
 from sanitizer.scan.evidence import Evidence
 from sanitizer.scan.extremes import ExtremeTable, extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView, join
-from sanitizer.scan.matched import matched_filters
+from sanitizer.scan.kept import Kept
+from sanitizer.scan.matched import Filtered, Suspects, matched_filters
 from sanitizer.scan.mixture import Mixture, sigmoid
 from sanitizer.scan.moments import LEAST_RIDGE, Moments, Whitening
 from sanitizer.scan.pictures import different_pictures, thumbnails, ways_against
@@ -26,6 +27,7 @@ from sanitizer.scan.portrait import Likeness, Portrait
 from sanitizer.scan.robust import LEAST_DEVIATION, MAD_OF_NORMAL, deviation, middle
 from sanitizer.scan.scan import search
 from sanitizer.scan.signature import Signature
+from sanitizer.scan.stacked import Stacked
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, View
 
 
@@ -147,17 +149,52 @@ def test_the_matched_filter_scores_an_image_by_the_others() -> None:
     rest = rng.standard_normal((50, 40), np.float32)
     noise = rng.standard_normal((5000, 40), np.float32)
     view = ClassView.of(inside, rest, Whitening.by(Moments.of(noise)), rng)
-    suspects = rng.random((120, 3)).astype(np.float32)
-    together = matched_filters(view.inside, view.squares, suspects, view.subspace)
+    suspects = rng.random((3, 120)).astype(np.float32)
+
+    def seen_along(members: np.ndarray) -> Filtered:
+        known = Suspects.of(members)
+        return matched_filters(view.vectors, view.projected, view.squares, known, view.subspace)
+
+    together = seen_along(suspects)
     for k in range(3):
-        one = suspects[:, k]
+        one = suspects[k]
         # In whitened noise of 40 dimensions any group would be told apart by its own mean.
         own = one @ view.inside / one.sum() - (1 - one) @ view.inside / (1 - one).sum()
         assert np.corrcoef(view.inside @ own, one)[0, 1] > 0.3
-        assert abs(np.corrcoef(together.scores[:, k], one)[0, 1]) < 0.3
-        alone = matched_filters(view.inside, view.squares, suspects[:, k : k + 1], view.subspace)
-        np.testing.assert_allclose(together.scores[:, k], alone.scores[:, 0], atol=1e-4)
-        np.testing.assert_allclose(together.directions[:, k], alone.directions[:, 0], atol=1e-5)
+        assert abs(np.corrcoef(together.scores[k], one)[0, 1]) < 0.3
+        alone = seen_along(suspects[k : k + 1])
+        np.testing.assert_allclose(together.scores[k], alone.scores[0], atol=1e-4)
+        np.testing.assert_allclose(together.directions[k], alone.directions[0], atol=1e-5)
+
+
+def test_vectors_one_behind_the_other_are_those_of_one_array() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal((n, 7), np.float32) + 2 for n in (30, 41)]
+    together = np.concatenate(parts) - np.concatenate(parts).mean(0)
+    stacked = Stacked.about_mean([parts[0], np.repeat(parts[1], 2, 0)[::2]])
+    weights, directions = rng.random((3, 71), np.float32), rng.random((4, 7), np.float32)
+    chosen = rng.random(71) < 0.3
+    assert len(stacked) == 71
+    for one, other in (
+        (stacked.array(), together),
+        (stacked[chosen], together[chosen]),
+        (stacked.weighted(weights), weights @ together),
+        (stacked.along(directions), directions @ together.T),
+        (stacked.squares(), (together**2).sum(1)),
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_rows_that_are_kept_are_found_again() -> None:
+    rng = np.random.default_rng(0)
+    views = [rng.random((2500, d)).astype(np.float16) for d in (3, 5)]
+    kept = Kept([3, 5])
+    for start in range(0, 2500, 700):
+        kept.add([view[start : start + 700] for view in views])
+    rows = np.sort(rng.permutation(2500)[:1500])
+    read = zip(*kept.read(rows), strict=True)
+    for parts, view in zip(read, views, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), view[rows])
 
 
 def shown_by(view: ClassView) -> Contents:

@@ -109,6 +109,18 @@ def test_the_result_does_not_depend_on_workers_or_shards(
     np.testing.assert_allclose(one["scan_log_odds"], other["scan_log_odds"], atol=1e-4)
 
 
+def test_the_largest_classes_are_searched_first_and_it_makes_no_difference(
+    scanned: tuple[ScanManifest, Path],
+    classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert scan_pass.searched([50, LEAST_PICTURES - 1, 200, 60, 200]) == [2, 4, 3, 0]
+    monkeypatch.setattr(scan_pass, "searched", lambda rows: list(range(len(rows)))[::-1])
+    other = scan(str(classes), tmp_path / "out", shard_rows=100, quiet=True)
+    assert other.scan == scanned[0].scan
+
+
 def test_a_run_that_failed_goes_on_at_the_class_that_was_missing(
     classes: Path, scanned: tuple[ScanManifest, Path], tmp_path: Path
 ) -> None:

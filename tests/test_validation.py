@@ -21,7 +21,7 @@ from commands import PATIENCE
 from hostile import hostile_folder, hostile_variables
 from summaries import summary_of, tally_of
 
-from pipelines.report import buckets, validation
+from pipelines.report import buckets, loading, validation
 from pipelines.report.results import Validation
 from pipelines.report.validation import Validator, check_valid, validate_run
 from pipelines.runs import layout
@@ -228,6 +228,31 @@ def test_a_process_of_its_own_comes_to_the_same_result(run: Run) -> None:
     run.change_scores(0, lambda rows: rows[0].update(score=7.0))
     with Validator() as validator:
         assert validator.validate(run.store, run.rows, run.summary) == run.validate()
+
+
+def test_what_the_suites_do_without_is_loaded_only_when_it_is_used(run: Run) -> None:
+    code = """
+import json, sys, types
+from pipelines.report.loading import SELDOM_USED, load_great_expectations
+load_great_expectations()
+from pipelines.report.validation import validate_run
+from pipelines.runs.store import Store
+from sanitizer.summary import Summary
+address, rows, summary = json.loads(sys.argv[1])
+validation = validate_run(Store(address), rows, Summary.from_json(summary))
+waiting = [name for name in SELDOM_USED if type(sys.modules[name]) is not types.ModuleType]
+from scipy import stats
+print(json.dumps([waiting, stats.norm.cdf(0), validation.to_json()]))
+"""
+    run.change_scores(0, lambda rows: rows[0].update(score=7.0))
+    order = json.dumps([run.store.address, run.rows, run.summary.to_json()])
+    command = [sys.executable, "-c", code, order]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [
+        list(loading.SELDOM_USED),
+        0.5,
+        run.validate().to_json(),
+    ]
 
 
 def test_a_process_of_its_own_validates_an_object_store(run: Run, s3_bucket: str) -> None:

@@ -156,7 +156,7 @@ class Bench:
         table = pa.Table.from_batches([to_batch(samples, schema)])
         scored = gathered(lambda: [table], self.scorer, self.policy.max_clean_loss)
         decision = Decided.of(scored, Classes(), scanned, self.policy).decision
-        rows = verdict_rows(judged_by(scored.own, samples), carried, decision, "")
+        rows = verdict_rows(judged_by(scored.own, table), carried, decision, "")
         return np.array([row.verdict == POISONED for row in rows], bool)
 
 

@@ -33,8 +33,8 @@ class Looked:
         samples: list[ScoredSample] = []
         images: list[Compact | None] = []
         for piece in pieces:
-            rows, compact = step.score(piece)
-            samples += rows
+            scored, compact = step.score(piece)
+            samples += [ScoredSample(**row) for row in scored.to_pylist()]
             images += compact
         nothing = Compact(np.zeros((1, SIDE, SIDE, 3), np.uint8))
         seen = np.array([image is not None for image in images], bool)

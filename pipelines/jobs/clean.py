@@ -25,6 +25,7 @@ from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from pipelines.sources.base import Source
 from sanitizer.fit import CalibrationFit
+from sanitizer.garbage import loading
 from sanitizer.policy import Decision
 from sanitizer.records import CLEAN, POISONED
 from sanitizer.summary import (
@@ -114,8 +115,9 @@ def clean(
     check_places(source, store)
     look_ahead(source, quiet=chosen.quiet)
     # Seconds to load, after all that can be refused without them.
-    from pipelines.judging.judging import Judging
-    from pipelines.report.validation import Validator
+    with loading():
+        from pipelines.judging.judging import Judging
+        from pipelines.report.validation import Validator
 
     judging = Judging.begin(address, decides, known_good, chosen, scan=scan, known=known)
     with Validator() as validator:

@@ -12,6 +12,7 @@ from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.public import public
 from pipelines.runs.store import Store
+from sanitizer.garbage import loading
 from sanitizer.policy import FalseDiscovery
 from sanitizer.record import Record
 from sanitizer.summary import ClassCounts, Counts, ScanFacts
@@ -66,9 +67,10 @@ def scan(
     source = chosen.open(input)
     check_places(source, store)
     # A second to load, after all that can be refused without it.
-    from pipelines.judging.scan import ScanPass, write_findings
-    from pipelines.judging.score import ScorePass
-    from pipelines.judging.split import VerdictPass
+    with loading():
+        from pipelines.judging.scan import ScanPass, write_findings
+        from pipelines.judging.score import ScorePass
+        from pipelines.judging.split import VerdictPass
 
     def finish(written: Output, common: Manifest, made: "Outcome") -> ScanManifest:
         tally = made.tally

@@ -22,6 +22,7 @@ from pipelines.runs.output import Output
 from pipelines.runs.public import public
 from pipelines.runs.store import Store
 from sanitizer.fit import CalibrationFit
+from sanitizer.garbage import loading
 from sanitizer.policy import Decision
 from sanitizer.record import Record
 from sanitizer.summary import (
@@ -102,7 +103,8 @@ def score(
     check_places(source, store)
     look_ahead(source, quiet=chosen.quiet)
     # A second to load, after all that can be refused without it.
-    from pipelines.judging.judging import Judging
+    with loading():
+        from pipelines.judging.judging import Judging
 
     judging = Judging.begin(address, decides, known_good, chosen, scan=False, known=known)
 

@@ -6,6 +6,7 @@ reads one class, wherever its images are, and nothing is sorted or sent around.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from pipelines.runs.passes import Finished
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from sanitizer.record import Record
-from sanitizer.records import ScoredSample
 from sanitizer.scan.canonical import NBYTES, Compact
 from sanitizer.scan.population import SAMPLED
 from sanitizer.summary import in_order, label_key
@@ -33,6 +33,9 @@ VIEWS = pa.schema(
 )
 
 _METADATA = b"classes"
+
+#: To read of these files no images, which are nearly all of them.
+_ONLY_IDS = pa.ipc.IpcReadOptions(included_fields=[VIEWS.get_field_index("sample_id")])
 
 #: Where the batches of a class are, a batch for each class.
 PLACES = pa.schema([("shard", pa.int32()), ("batch", pa.int32()), ("rows", pa.int32())])
@@ -65,19 +68,30 @@ class Views:
         self._task = task
         self._rows = 0
         self._by_class: dict[str, list[tuple[int, str, bytes, bytes | None]]] = {}
+        self._keys: dict[int | str, str] = {}  # of labels that were met
 
-    def add(self, samples: Sequence[ScoredSample], images: Sequence[Compact | None]) -> None:
+    def add(self, samples: pa.RecordBatch, images: Sequence[Compact | None]) -> None:
         """Add the next samples.
 
         Args:
-            samples: in the order of the shard.
+            samples: in the order of the shard, with columns ``sample_id`` and ``label``.
             images: of each sample; None where there is none.
         """
-        for row, (sample, image) in enumerate(zip(samples, images, strict=True), self._rows):
+        ids, labels = (samples[name].to_pylist() for name in ("sample_id", "label"))
+        each = zip(ids, labels, images, strict=True)
+        for row, (sample_id, label, image) in enumerate(each, self._rows):
             if image is not None:
-                own = self._by_class.setdefault(label_key(sample.label), [])
-                own.append((row, sample.sample_id, *image.to_bytes()))
-        self._rows += len(samples)
+                own = self._by_class.setdefault(self._key(label), [])
+                own.append((row, sample_id, *image.to_bytes()))
+        self._rows += len(images)
+
+    def _key(self, label: Any) -> str:
+        """The key of a label; few differ, and to make one takes longer than to find it."""
+        if type(label) not in (int, str):
+            return label_key(label)
+        if label not in self._keys:
+            self._keys[label] = label_key(label)
+        return self._keys[label]
 
     def write(self) -> None:
         """Start the file and write all of them; the task finishes it."""
@@ -107,10 +121,14 @@ def _images(shard: int, batch: pa.RecordBatch) -> Images:
 
 def _compact(batch: pa.RecordBatch) -> Compact:
     """The images of a batch, their pixels without a copy."""
+    return Compact.of_bytes(_pixels(batch).data, batch["native"].to_pylist())
+
+
+def _pixels(batch: pa.RecordBatch) -> np.ndarray:
+    """(n, NBYTES) uint8 of a batch, without a copy."""
     column = batch["pixels"]
-    start = column.offset * NBYTES
-    pixels = memoryview(column.buffers()[1])[start : start + len(column) * NBYTES]
-    return Compact.of_bytes(pixels, batch["native"].to_pylist())
+    pixels = np.frombuffer(column.buffers()[1], np.uint8)
+    return pixels[column.offset * NBYTES :][: len(column) * NBYTES].reshape(-1, NBYTES)
 
 
 @dataclass(frozen=True)
@@ -126,13 +144,13 @@ class Classes:
         """Write down where each class is, and a sample of all; returns what classes there are."""
         store = finished.store
         places: dict[str, list[tuple[int, int, int]]] = {}
-        smallest = _Smallest(SAMPLED)
+        least = _Least(SAMPLED)
         for shard in range(len(finished.receipts)):
             name = layout.views(pass_name, shard)
-            with store.open(name) as file, pa.ipc.open_file(file) as views:
+            with store.open(name) as file, pa.ipc.open_file(file, options=_ONLY_IDS) as views:
                 for batch, held in enumerate(_classes_of(views)):
                     places.setdefault(held.label, []).append((shard, batch, held.rows))
-                    smallest.add(held.label, views.get_batch(batch))
+                    least.add((shard, batch), views.get_batch(batch)["sample_id"])
         labels = sorted(places, key=in_order)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, PLACES) as writer:
@@ -141,44 +159,78 @@ class Classes:
                 arrays = [pa.array(column, pa.int32()) for column in columns]
                 writer.write_batch(pa.record_batch(arrays, schema=PLACES))
         store.write(layout.CLASSES, sink.getvalue().to_pybytes())
-        sample = smallest.to_bytes(labels)
-        store.write(layout.POPULATION, sample)
+        sample_sha256 = _write_sample(store, pass_name, labels, least)
         rows = tuple(sum(place[2] for place in places[label]) for label in labels)
-        return cls(tuple(labels), rows, hashlib.sha256(sample).hexdigest())
+        return cls(tuple(labels), rows, sample_sha256)
 
 
-class _Smallest:
+class _Least:
     """A sample of a set that does not depend on how it is cut: the images of the least hashes."""
 
     def __init__(self, count: int):
         self._count = count
-        self._bound = 1 << 64  # above which no hash can be among the least
-        self._held: list[tuple[int, str, bytes, bytes | None]] = []
+        self._places: list[tuple[int, int]] = []
+        self._keys: list[np.ndarray] = []  # of each place
 
-    def add(self, label: str, batch: pa.RecordBatch) -> None:
-        for row, sample_id in enumerate(batch["sample_id"].to_pylist()):
-            if (key := sampling_key(sample_id)) < self._bound:
-                kept = (batch[column][row].as_py() for column in SAMPLE.names[1:])
-                self._held.append((key, label, *kept))
-        if len(self._held) > 2 * self._count:
-            self._thin_out()
+    def add(self, place: tuple[int, int], ids: pa.StringArray) -> None:
+        """Args: place: shard and batch, in their order; ids: of the images there."""
+        keys = map(sampling_key, ids.to_pylist())
+        self._places.append(place)
+        self._keys.append(np.fromiter(keys, np.uint64, len(ids)))
 
-    def _thin_out(self) -> None:
-        self._held.sort(key=lambda held: held[0])
-        del self._held[self._count :]
-        if len(self._held) == self._count:
-            self._bound = self._held[-1][0]
+    def chosen(self) -> Iterator[tuple[int, list[tuple[int, np.ndarray, np.ndarray]]]]:
+        """The sample, shard by shard: the number of each batch, rows in it, and their ranks."""
+        keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
+        ranks = np.full(len(keys), -1)
+        first = np.argsort(keys, kind="stable")[: self._count]
+        ranks[first] = np.arange(len(first))
+        of_batches = np.split(ranks, np.cumsum([len(one) for one in self._keys])[:-1])
+        in_order = zip(self._places, of_batches, strict=True)
+        for shard, batches in itertools.groupby(in_order, lambda one: one[0][0]):
+            yield (
+                shard,
+                [
+                    (batch, rows, ranks[rows])
+                    for (_, batch), ranks in batches
+                    if len(rows := np.flatnonzero(ranks >= 0))
+                ],
+            )
 
-    def to_bytes(self, labels: Sequence[str]) -> bytes:
-        """As an Arrow file, each label by its number among ``labels``."""
-        self._thin_out()
-        numbers = {label: number for number, label in enumerate(labels)}
-        rows = [(numbers[label], *kept) for _, label, *kept in self._held]
-        arrays = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(SAMPLE)]
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, SAMPLE) as writer:
-            writer.write_batch(pa.record_batch(arrays, schema=SAMPLE))
-        return bytes(sink.getvalue())
+    def __len__(self) -> int:
+        return min(self._count, sum(len(one) for one in self._keys))
+
+
+def _write_sample(store: Store, pass_name: str, labels: Sequence[str], least: _Least) -> str:
+    """Write a sample of the set, each label by its number; returns the hash of the file."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    label_of = np.empty(len(least), np.int32)
+    pixels = np.empty((len(least), NBYTES), np.uint8)
+    native: list[bytes | None] = [None] * len(least)
+    for shard, batches in least.chosen():
+        with store.open(layout.views(pass_name, shard)) as file, pa.ipc.open_file(file) as views:
+            held = _classes_of(views)
+            for batch, rows, ranks in batches:
+                stored = views.get_batch(batch)
+                label_of[ranks] = numbers[held[batch].label]
+                pixels[ranks] = _pixels(stored)[rows]
+                if stored["native"].null_count < len(stored):
+                    summaries = stored["native"].take(pa.array(rows)).to_pylist()
+                    for rank, one in zip(ranks.tolist(), summaries, strict=True):
+                        native[rank] = one
+    columns = [
+        pa.array(label_of),
+        pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(NBYTES), len(pixels), [None, pa.py_buffer(pixels)]
+        ),
+        pa.array(native, pa.binary()),
+    ]
+    staged = store.stage(layout.POPULATION)
+    with pa.ipc.new_file(str(staged), SAMPLE) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=SAMPLE))
+    with staged.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    store.publish(staged, layout.POPULATION)
+    return digest
 
 
 def sampling_key(sample_id: str) -> int:

@@ -1,57 +1,74 @@
 """A detector in a store: what reads detectors reads files of this machine."""
 
-import atexit
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from detector.storage import CARD, MAX_CARD, WEIGHTS, DetectorError
 from detector.weights import MAX_FILE
 from pipelines.sources import files
-from pipelines.sources.remote import is_remote
-
-#: The copies that this process has made, by address.
-_copies: dict[str, Path] = {}
 
 
-def fetch(address: str) -> Path:
-    """Copy a detector to this machine, for as long as this process lives.
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """The files of a detector, in memory: a few hundred kilobytes."""
+
+    address: str
+    card: bytes
+    weights: bytes
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """The detector in a directory, for as long as it takes to load it.
+
+        Raises:
+            DetectorError: what is wrong with it, by its address.
+        """
+        with tempfile.TemporaryDirectory(prefix="freqsan-") as folder:
+            directory = Path(folder, self.address.rpartition("/")[2])
+            directory.mkdir()
+            (directory / CARD).write_bytes(self.card)
+            (directory / WEIGHTS).write_bytes(self.weights)
+            try:
+                yield directory
+            except DetectorError as error:
+                words = str(error).replace(str(directory), self.address)
+                raise DetectorError(words) from error
+
+
+#: What this process has fetched, by address.
+_copies: dict[str, Copy] = {}
+
+
+def fetch(address: str) -> Copy:
+    """Copy a detector to this process, anew where it has been before.
 
     Raises:
         DetectorError: there is none, or one of its files is too large.
         Unreachable: the store does not give it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="freqsan-detector-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for name, most in ((CARD, MAX_CARD), (WEIGHTS, MAX_FILE)):
-        try:
-            with files.open_file(address, name) as file:
-                data = file.read(most + 1)
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise DetectorError(f"{address} is no detector: {name} is missing") from error
-        if len(data) > most:
-            raise DetectorError(f"{address}/{name} is refused: it has more than {most:,} bytes")
-        (folder / name).write_bytes(data)
-    _copies[address] = folder
-    return folder
+    card, weights = _content(address, CARD, MAX_CARD), _content(address, WEIGHTS, MAX_FILE)
+    copy = Copy(address, card, weights)
+    known = _copies.get(address)
+    if known is not None and (known.card, known.weights) == (card, weights):
+        return known  # so that it is not loaded anew
+    _copies[address] = copy
+    return copy
 
 
-@contextmanager
-def on_this_machine(detector: str | Path) -> Iterator[str | Path]:
-    """What finds a detector here: of one in a store a copy, of any other what was given.
+def fetched(address: str) -> Copy:
+    """The copy that this process has, or a new one; as :func:`fetch`."""
+    return _copies.get(address) or fetch(address)
 
-    Raises:
-        DetectorError: as :func:`fetch`; or what is wrong with the copy, by its address.
-        Unreachable: as :func:`fetch`.
-    """
-    address = str(detector).rstrip("/")
-    if not is_remote(address):
-        yield detector
-        return
-    copy = _copies.get(address) or fetch(address)
+
+def _content(address: str, name: str, most: int) -> bytes:
     try:
-        yield copy
-    except DetectorError as error:
-        raise DetectorError(str(error).replace(str(copy), address)) from error
+        with files.open_file(address, name) as file:
+            data = file.read(most + 1)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise DetectorError(f"{address} is no detector: {name} is missing") from error
+    if len(data) > most:
+        raise DetectorError(f"{address}/{name} is refused: it has more than {most:,} bytes")
+    return data

@@ -214,12 +214,15 @@ def looked_at(rows: int) -> np.ndarray:
 
 
 def searched(rows: Sequence[int]) -> list[int]:
-    """The numbers of the classes that are searched: those that are large enough.
+    """The numbers of the classes that are searched, those that are large enough.
+
+    The largest come first: one worker would be busy with it at the end while the others wait.
 
     Args:
         rows: images of each class.
     """
-    return [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
+    enough = [number for number, count in enumerate(rows) if count >= LEAST_PICTURES]
+    return sorted(enough, key=lambda number: -rows[number])
 
 
 @dataclass
@@ -253,16 +256,20 @@ class ScanPass(Pass[Decided, Searched, Decided]):
         findings: list[Finding] = []
         packed: list[bytes] = []
         log_odds: list[dict[int, np.ndarray]] = []
-        for table in finished.artefacts(FOUND.names):
+        classes = given.classes
+        numbers = searched(classes.rows)
+        # Findings are named in the order of the classes, whichever was searched first.
+        in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        of_classes = replace(finished, receipts=[finished.receipts[i] for i in in_order])
+        for table in of_classes.artefacts(FOUND.names):
             for row in table.to_pylist():
                 name = f"finding-{len(findings) + 1}"
                 findings.append(replace(Finding.from_json(json.loads(row["finding"])), name=name))
                 packed.append(row["signature"])
                 of_shards = {shard: np.array(own, np.float32) for shard, own in row["log_odds"]}
                 log_odds.append(of_shards)
-        classes = given.classes
         why_not = dict.fromkeys(classes.labels, TOO_FEW)
-        for number, of_class in zip(searched(classes.rows), finished.counts, strict=True):
+        for number, of_class in zip(numbers, finished.counts, strict=True):
             why_not[classes.labels[number]] = of_class.why_not
         scanned = Scanned(tuple(findings), tuple(packed), tuple(log_odds), why_not)
         return given.with_scan(scanned, self.policy)

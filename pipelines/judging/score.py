@@ -5,17 +5,17 @@ the policy sees the p-values of the whole set and decides.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from detector.bulk import SHARES, OwnScale
-from detector.calibration import Calibration
+from detector.calibration import Calibration, PValues
 from detector.inputs import Prepared
 from detector.kinds import in_words
 from detector.model import Detector
@@ -27,31 +27,42 @@ from pipelines.runs import threads
 from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
 from pipelines.sources.base import Samples, Source
-from pipelines.sources.columns import encoded_images, sample_ids
+from pipelines.sources.columns import SAMPLE_ID, encoded_images
 from sanitizer.images import ImageError, Opened
 from sanitizer.policy import ROUNDING, Policy
 from sanitizer.record import Record
-from sanitizer.records import CLEAN, POISONED, ScoredSample, scored_schema, to_batch
+from sanitizer.records import CLEAN, POISONED, scored_schema
 from sanitizer.scan.canonical import Compact
 from sanitizer.summary import label_counts
 
 
 @dataclass(frozen=True)
-class Assessment:
-    """What the detector says of one image."""
+class Assessed:
+    """What the detector says of n images, of which it can judge m."""
 
-    score: float | None  #: 0 to 1, higher is more suspicious; None where it cannot be judged
-    p_value: float | None  #: conformal, above 0, at most 1; None where it cannot be judged
-    as_high: int | None  #: clean images that score as high; None where it cannot be judged
-    compared: int | None  #: clean images that it was compared with; None likewise
-    error: ImageError | None  #: why it cannot be judged
+    errors: list[ImageError | None]  #: of each of the n, why it cannot be judged; None: it is
+    judged: np.ndarray  #: (n,) bool, which can be
+    scores: Scores  #: of the m
+    p_values: PValues  #: of the m, beside the clean images of the calibration
+
+    @classmethod
+    def not_at_all(cls, images: Sequence[Prepared]) -> Self:
+        """Images that no detector looks at."""
+        nothing = np.zeros(0, np.int64)
+        p_values = PValues(nothing.astype(np.float64), nothing, nothing)
+        errors = [image.error for image in images]
+        return cls(errors, np.zeros(len(images), bool), Scores.joined([]), p_values)
+
+    def of_all(self, values: np.ndarray, kind: pa.DataType) -> pa.Array:
+        """What is known of the m, (m,), as a column of the n, null where there is nothing."""
+        column = np.zeros(len(self.judged), values.dtype)
+        column[self.judged] = values
+        return pa.array(column, kind, mask=~self.judged)
 
 
-def assess(
-    images: Sequence[Prepared], detector: Detector, calibration: Calibration
-) -> list[Assessment]:
+def assess(images: Sequence[Prepared], detector: Detector, calibration: Calibration) -> Assessed:
     """Score images, in order."""
-    errors = [image.error or _uncovered(image, calibration) for image in images]
+    errors = _errors(images, calibration)
     scores = detector.score(
         [
             image.parts
@@ -59,27 +70,32 @@ def assess(
             if error is None and image.parts is not None
         ]
     )
-    p_values = calibration.p_values(scores)
-    judged = map(
-        Assessment,
-        scores.values.tolist(),
-        p_values.values.tolist(),
-        p_values.as_high.tolist(),
-        p_values.compared.tolist(),
-        [None] * len(scores.values),
-    )
+    judged = np.array([error is None for error in errors], bool)
+    return Assessed(errors, judged, scores, calibration.p_values(scores))
+
+
+def _errors(images: Sequence[Prepared], calibration: Calibration) -> list[ImageError | None]:
+    """Why each image cannot be judged, also for want of clean images of its kind.
+
+    None where it can be.
+    """
+    kinds = [
+        None if image.parts is None else (len(image.parts), image.parts.about.encoding)
+        for image in images
+    ]
+    uncovered = {
+        kind: _uncovered(*kind)
+        for kind in set(kinds)
+        if kind is not None and not calibration.covers(*kind)
+    }
     return [
-        next(judged) if error is None else Assessment(None, None, None, None, error)
-        for error in errors
+        image.error or (None if kind is None else uncovered.get(kind))
+        for image, kind in zip(images, kinds, strict=True)
     ]
 
 
-def _uncovered(image: Prepared, calibration: Calibration) -> ImageError | None:
-    """The error of an image of a kind that no clean image in the calibration has."""
-    parts = image.parts
-    if parts is None or calibration.covers(len(parts), parts.about.encoding):
-        return None
-    kind = in_words((len(parts), len(parts)), parts.about.encoding)
+def _uncovered(parts: int, encoding: int) -> ImageError:
+    kind = in_words((parts, parts), encoding)
     return ImageError(
         "not calibrated",
         f"no calibration for images of this kind ({kind}); give --trusted with clean ones of it",
@@ -118,92 +134,114 @@ class ScoreStep(Step[NoCounts]):
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         artefact = task.open_artefact(self.schema)
         views = Views(task) if self.scans else None
-        for rows, images in task.map(self.score):
-            artefact.write(to_batch(rows, self.schema))
+        for scored, images in task.map(self.score):
+            artefact.write(scored)
             if views is not None:
-                views.add(rows, images)
+                views.add(scored, images)
         if views is not None:
             views.write()
         task.finish()
         return artefact.rows, NoCounts()
 
-    def score(self, samples: Samples) -> tuple[list[ScoredSample], list[Compact | None]]:
-        """Score a batch; also its images as the scan sees them, None where there is none."""
+    def score(self, samples: Samples) -> tuple[pa.RecordBatch, list[Compact | None]]:
+        """Score a batch.
+
+        Returns:
+            A row of ``schema`` for each sample, and its image as the scan sees it, None where there
+            is none or nothing scans it.
+        """
         batch = samples.batch
         encoded = encoded_images(batch, self.image_column)
-        detector = None if self.scorer is None else self.scorer.load()
-        looked_at = [
-            look_at(samples.unread.get(row, data), detector, scans=self.scans)
-            for row, data in enumerate(encoded)
-        ]
-        prepared = [one.prepared for one in looked_at]
-        if self.scorer is None or detector is None:
-            assessed = [Assessment(None, None, None, None, one.error) for one in prepared]
-        else:
-            assessed = assess(prepared, detector, self.scorer.calibration)
-        labels = (
-            [None] * len(samples)
-            if self.label_column is None
-            else batch.column(self.label_column).to_pylist()
+        looked_at = look_at(
+            [samples.unread.get(row, data) for row, data in enumerate(encoded)],
+            None if self.scorer is None else self.scorer.load(),
+            scans=self.scans,
         )
-        rows = [
-            ScoredSample(
-                sample_id=sample_id,
-                source=file,
-                label=label,
-                width=image.header.width if image.header else None,
-                height=image.header.height if image.header else None,
-                format=image.header.format if image.header else None,
-                content_sha256=hashlib.sha256(data).hexdigest() if data else None,
-                score=assessed.score,
-                p_value=assessed.p_value,
-                as_high=assessed.as_high,
-                compared=assessed.compared,
-                parts=None if image.parts is None or assessed.error else len(image.parts),
-                encoding=None
-                if image.parts is None or assessed.error
-                else image.parts.about.encoding,
-                reject_kind=assessed.error.kind if assessed.error else None,
-                reject_reason=str(assessed.error) if assessed.error else None,
-            )
-            for sample_id, file, label, data, image, assessed in zip(
-                sample_ids(batch),
-                samples.files,
-                labels,
-                encoded,
-                prepared,
-                assessed,
-                strict=True,
-            )
+        if self.scorer is None:
+            assessed = Assessed.not_at_all(looked_at.prepared)
+        else:
+            assessed = assess(looked_at.prepared, self.scorer.load(), self.scorer.calibration)
+        headers = [image.header for image in looked_at.prepared]
+        labels = None if self.label_column is None else batch.column(self.label_column)
+        kinds = dict(zip(self.schema.names, self.schema.types, strict=True))
+        columns = {
+            "sample_id": batch.column(SAMPLE_ID),
+            "source": samples.files,
+            "label": pa.nulls(len(samples), kinds["label"]) if labels is None else labels,
+            "width": [header and header.width for header in headers],
+            "height": [header and header.height for header in headers],
+            "format": [header and header.format for header in headers],
+            "content_sha256": [
+                hashlib.sha256(data).hexdigest() if data else None for data in encoded
+            ],
+            "reject_kind": [error and error.kind for error in assessed.errors],
+            "reject_reason": [error and str(error) for error in assessed.errors],
+        }
+        of_judged = {
+            "score": assessed.scores.values,
+            "p_value": assessed.p_values.values,
+            "as_high": assessed.p_values.as_high,
+            "compared": assessed.p_values.compared,
+            "parts": assessed.scores.parts,
+            "encoding": assessed.scores.encodings,
+        }
+        arrays = [
+            assessed.of_all(of_judged[name], kind)
+            if name in of_judged
+            else pa.array(columns[name], kind)
+            for name, kind in kinds.items()
         ]
-        return rows, [one.compact for one in looked_at]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema), looked_at.compact
 
 
 class LookedAt(NamedTuple):
-    """An image, ready for the detector and for the scan."""
+    """Images, ready for the detector and for the scan."""
 
-    prepared: Prepared
-    compact: Compact | None  #: None where nothing scans it
+    prepared: list[Prepared]
+    compact: list[Compact | None]  #: None where there is no image, or nothing scans it
 
 
 def look_at(
-    image: bytes | np.ndarray | ImageError | None, detector: Detector | None, *, scans: bool
+    images: Iterable[bytes | np.ndarray | ImageError | None],
+    detector: Detector | None,
+    *,
+    scans: bool,
 ) -> LookedAt:
-    """Decode an image, if need be, and make it ready for what looks at it.
+    """Decode images, if need be, and make them ready for what looks at them.
 
     Args:
-        image: encoded, pixels, or why it could not be read.
-        detector: None: it is only decoded.
-        scans: whether it is kept for the scan, to which no image is too large.
+        images: each encoded, pixels, or why it could not be read.
+        detector: None: they are only decoded.
+        scans: whether they are kept for the scan, to which none is too large.
     """
-    opened = Opened.of(image)
-    prepared = (
-        Prepared(opened.header, None, opened.error)
-        if detector is None
-        else detector.inputs.prepare(opened)
-    )
-    seen = Compact.of(opened.pixels) if scans and opened.pixels is not None else None
-    return LookedAt(prepared, seen)
+    prepared: list[Prepared] = []
+    compact: list[Compact | None] = []
+    # Some at a time: of large photographs the pixels are a thousand times what is kept of them.
+    for some in _in_pieces(map(Opened.of, images)):
+        if detector is None:
+            prepared += [Prepared(one.header, None, one.error) for one in some]
+        else:
+            prepared += detector.inputs.prepare_all(some)
+        compact += [
+            Compact.of(one.pixels) if scans and one.pixels is not None else None for one in some
+        ]
+    return LookedAt(prepared, compact)
+
+
+#: Pixels that are decoded before they are looked at, about.
+_PIXELS_AT_ONCE = 1 << 18
+
+
+def _in_pieces(images: Iterable[Opened]) -> Iterator[list[Opened]]:
+    piece: list[Opened] = []
+    pixels = 0
+    for image in images:
+        piece.append(image)
+        pixels += 0 if image.pixels is None else image.pixels.shape[0] * image.pixels.shape[1]
+        if pixels >= _PIXELS_AT_ONCE:
+            yield piece
+            piece, pixels = [], 0
+    yield piece
 
 
 @dataclass
@@ -222,6 +260,11 @@ class ScorePass(Pass[None, NoCounts, Decided]):
     policy: Policy
     scans: bool
     doing: str = "scoring"
+
+    @property
+    def in_processes(self) -> bool:
+        """A GPU is one process's own."""
+        return self.scorer is None or self.scorer.device == "cpu"
 
     def step(self, given: None) -> Step[NoCounts]:
         return ScoreStep(

@@ -19,7 +19,7 @@ from detector.bundled import DEFAULT_DETECTOR
 from detector.calibration import Calibration
 from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy
-from pipelines.judging.score import LookedAt, assess, look_at
+from pipelines.judging.score import assess, look_at
 from pipelines.judging.signatures import KnownTrigger
 from pipelines.judging.split import reason, shares, strongest
 from pipelines.runs.guest import imports_are_safe
@@ -105,29 +105,28 @@ def judge(
     """
     loaded, calibration, policy = _judge(str(detector), max_clean_loss, trusted and str(trusted))
     known = [_known(str(path), _written(path)) for path in signature]
-    looked = [look_at(image, loaded, scans=bool(known)) for image in _checked(images)]
-    assessed = assess([one.prepared for one in looked], loaded, calibration)
-    judged = np.array([one.error is None for one in assessed], bool)
-    p_values = np.array([one.p_value for one in assessed], np.float64)
-    rejected = ~judged
-    rejected[judged] = policy.fit(p_values[judged]).poisoned(p_values[judged])
-    reasons = [
-        str(one.error)
-        if one.as_high is None or one.compared is None
-        else reason(poisoned, one.as_high, one.compared)
-        for one, poisoned in zip(assessed, rejected.tolist(), strict=True)
-    ]
-    for place, words in _carriers(looked, known):
+    looked = look_at(_checked(images), loaded, scans=bool(known))
+    assessed = assess(looked.prepared, loaded, calibration)
+    of_judged, judged = assessed.p_values, assessed.judged
+    decided = policy.fit(of_judged.values).poisoned(of_judged.values)
+    rejected, p_values = ~judged, np.full(len(judged), np.nan)
+    scores = p_values.astype(np.float32)
+    rejected[judged], p_values[judged] = decided, of_judged.values
+    scores[judged] = assessed.scores.values
+    counted = zip(
+        *(of.tolist() for of in (decided, of_judged.as_high, of_judged.compared)), strict=True
+    )
+    reasons = [reason(*next(counted)) if error is None else str(error) for error in assessed.errors]
+    for place, words in _carriers(looked.compact, known):
         rejected[place], reasons[place] = True, words
-    scores = np.array([one.score for one in assessed], np.float32)
     return Judged(rejected, p_values, scores, reasons)
 
 
 def _carriers(
-    looked: Sequence[LookedAt], known: Sequence[KnownTrigger]
+    compact: Sequence[Compact | None], known: Sequence[KnownTrigger]
 ) -> Iterator[tuple[int, str]]:
     """The places of the images that carry a known trigger, and which one, in words."""
-    seen = {place: one.compact for place, one in enumerate(looked) if one.compact is not None}
+    seen = {place: one for place, one in enumerate(compact) if one is not None}
     if not seen or not known:
         return
     places, images = list(seen), Compact.joined(list(seen.values()))

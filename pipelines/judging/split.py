@@ -5,7 +5,7 @@ Nothing is decoded: the images go, bit for bit, to ``clean``, ``poisoned`` or ``
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -191,20 +191,25 @@ def reason_by_set(p_value: float) -> str:
     return f"{percent:g} % of clean images of this set are expected to score as high"
 
 
-def judged_by(own: OwnScale, samples: Sequence[ScoredSample]) -> list[ScoredSample]:
-    """The samples, with the p-values by the set's own scores where these judge."""
-    judged = [place for place, sample in enumerate(samples) if sample.p_value is not None]
-    scores = Scores(
-        np.array([samples[place].score for place in judged], np.float32),
-        np.array([samples[place].parts for place in judged], np.int64),
-        np.array([samples[place].encoding for place in judged], np.int64),
+def judged_by(own: OwnScale, scored: pa.Table) -> list[ScoredSample]:
+    """Samples, with the p-values by the set's own scores where these judge.
+
+    Args:
+        scored: of :func:`sanitizer.records.scored_schema`, in any order of columns.
+    """
+    told = {each.name: scored[each.name].to_pylist() for each in fields(ScoredSample)}
+    judged = scored["p_value"].is_valid()
+    of_judged = scored.filter(judged)
+    stored, *of_kind = (
+        of_judged[name].to_numpy() for name in ("p_value", "score", "parts", "encoding")
     )
-    p_values = own.p_values(scores, np.array([samples[place].p_value for place in judged]))
-    told = list(samples)
-    for place, covered, p_value in zip(judged, own.covers(scores), p_values.tolist(), strict=True):
-        if covered:
-            told[place] = replace(samples[place], p_value=p_value, as_high=None, compared=None)
-    return told
+    scores = Scores(*of_kind)
+    p_values, covered = own.p_values(scores, stored), own.covers(scores)
+    places = np.flatnonzero(judged.to_numpy())[covered]
+    for place, p_value in zip(places.tolist(), p_values[covered].tolist(), strict=True):
+        told["p_value"][place] = p_value
+        told["as_high"][place] = told["compared"][place] = None
+    return list(map(ScoredSample, *told.values()))
 
 
 @dataclass
@@ -239,7 +244,7 @@ class VerdictStep(Step[Tally]):
         return samples, rows
 
     def _samples(self, scored: pa.Table) -> list[ScoredSample]:
-        return judged_by(self.own, [ScoredSample(**row) for row in scored.to_pylist()])
+        return judged_by(self.own, scored)
 
     def _unsearched(self, sample: ScoredSample) -> ScoredSample:
         """A sample that only a scan could have judged, with the reason why none did."""

@@ -93,7 +93,7 @@ class Experiment:
         settings = self.settings
         images, classes = self.views.load(source, workers=settings.workers, quiet=settings.quiet)
         _check_enough(len(images), "with a label and can be decoded")
-        share_cores(1)  # the jobs within left torch a part of them
+        share_cores(1, of_torch=True)  # the jobs within left torch a part of them
         number = f"{list(TRAINED_ON).index(name) + 1} of {len(TRAINED_ON)}"
         trained = train(
             images,

@@ -77,7 +77,7 @@ class ProofTask:
         """
         settings = self.sets.settings
         recipe = recipe_at_test(self.request, source, labels, self.poisoning.target_label)
-        share_cores(settings.workers)
+        share_cores(settings.workers, of_torch=True)
         trial = load_trial(
             source,
             replace(views, image_column=recipe.image_column, label_column=recipe.label_column),

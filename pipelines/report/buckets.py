@@ -71,6 +71,9 @@ def spread(store: Store, rows: Sequence[int], folder: Path) -> WrittenRows:
             for i in range(count)
         ]
         for block in _blocks(store, len(rows), written):
+            if count == 1:
+                writers[0].write_table(block)
+                continue
             bucket = np.array(
                 [zlib.crc32((i or "").encode()) % count for i in block["sample_id"].to_pylist()]
             )
@@ -97,7 +100,8 @@ def _blocks(store: Store, shards: int, written: WrittenRows) -> Iterator[pa.Tabl
         verdicts = written.verdicts.setdefault(shard, Counter())
         with store.open(name) as handle, pq.ParquetFile(handle) as file:
             for batch in file.iter_batches(BUCKET_ROWS, columns=[*SCHEMA.names, "label"]):
-                verdicts.update(batch["verdict"].to_pylist())
+                for one in batch["verdict"].value_counts().to_pylist():
+                    verdicts[one["values"]] += one["counts"]
                 written.labels.update(label_counts(batch["label"], batch["verdict"]))
                 waiting.append(batch.select(SCHEMA.names).cast(SCHEMA))
                 if sum(b.num_rows for b in waiting) >= BUCKET_ROWS:

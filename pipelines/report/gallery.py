@@ -173,6 +173,8 @@ def _rows(store: Store, shards: int, ids: Collection[str]) -> Iterator[Shown]:
 
 def _pictures(store: Store, rows: dict[str, Shown], image_column: str) -> dict[str, Picture]:
     """The pictures of some rows by ``sample_id``, one image in memory at a time."""
+    if not rows:
+        return {}
     ids_by_file: dict[str, set[str]] = {}
     for row in rows.values():
         ids_by_file.setdefault(row.file, set()).add(row.sample_id)

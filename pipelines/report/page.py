@@ -162,11 +162,13 @@ def _write(
 
 def _mean_spectra(store: Store, image_column: str, shards: int) -> SpectraDrawing | None:
     """The mean spectra of a sample of both splits; None where one has no image."""
-    removed, kept = (
-        MeanSpectrum.of(sampled_images(store, files, image_column, SPECTRUM_IMAGES))
-        for files in (store.shards(split, shards) for split in (layout.POISONED, layout.CLEAN))
-    )
-    return draw_spectra(removed, kept) if removed.images and kept.images else None
+    means = []
+    for split in (layout.POISONED, layout.CLEAN):
+        files = store.shards(split, shards)
+        means.append(MeanSpectrum.of(sampled_images(store, files, image_column, SPECTRUM_IMAGES)))
+        if not means[-1].images:
+            return None
+    return draw_spectra(*means)
 
 
 def _validation(store: Store) -> Validation | None:

@@ -109,19 +109,29 @@ class SuiteResult:
             examples=result.get("partial_unexpected_index_list", []),
         )
 
-    def data_docs_page(self) -> str:
-        """The results as Great Expectations renders them.
+    def escaped(self) -> Any:
+        """Great Expectations' result with ids and labels escaped.
 
-        Ids and labels are escaped first: Great Expectations writes values into its pages as
-        they are, and an id may hold a script.
+        It writes values into its pages as they are, and an id may hold a script.
         """
-        from great_expectations.render.renderer import ValidationResultsPageRenderer
-        from great_expectations.render.view import DefaultJinjaPageView
-
         escaped = copy.deepcopy(self._merged)
         for one in escaped.results:
             one.result = _escaped(one.result)
-        page = str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(escaped)))
+        return escaped
+
+
+class DataDocs:
+    """Renders results as Great Expectations does; of its templates each is compiled once."""
+
+    def __init__(self) -> None:
+        from great_expectations.render.renderer import ValidationResultsPageRenderer
+        from great_expectations.render.view import DefaultJinjaPageView
+
+        self._renderer, self._view = ValidationResultsPageRenderer(), DefaultJinjaPageView()
+
+    def page(self, suite: SuiteResult) -> str:
+        """The page of a suite, which loads nothing."""
+        page = str(self._view.render(self._renderer.render(suite.escaped())))
         # Great Expectations takes styles and scripts from the web; nothing may leave this page.
         return page.replace("<head>", f"<head>{POLICY}", 1)
 

@@ -40,8 +40,9 @@ class Suites:
         self._gx, self._gxe = gx, gxe
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
-        self._source = context.data_sources.add_pandas("freqsan")
-        self._batches: dict[str, Any] = {}
+        # One for all suites: each that is added has the context write all of them down anew.
+        asset = context.data_sources.add_pandas("freqsan").add_dataframe_asset("rows")
+        self._rows = asset.add_batch_definition_whole_dataframe("all")
         self._results: dict[str, list[Any]] = {}
 
     def results(self) -> list[SuiteResult]:
@@ -100,10 +101,7 @@ class Suites:
         self, name: str, frame: "pd.DataFrame", identifier: str, expectations: list[Any]
     ) -> None:
         """Run one suite over one batch; failing rows are named by column ``identifier``."""
-        if name not in self._batches:
-            asset = self._source.add_dataframe_asset(name)
-            self._batches[name] = asset.add_batch_definition_whole_dataframe("all")
-        batch = self._batches[name].get_batch(batch_parameters={"dataframe": frame})
+        batch = self._rows.get_batch(batch_parameters={"dataframe": frame})
         result = batch.validate(
             self._gx.ExpectationSuite(name, expectations=expectations),
             result_format={

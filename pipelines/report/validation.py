@@ -24,11 +24,12 @@ from typing import NoReturn, Self
 import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
-from pipelines.report.results import Validation
+from pipelines.report.loading import load_great_expectations
+from pipelines.report.results import DataDocs, Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
-from pipelines.runs.interpreters import module_path
+from pipelines.runs.interpreters import command
 from pipelines.runs.store import Store
 from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.summary import Summary
@@ -56,8 +57,9 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         results = suites.results()
         for page in layout.DATA_DOCS_PAGES:
             store.remove(page)
+        docs = DataDocs()
         for suite in results:
-            store.write(layout.data_docs_page(suite.name), suite.data_docs_page().encode())
+            store.write(layout.data_docs_page(suite.name), docs.page(suite).encode())
     validation = Validation.of(sum(rows), (one for s in results for one in s.expectations()))
     store.write_json(layout.VALIDATION, validation.to_json())
     return validation
@@ -101,10 +103,7 @@ class Validator:
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="freqsan-")
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}"),
-                    *("-c", _START, self._folder.name, *module_path()),
-                ],
+                command(answer_one_order, self._folder.name),
                 bufsize=0,
                 cwd=self._folder.name,
                 stdin=subprocess.PIPE,
@@ -162,14 +161,6 @@ def _failed(words: str, places: str) -> RunError:
     return RunError(f"the validation, which writes to {places}, failed: {words}; {GO_ON}")
 
 
-#: Program of the other process; its arguments are the folder and ``sys.path``.
-_START = f"""\
-import sys
-sys.path[:] = sys.argv[2:]
-from {__name__} import answer_one_order
-answer_one_order(sys.argv[1])
-"""
-
 #: Files in the folder.
 _ORDER, _ANSWER = "order.json", "answer.json"
 
@@ -187,7 +178,7 @@ def answer_one_order(folder: str) -> None:
     """
     tempfile.tempdir = folder
     with quiet():
-        import great_expectations.expectations  # noqa: F401  (before the order comes)
+        load_great_expectations()  # before the order comes
     if not os.read(0, 1):
         _leave_nothing(folder)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()

@@ -13,23 +13,17 @@ import apache_beam as beam
 
 from pipelines.runs.checksums import described
 from pipelines.runs.engine import last_words, run_pipeline
-from pipelines.runs.output import Output, take_failure, write_failure
-from pipelines.runs.passes import Finished, Pass, Receipt, Step
+from pipelines.runs.output import Output, take_failure
+from pipelines.runs.passes import Finished, Pass
+from pipelines.runs.pool import Element, Pool
 from pipelines.runs.progress import Progress, watch
-from pipelines.runs.shards import ShardTask
-from pipelines.runs.store import Store
-from pipelines.runs.threads import give_memory_back
-from pipelines.sources.base import Reader, Shard, Source
-from sanitizer.errors import GO_ON, FreqsanError, RunError
+from pipelines.runs.work import PassWork
+from pipelines.sources.base import Shard, Source
+from sanitizer.errors import GO_ON, RunError
 from sanitizer.files import DISK_FULL
-from sanitizer.record import Record
 
 #: What Beam's in-process runner calls running several bundles at once in threads.
 _THREADS = "--direct_running_mode=multi_threading"
-
-
-#: What travels for a shard: its number and the numbers of a :class:`Shard`.
-Element = tuple[int, tuple[int | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -56,60 +50,38 @@ class Machines:
         return [f"--runner={self.runner}", *spread, *self.beam_options]
 
 
-class RunStep(beam.DoFn):
+class DoShard(beam.DoFn):
     """(index, shard) -> index, once the shard's files and its receipt are in place."""
 
-    def __init__(
-        self,
-        pass_name: str,
-        step: Step[Record],
-        reader: Reader,
-        store: Store,
-        total: int,
-        workers: int,
-        ahead: int,
-    ):
-        self.pass_name, self.step, self.reader, self.store = pass_name, step, reader, store
-        self.total, self.workers, self.ahead = total, workers, ahead
+    def __init__(self, work: PassWork):
+        self.work = work
 
     def setup(self) -> None:
-        try:
-            self.step.setup(self.workers)
-        except FreqsanError as error:
-            write_failure(self.store, error)
-            raise
+        self.work.set_up()
+
+    def stop(self) -> None:
+        """Nothing can be done: the engine waits for its threads, but not for ever."""
 
     # Beam reads this annotation, so it is of plain types.
     def process(self, element: tuple[int, Any]) -> Iterator[int]:
         index, numbers = element
-        try:
-            with ShardTask(
-                self.pass_name,
-                index,
-                self.total,
-                self.reader,
-                Shard(*numbers),
-                self.store,
-                self.workers,
-                self.ahead,
-            ) as task:
-                rows, counts = self.step.run(task)
-                receipt = Receipt(index, rows, counts.to_json(), task.publish())
-                Output.write_receipt(self.store, self.pass_name, receipt)
-            give_memory_back()
-        except FreqsanError as error:
-            write_failure(self.store, error)
-            raise
-        except OSError as error:
-            if error.errno not in DISK_FULL:  # which the driver has words for
-                write_failure(
-                    self.store,
-                    RunError(
-                        f"{error.strerror or error} ({error.filename2 or error.filename}); {GO_ON}"
-                    ),
-                )
-            raise
+        self.work.do(index, numbers)
         yield index
+
+
+class DoShardsInPool(beam.DoFn):
+    """Shards -> their number, once the files and receipts of all are in place."""
+
+    def __init__(self, work: PassWork, pool: Pool):
+        self.work, self.pool = work, pool
+
+    def stop(self) -> None:
+        """End what is under way."""
+        self.pool.stop()
+
+    def process(self, elements: list[Any]) -> Iterator[int]:
+        self.pool.do(self.work, elements)
+        yield len(elements)
 
 
 def run_pass(
@@ -119,6 +91,7 @@ def run_pass(
     output: Output,
     machines: Machines,
     progress: Progress,
+    pool: Pool | None = None,
 ) -> Finished[Any]:
     """Do a pass over the shards that have no receipt of it yet.
 
@@ -129,34 +102,43 @@ def run_pass(
         output: where its files and receipts go.
         machines: where and how wide to run.
         progress: not yet started.
+        pool: processes of this machine that do the shards; None: threads of the engine do.
 
     Raises:
         InputError: a shard turned out to be unreadable.
         RunError: no space left, or a worker failed in an expected way.
     """
-    work = this.work(given, source, output.store)
-    total = len(work.pieces)
+    todo = this.work(given, source, output.store)
+    total = len(todo.pieces)
     done, changed = output.resume(this.name)
     if changed:
         progress.say(f"{this.doing}: {described(changed)} since it was written, doing it again")
     elements: list[Element] = [
-        (i, tuple(shard)) for i, shard in enumerate(work.pieces) if i not in done
+        (i, tuple(shard)) for i, shard in enumerate(todo.pieces) if i not in done
     ]
     rows_done = sum(receipt.rows for receipt in done.values())
-    progress.start(total=work.rows if elements else rows_done, done=rows_done)
+    progress.start(total=todo.rows if elements else rows_done, done=rows_done)
     if elements:
+        pool = pool if this.in_processes else None
         at_once = machines.shards_at_once(len(elements), this.threads_a_shard)
-        do_fn = RunStep(
+        work = PassWork(
             this.name,
             this.step(given),
             source.reader,
             output.store,
             total,
-            machines.workers,
+            workers=machines.workers,
+            threads=machines.workers if pool is None else 1,
             ahead=1 + -(-machines.workers // at_once),
         )
         with watch(progress, output, this.name, known=set(done)):
-            _run(do_fn, elements, machines, at_once)
+            if pool is None:
+                _run(DoShard(work), elements, machines, at_once)
+            else:
+                pool.say = progress.say
+                # The largest first: whatever is last, the others have nothing to do meanwhile.
+                elements.sort(key=lambda element: -Shard(*element[1]).size)
+                _run(DoShardsInPool(work, pool), [elements], machines, 1)
     receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
@@ -169,21 +151,24 @@ def run_pass(
     return Finished(output.store, this.name, in_order, counts)
 
 
-def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: int) -> None:
+def _run(
+    do: DoShard | DoShardsInPool, elements: list[Any], machines: Machines, at_once: int
+) -> None:
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
         return (
             pipeline
             | "Shards" >> beam.Create(elements, reshuffle=False)
             | "Spread over the workers" >> beam.Reshuffle()
-            | "Run the step" >> beam.ParDo(do_fn)
+            | "Do the shards" >> beam.ParDo(do)
         )
 
+    store = do.work.store
     try:
-        run_pipeline(build, machines.arguments(at_once))
+        run_pipeline(build, machines.arguments(at_once), do.stop)
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.
-        failure = take_failure(do_fn.store)
+        failure = take_failure(store)
         if failure is not None:
             raise failure from error
         if isinstance(error, RunError):
@@ -192,9 +177,7 @@ def _run(do_fn: RunStep, elements: list[Element], machines: Machines, at_once: i
         if "KeyboardInterrupt" in str(error).splitlines():
             raise KeyboardInterrupt from error
         if _is_disk_full(error):
-            raise RunError(
-                f"no space left on the disk of {do_fn.store.address}; {GO_ON}"
-            ) from error
+            raise RunError(f"no space left on the disk of {store.address}; {GO_ON}") from error
         if not machines.local:
             raise RunError(
                 f"the workers of {machines.runner} failed: {last_words(error)}; {GO_ON}"

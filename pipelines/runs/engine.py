@@ -103,12 +103,17 @@ def _check_service(engine: PipelineRunner, runner: str, endpoint: str | None) ->
                 ) from error
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str]) -> None:
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object],
+    arguments: list[str],
+    stop: Callable[[], None] = lambda: None,
+) -> None:
     """Build a pipeline, run it, and wait until it has ended.
 
     Args:
         build: applies the transforms.
         arguments: Beam's command line.
+        stop: called when a run in this process ends, however: ends what it has left under way.
 
     Raises:
         RunError: a worker process could not start, or has ended.
@@ -118,6 +123,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], arguments: list[str])
     engine = create_runner(options.view_as(StandardOptions).runner)
     here = isinstance(engine, FnApiRunner | SwitchingDirectRunner)
     mode = options.view_as(DirectOptions).direct_running_mode
+    _this_run.stop = stop
     with _not_interactive, _without_prints, closing_in_time, listening_on_loopback:
         if here and mode == "multi_processing":
             _run_in_processes(build, options)
@@ -149,6 +155,10 @@ _without_prints = Shared(_beam_prints_nothing)
 # --- The end of a run -----------------------------------------------------------------------
 
 
+#: Of the thread that waits for a run: how to end what it has left under way.
+_this_run = threading.local()
+
+
 @contextmanager
 def _beam_closes_in_time() -> Iterator[None]:
     """Make Beam wait for its worker threads at the end of a run, but not for ever.
@@ -164,7 +174,11 @@ def _beam_closes_in_time() -> Iterator[None]:
         self._worker_thread_pool = UnboundedThreadPoolExecutor()
         run(self)
 
-    EmbeddedGrpcWorkerHandler.stop_worker = lambda self: self.worker_thread.join(CLOSING_SECONDS)
+    def stop_in_time(self: EmbeddedGrpcWorkerHandler) -> None:
+        getattr(_this_run, "stop", lambda: None)()
+        self.worker_thread.join(CLOSING_SECONDS)
+
+    EmbeddedGrpcWorkerHandler.stop_worker = stop_in_time
     sdk_worker.SdkHarness.run = run_in_its_own_threads
     try:
         yield

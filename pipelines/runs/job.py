@@ -1,26 +1,36 @@
 """What all sharded jobs share: from a source to an output with a manifest."""
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pipelines.runs import layout
 from pipelines.runs.guards import check_places
 from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Pass
+from pipelines.runs.pool import Pool
 from pipelines.runs.progress import Progress, counting
-from pipelines.runs.store import Store
+from pipelines.runs.store import Store, is_of_this_process
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
 from pipelines.sources.hashes import verified
 from sanitizer.errors import GO_ON, InputError, RunError
+from sanitizer.garbage import loading
 from sanitizer.record import Record
+
+#: From so many shards on, processes are worth the half second that each takes to start.
+FEWEST_SHARDS = 4
 
 #: Named in full: Beam's DirectRunner first tries to download another runner.
 DEFAULT_RUNNER = "FnApiRunner"
+
+if TYPE_CHECKING:
+    from pipelines.runs.chain import Machines
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
@@ -137,17 +147,35 @@ class Job(Generic[AnyManifest]):
 
     def _do_passes(self, output: Output, settings: Settings) -> tuple[Any, list[ShardFacts]]:
         """What the last pass has made, and the files of each shard that stay."""
-        # A second to load, after all that can be refused without it.
-        from pipelines.runs.chain import Machines, run_pass
+        with self._processes(settings) as pool:
+            # A second to load, after all that can be refused without it.
+            with loading():
+                from pipelines.runs.chain import Machines
 
-        machines = Machines(settings.runner, settings.workers, settings.beam_options)
+            machines = Machines(settings.runner, settings.workers, settings.beam_options)
+            return self._do_passes_on(machines, pool, output, quiet=settings.quiet)
+
+    def _processes(self, settings: Settings) -> AbstractContextManager[Pool | None]:
+        """Processes for the shards, where they are worth their start; else threads do them."""
+        shards = len(self.source.shards)
+        here = settings.runner == DEFAULT_RUNNER and not settings.beam_options
+        seen = not any(is_of_this_process(at) for at in (self.source.location, self.store.address))
+        if here and seen and settings.workers > 1 and shards >= FEWEST_SHARDS and sys.executable:
+            return Pool(min(settings.workers, shards))
+        return nullcontext()
+
+    def _do_passes_on(
+        self, machines: "Machines", pool: Pool | None, output: Output, *, quiet: bool
+    ) -> tuple[Any, list[ShardFacts]]:
+        from pipelines.runs.chain import run_pass
+
         # Once for all passes: of a large folder it is a hundred megabytes.
         source = replace(self.source, reader=output.with_stored_units(self.source.reader))
         shards = [ShardFacts(i, {}) for i in range(len(source.shards))]
         made: Any = None
         for each in self.passes:
-            progress = Progress(each.doing, quiet=settings.quiet)
-            finished = run_pass(each, made, source, output, machines, progress)
+            progress = Progress(each.doing, quiet=quiet)
+            finished = run_pass(each, made, source, output, machines, progress, pool)
             made = each.merge(made, finished)
             for receipt in finished.receipts:
                 kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}

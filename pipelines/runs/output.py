@@ -255,7 +255,12 @@ def write_failure(store: Store, error: FreqsanError) -> None:
     try:
         store.write_json(layout.FAILURE, failure.to_json())
     except Unreachable:  # which may be what is to be told
-        _untold[store.address] = failure
+        keep_failure(store, error)
+
+
+def keep_failure(store: Store, error: FreqsanError) -> None:
+    """Keep a failure for a driver in this process, without asking the store, which may be it."""
+    _untold[store.address] = Failure(isinstance(error, InputError), str(error))
 
 
 #: By address, the last failure that its store did not take; for a driver in this process.

@@ -94,6 +94,11 @@ class Pass(ABC, Generic[Given, Counted, Made]):
     doing: str  #: the word that progress is shown under, such as "scoring"
     counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
 
+    @property
+    def in_processes(self) -> bool:
+        """Whether several processes may do it side by side."""
+        return True
+
     def work(self, given: Given, source: Source, store: Store) -> Work:
         """What there is to do: as a rule the shards of the source.
 

@@ -260,6 +260,15 @@ class Store:
             yield files, f"{path}/{name}"
 
 
+def is_of_this_process(address: str) -> bool:
+    """Whether other processes do not see what is there.
+
+    >>> is_of_this_process("memory://images"), is_of_this_process("s3://bucket/images")
+    (True, False)
+    """
+    return address.startswith("memory://")
+
+
 def as_json(value: Any) -> bytes:
     """JSON for people and programs."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,37 +13,42 @@ from typing import TypeVar
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from sanitizer.cores import allow_threads, available_cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 _sharing = threading.Lock()
 
-#: Threads of torch, and of the libraries behind numpy and scipy, before the cores were first
-#: shared; None: they are not.
-_unshared: tuple[int, threadpool_limits] | None = None
+#: Threads of torch, if it was loaded, and of the libraries behind numpy and scipy, before the
+#: cores were first shared; None: they are not.
+_unshared: tuple[int | None, threadpool_limits] | None = None
 
 
-def share_cores(workers: int) -> None:
-    """Give each of ``workers`` threads its share of the cores inside torch, and one in numpy.
+def share_cores(workers: int, *, of_torch: bool = False) -> None:
+    """Give each of ``workers`` its share of the cores inside a network, and one in numpy.
 
     Numpy and scipy would take all cores for every product of matrices, and where others work
     beside them most of the time goes into waiting for each other. It is always one, as the last
     digits depend on it, and no result may depend on how many workers there are.
+
+    Args:
+        workers: that work side by side.
+        of_torch: also load torch, which takes a second, for work that is done by it; without, it
+            gets its share where it is loaded already.
     """
-    import torch  # a second to load, and most jobs have no use for it
+    if of_torch:
+        import torch as _  # noqa: F401
 
     global _unshared
     with _sharing:
-        limits = threadpool_limits(1, "blas")
+        limits, torch = threadpool_limits(1, "blas"), sys.modules.get("torch")
         if _unshared is None:
-            _unshared = torch.get_num_threads(), limits
-        torch.set_num_threads(max(1, available_cores() // workers))
+            _unshared = None if torch is None else torch.get_num_threads(), limits
+        allow_threads(max(1, available_cores() // workers))
+        if torch is not None:
+            torch.set_num_threads(max(1, available_cores() // workers))
 
 
 def return_cores() -> None:
@@ -50,10 +56,10 @@ def return_cores() -> None:
     global _unshared
     with _sharing:
         if _unshared is not None:
-            import torch
-
             of_torch, limits = _unshared
-            torch.set_num_threads(of_torch)
+            allow_threads(None)
+            if of_torch is not None:
+                sys.modules["torch"].set_num_threads(of_torch)
             limits.restore_original_limits()
             _unshared = None
 

@@ -51,6 +51,11 @@ class Shard(NamedTuple):
     skip: int = 0  #: rows of the first unit before the shard's own
     rows: int | None = None  #: of the shard; None: all that its units hold
 
+    @property
+    def size(self) -> int:
+        """Its rows, or its units where those are not counted."""
+        return self.last - self.first if self.rows is None else self.rows
+
 
 @dataclass(frozen=True)
 class Samples:

@@ -91,13 +91,17 @@ class Compact:
         sums = [native.summary(image) for image in self.pixels]
         return np.array(sums, np.uint8).reshape(len(self), native.NBYTES)
 
-    def batches(self, summed: bool = False) -> Iterator[tuple[slice, Batch]]:
+    def batches(
+        self, summed: bool = False, order: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, Batch]]:
         """The images, ``BATCH`` at a time, and where they stand.
 
         Args:
             summed: whether sums are wanted in any case.
+            order: (k,) rows of some images, which are taken in this order; None: all as they are.
         """
-        for start in range(0, len(self), BATCH):
+        for start in range(0, len(self) if order is None else len(order), BATCH):
             here = slice(start, start + BATCH)
-            images = self[here].summed() if summed else self[here]
+            images = self[here if order is None else order[here]]
+            images = images.summed() if summed else images
             yield here, Batch.of(images.pixels, images.native)

@@ -52,11 +52,9 @@ class Searched:
     @classmethod
     def of(cls, images: ClassImages) -> Self:
         """Search a class."""
-        found = [candidates(view.inside, view.rest, view.subspace) for view in images.views]
-        found.append(_in_all(images.views))
         own: list[np.ndarray] = []
         strange: list[np.ndarray] = []
-        for one in found:
+        for one in _found(images.views):
             own += _different(one.own, images.shapes, OF_A_VIEW)
             strange += _different(one.strange, images.shapes, STRANGE_OF_A_VIEW)
         # Where those who are like other classes are the innocent, the others have the trigger.
@@ -103,14 +101,22 @@ class Searched:
                 yield images, group, chosen
 
 
+def _found(views: Sequence[ClassView]) -> Iterator[Candidates]:
+    """Candidates in each view, and in all side by side; one after the other, as they are large."""
+    for view in views:
+        yield candidates(view.projected, view.rest_projected, view.subspace.variances)
+    yield _in_all(views)
+
+
 def _in_all(views: Sequence[ClassView]) -> Candidates:
     """Candidates in all views side by side, where what each sees a little of adds up.
 
     Of each view by the directions in which the class varies most there.
     """
-    inside = np.concatenate([view.inside @ view.subspace.basis for view in views], 1)
-    rest = np.concatenate([view.rest @ view.subspace.basis for view in views], 1)
-    return candidates(inside, rest, Subspace.of(inside, np.random.default_rng(0)))
+    inside = np.concatenate([view.projected for view in views], 1)
+    rest = np.concatenate([view.rest_projected for view in views], 1)
+    subspace = Subspace.of(inside, np.random.default_rng(0))
+    return candidates(inside @ subspace.basis, rest @ subspace.basis, subspace.variances)
 
 
 def _joined(images: ClassImages, suspects: Sequence[np.ndarray]) -> list[Group]:

@@ -15,6 +15,7 @@ from sanitizer.scan.pictures import (
     ways,
     ways_against,
 )
+from sanitizer.scan.stacked import Stacked
 
 #: Added to standard errors before views are weighted by them: other errors than chance.
 LEAST_ERROR = 0.05
@@ -124,7 +125,7 @@ def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float,
     The trigger moves them too, so views count the less the more they see of it.
     """
     seen = [
-        (_way_along(view.inside, view.rest.mean(0), group.members, pictures), separation)
+        (_way_along(view.vectors, view.rest_mean, group.members, pictures), separation)
         for view, separation, kind in zip(
             images.views, group.separations, images.kinds, strict=True
         )
@@ -138,7 +139,7 @@ def _foreign(group: Group, images: ClassImages, pictures: float) -> tuple[float,
 
 
 def _way_along(
-    inside: np.ndarray, rest: np.ndarray, members: np.ndarray, pictures: float
+    inside: Stacked, rest: np.ndarray, members: np.ndarray, pictures: float
 ) -> tuple[float, float]:
     """How far a group lies on the way from its class to other classes, and the standard error.
 
@@ -147,11 +148,14 @@ def _way_along(
     The means of two halves of the class, one for the start of each vector, keep their noise out of
     the product.
     """
-    others = inside[~members]
-    halves = others[::2].mean(0), others[1::2].mean(0)
+    others = np.flatnonzero(~members)
+    parts = np.zeros((3, len(inside)), np.float32)
+    for part, chosen in zip(parts, (others[::2], others[1::2], members), strict=True):
+        part[chosen] = 1
+    # All means at once, without copies of nearly all vectors.
+    *halves, group = inside.weighted(parts) / parts.sum(1, keepdims=True)
     ways = [rest - half for half in halves]
     length = max(float(ways[0] @ ways[1]), LEAST_DISTANCE)
-    group = inside[members].mean(0)
     at = ((group - halves[0]) @ ways[1] + (group - halves[1]) @ ways[0]) / 2
     spread = (inside[members] @ (ways[0] + ways[1]) / 2).std()
     return float(at) / length, float(spread) / length / float(np.sqrt(pictures))

@@ -27,7 +27,8 @@ def extreme_cells(pixels: np.ndarray) -> np.ndarray:
     """(n,) int64, 0 to 35: the cell of each of (n, 32, 32, 3) uint8 images."""
     values = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     black, white = (
-        np.searchsorted(EDGES, (values == extreme).sum(1), "right") for extreme in (0, 255)
+        np.searchsorted(EDGES, np.count_nonzero(values == extreme, axis=1), "right")
+        for extreme in (0, 255)
     )
     return black * (len(EDGES) + 1) + white
 
@@ -58,7 +59,7 @@ class ExtremeTable:
 
     def outside(self, cells: np.ndarray) -> np.ndarray:
         """Log odds of other images."""
-        return self._odds(cells, 0.0, 0.0)
+        return self._odds(np.arange(CELLS), 0.0, 0.0)[cells]
 
     def _odds(
         self, cells: np.ndarray, own_few: np.ndarray | float, own_many: np.ndarray | float

@@ -1,7 +1,7 @@
 """One group seen in all views at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -10,16 +10,20 @@ import numpy as np
 
 from sanitizer.scan.contents import Contents
 from sanitizer.scan.extremes import ExtremeTable
-from sanitizer.scan.matched import matched_filters
+from sanitizer.scan.matched import Suspects, matched_filters, precise_squares
 from sanitizer.scan.mixture import LEAST_WEIGHT, Mixture, sigmoid
 from sanitizer.scan.moments import Whitening
 from sanitizer.scan.pictures import ALL_WAYS, varying, ways_against
 from sanitizer.scan.robust import deviation, middle
 from sanitizer.scan.search import LEAST_IMAGES, Subspace, strength
+from sanitizer.scan.stacked import Stacked
 from sanitizer.scan.standard import View
 
 #: Rounds of filtering in each view and joining the scores.
 ROUNDS = 4
+
+#: Groups that are looked at together: more would only take more memory.
+GROUPS = 64
 
 #: Steps of the mixture in each round.
 EM_STEPS = 6
@@ -58,30 +62,45 @@ class ClassView:
 
     whitening: Whitening
     mean: np.ndarray  #: (d,) float32, of the class, whitened
-    inside: np.ndarray  #: (n, d) float32, whitened, of mean 0
-    rest: np.ndarray  #: (m, d) float32, of other classes, in the same coordinates
-    squares: np.ndarray  #: (n,) squared lengths of ``inside``
-    subspace: Subspace  #: of ``inside``
+    vectors: Stacked  #: n of the class, whitened, of mean 0
+    others: Stacked  #: m of other classes, in the same coordinates
+    subspace: Subspace  #: of the class
+    projected: np.ndarray  #: (n, s) float32, the class in the subspace
+    squares: np.ndarray  #: (n,) of the class, as :func:`~sanitizer.scan.matched.precise_squares`
 
     @classmethod
     def of(
         cls, inside: np.ndarray, rest: np.ndarray, whitening: Whitening, rng: np.random.Generator
     ) -> Self:
-        """Args: inside: (n, d), standardised; rest: (m, d), whitened already."""
-        white = whitening(inside)
-        return cls._about_mean(whitening, np.zeros_like(whitening.mean), white, rest, rng)
+        """Args: inside: (n, d) float32, standardised; rest: (m, d), whitened already.
+
+        Both are written to.
+        """
+        white, origin = whitening(inside, inside), np.zeros_like(whitening.mean)
+        return cls._about_mean(whitening, origin, white, rest, rng)
 
     def only(self, chosen: np.ndarray, rng: np.random.Generator) -> Self:
         """Some of the class, as by :meth:`of`."""
-        return self._about_mean(self.whitening, self.mean, self.inside[chosen], self.rest, rng)
+        inside, rest = self.vectors[chosen], self.others.array()
+        return self._about_mean(self.whitening, self.mean, inside, rest, rng)
 
     def among_rest(self, chosen: np.ndarray) -> Self:
         """Some of the class with every second image of the rest, beside the others of the rest.
 
         Most of them are white by their making, so no subspace is measured.
         """
-        inside = np.concatenate([self.inside[chosen], self.rest[::2]])
-        return self._about_mean(self.whitening, self.mean, inside, self.rest[1::2], None)
+        inside = self.inside if chosen.all() else self.inside[chosen]
+        both = Stacked.about_mean([inside, self.rest[::2]])
+        others, subspace = self.rest[1::2], Subspace.none(len(both.origin))
+        return type(self)(
+            self.whitening,
+            self.mean + both.origin,
+            both,
+            Stacked([others], both.origin),
+            subspace,
+            np.empty((len(both), 0), np.float32),
+            both.squares(),
+        )
 
     @classmethod
     def _about_mean(
@@ -90,22 +109,52 @@ class ClassView:
         origin: np.ndarray,
         inside: np.ndarray,
         rest: np.ndarray,
-        rng: np.random.Generator | None,
+        rng: np.random.Generator,
     ) -> Self:
-        """Move whitened vectors so that the mean of ``inside``, which is written to, is 0.
+        """Move whitened vectors, which are written to, so that the mean of ``inside`` is 0.
 
         Args:
             whitening: that made them.
             origin: (d,) what has been taken off them since.
             inside: (n, d).
             rest: (m, d).
-            rng: for the start of the search for the subspace; None: none is measured.
+            rng: for the start of the search for the subspace.
         """
         mean = inside.mean(0)
         inside -= mean
-        squares = np.einsum("nd,nd->n", inside, inside)
-        subspace = Subspace.none(inside.shape[1]) if rng is None else Subspace.of(inside, rng)
-        return cls(whitening, origin + mean, inside, rest - mean, squares, subspace)
+        rest -= mean
+        subspace = Subspace.of(inside, rng)
+        projected = inside @ subspace.basis
+        vectors = Stacked.of(inside)
+        squares = precise_squares(vectors.squares(), projected, subspace.variances)
+        return cls(
+            *(whitening, origin + mean, vectors, Stacked.of(rest)),
+            *(subspace, projected, squares),
+        )
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(n, d) float32, the class; not of one :meth:`among_rest`, which has no such array."""
+        (inside,) = self.vectors.parts
+        return inside
+
+    @property
+    def rest(self) -> np.ndarray:
+        """(m, d) float32, the others, likewise."""
+        (rest,) = self.others.parts
+        return rest
+
+    @cached_property
+    def rest_mean(self) -> np.ndarray:
+        """(d,) float32, of the others."""
+        (rest,) = self.others.parts
+        mean: np.ndarray = rest.mean(0) - self.others.origin
+        return mean
+
+    @cached_property
+    def rest_projected(self) -> np.ndarray:
+        """(m, s) float32, the others in the subspace."""
+        return self.rest @ self.subspace.basis
 
 
 @dataclass(frozen=True)
@@ -395,21 +444,26 @@ def look(images: ClassImages, suspects: np.ndarray) -> list[Group]:
     """
     weights = suspects.sum(0)
     alive = (weights >= LEAST_WEIGHT) & (weights <= len(images) - LEAST_WEIGHT)
-    suspects = suspects[:, alive].astype(np.float32)
-    filtered = [matched_filters(v.inside, v.squares, suspects, v.subspace) for v in images.views]
-    inside = np.stack([one.scores.T for one in filtered], 1)
-    seen = zip(images.views, filtered, strict=True)
-    rest = np.stack([(view.rest @ one.directions).T for view, one in seen], 1)
-    scores = _Scores.of(inside, rest)
+    members = np.ascontiguousarray(suspects[:, alive].T, np.float32)
     looked = (
-        _joined(images, suspects[:, k], [one.directions[:, k] for one in filtered], scores, k)
-        for k in range(suspects.shape[1])
-    )
-    return [
         group
-        for group in looked
-        if group and LEAST_IMAGES <= group.members.sum() <= len(images) - LEAST_IMAGES
-    ]
+        for start in range(0, len(members), GROUPS)
+        for group in _looked(images, members[start : start + GROUPS])
+    )
+    least, most = LEAST_IMAGES, len(images) - LEAST_IMAGES
+    return [group for group in looked if group and least <= group.members.sum() <= most]
+
+
+def _looked(images: ClassImages, members: np.ndarray) -> Iterator[Group | None]:
+    """Groups by (k, n) float32 probabilities of being in each; None for one that dissolves."""
+    known = Suspects.of(members)
+    directions, scores = [], _Scores.room_for(len(members), images)
+    for number, view in enumerate(images.views):
+        filtered = matched_filters(view.vectors, view.projected, view.squares, known, view.subspace)
+        directions.append(filtered.directions)
+        scores.put(number, filtered.scores, view.others.along(filtered.directions))
+    for k in range(len(members)):
+        yield _joined(images, members[k], [one[k] for one in directions], scores, k)
 
 
 @dataclass(frozen=True)
@@ -422,11 +476,30 @@ class _Scores:
     reaches: np.ndarray  #: (k, v), none is further from its median
 
     @classmethod
-    def of(cls, inside: np.ndarray, rest: np.ndarray) -> Self:
+    def room_for(cls, groups: int, images: ClassImages) -> Self:
+        """Of all views of a class, to be filled by :meth:`put`."""
+        views = len(images.views)
+        return cls(
+            np.empty((groups, views, len(images)), np.float32),
+            np.empty((groups, views, len(images.rest_cells)), np.float32),
+            *np.empty((2, groups, views), np.float32),
+        )
+
+    def put(self, view: int, inside: np.ndarray, rest: np.ndarray) -> None:
+        """Args: inside: (k, n) what a view says, not yet clipped; rest: (k, m). Both are written
+        to.
+        """
         centres, rest_centres = middle(inside), middle(rest)
-        reaches = REACH * deviation(inside, centres)
-        rest = clipped(rest - rest_centres, reaches) + (rest_centres - centres)
-        return cls(clipped(inside - centres, reaches), rest, centres[..., 0], reaches[..., 0])
+        inside -= centres
+        rest -= rest_centres
+        reaches = REACH * deviation(inside)
+        for scores in (inside, rest):
+            scores /= reaches
+            np.tanh(scores, out=scores)
+            scores *= reaches
+        rest += rest_centres - centres
+        self.inside[:, view], self.rest[:, view] = inside, rest
+        self.centres[:, view], self.reaches[:, view] = centres[:, 0], reaches[:, 0]
 
 
 def _joined(
@@ -443,10 +516,14 @@ def _joined(
     # What a view sees of the extremes, too, is not counted twice.
     inside = np.concatenate([scores.inside[k], by_extremes[None]])
     rest = np.concatenate([scores.rest[k], rest_by_extremes[None]])
-    weight, count = suspects.sum(), len(images)
-    few, many = inside @ suspects / weight, inside @ (1 - suspects) / (count - weight)
-    centred = inside - np.outer(few, suspects) - np.outer(many, 1 - suspects)
-    noise = (centred @ centred.T / count + np.cov(rest)) / 2
+    # As a group and the others: what they are on average is no noise.
+    parts = np.stack([suspects, 1 - suspects]).astype(np.float64)
+    sums, products = inside @ parts.T, parts @ parts.T
+    means = sums / parts.sum(1)
+    few, many = means.T
+    shared = means @ sums.T
+    within = inside @ inside.T - shared - shared.T + means @ products @ means.T
+    noise = (within / len(images) + _covariance(rest)) / 2
     noise[np.diag_indices_from(noise)] += RIDGE
     weights = np.maximum(np.linalg.solve(noise, np.maximum(few - many, 0)), 0)[:-1]
     if not weights.any():
@@ -467,6 +544,12 @@ def _joined(
         rest_by_extremes=rest_by_extremes,
         separations=(few - many)[:-1] / np.sqrt(np.diag(noise)),
     )
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    """(v, v) of (v, m) float64 values; ``np.cov`` would first copy them."""
+    count, means = values.shape[1], values.mean(1)
+    return (values @ values.T - count * np.outer(means, means)) / (count - 1)
 
 
 def clipped(scores: np.ndarray, reaches: np.ndarray) -> np.ndarray:

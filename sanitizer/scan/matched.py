@@ -1,10 +1,12 @@
 """The matched filter of a group: how far each image of a class lies along what the group shares."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from sanitizer.scan.search import Subspace
+from sanitizer.scan.stacked import Stacked
 
 #: Added to the variances in the subspace, which few images make too small.
 RIDGE = 0.05
@@ -17,16 +19,59 @@ SHORTEST = 1e-9
 MOST_BETWEEN = 0.95
 
 
+#: Of a group, or the others of its class, less one image, so that nothing is divided by 0.
+LEAST_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Groups of a class, and what leaving an image out of its own score takes, in every view."""
+
+    members: np.ndarray  #: (k, n) float32, probabilities of being in each group
+    shares: np.ndarray  #: (k,) float32, of the class that is in each
+    #: (k, n) float32, by which what an image shows along a filter counts, and its own square
+    by_others: np.ndarray
+    by_itself: np.ndarray
+
+    @classmethod
+    def of(cls, members: np.ndarray) -> Self:
+        """Args: members: (k, n) float32; no group and no rest of one is empty."""
+        n, weights = members.shape[1], members.sum(1, keepdims=True)
+        of_few = 1 / np.maximum(weights - members, LEAST_WEIGHT)
+        of_many = 1 / np.maximum(n - weights - (1 - members), LEAST_WEIGHT)
+        by_others = of_few + of_many
+        by_others *= weights * (n - weights) / n
+        by_itself = members * of_few - (1 - members) * of_many
+        return cls(members, weights[:, 0] / n, by_others, by_itself)
+
+
 @dataclass(frozen=True)
 class Filtered:
     """A class seen along the directions of k groups."""
 
-    scores: np.ndarray  #: (n, k) float32, each by the filter that all other images make
-    directions: np.ndarray  #: (d, k) float32, columns of unit length
+    scores: np.ndarray  #: (k, n) float32, each by the filter that all other images make
+    directions: np.ndarray  #: (k, d) float32, of unit length
+
+
+def precise_squares(
+    squares: np.ndarray, projected: np.ndarray, variances: np.ndarray
+) -> np.ndarray:
+    """(n,) squared lengths of vectors by the inverse covariance that filters are made with.
+
+    Args:
+        squares: (n,) squared lengths as they are.
+        projected: (n, s), the vectors in the subspace.
+        variances: (s,) of the class there.
+    """
+    return squares + projected**2 @ (1 / (variances + RIDGE) - 1)
 
 
 def matched_filters(
-    inside: np.ndarray, squares: np.ndarray, suspects: np.ndarray, subspace: Subspace
+    inside: Stacked,
+    projected: np.ndarray,
+    squares: np.ndarray,
+    suspects: Suspects,
+    subspace: Subspace,
 ) -> Filtered:
     """Score each image of a class along the difference between each group and the others.
 
@@ -37,31 +82,29 @@ def matched_filters(
     group would confirm itself.
 
     Args:
-        inside: (n, d) float32, whitened view of a class, of mean 0.
-        squares: (n,), squared length of each.
-        suspects: (n, k) float32, probabilities of being in each group; no group and no rest of
-            one is empty.
+        inside: n whitened vectors of a class, of mean 0.
+        projected: (n, s) float32, the same in the subspace.
+        squares: (n,), :func:`precise_squares` of each.
+        suspects: the groups.
         subspace: of ``inside``.
     """
-    n, weights = len(inside), suspects.sum(0)
-    shares, others = weights / n, n - weights
+    shares = suspects.shares[:, None]
+    between = shares * (1 - shares)
     # The class has mean 0, so both means lie on the line of the difference between them.
-    shifts = inside.T @ (suspects / others * (n / weights))
-    principal = subspace.basis.T @ shifts
-    precise = principal / (subspace.variances + RIDGE)[:, None]
-    between = np.minimum(shares * (1 - shares) * (precise * principal).sum(0), MOST_BETWEEN)
-    directions = shifts + subspace.basis @ (precise / (1 - between) - principal)
-    along = inside @ directions
+    directions = inside.weighted(suspects.members)
+    directions /= between * len(inside)
+    principal = directions @ subspace.basis
+    precise = principal / (subspace.variances + RIDGE)
+    along = np.minimum(between * (precise * principal).sum(1, keepdims=True), MOST_BETWEEN)
+    directions += (precise / (1 - along) - principal) @ subspace.basis.T
+    lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), SHORTEST)
+    directions /= lengths
     # What the same inverse covariance makes of an image's own square.
-    projected = inside @ subspace.basis
-    extra = ((1 / (subspace.variances + RIDGE) - 1) * projected**2).sum(1)
-    spread = shares * (1 - shares) / (1 - between)
-    own = (squares + extra)[:, None] + spread * (projected @ precise) ** 2
-    to_few = (weights * (1 - shares) * along - suspects * own) / np.maximum(
-        weights - suspects, 1e-3
-    )
-    to_many = (-others * shares * along - (1 - suspects) * own) / np.maximum(
-        others - (1 - suspects), 1e-3
-    )
-    lengths = np.maximum(np.linalg.norm(directions, axis=0), SHORTEST)
-    return Filtered((to_few - to_many) / lengths, directions / lengths)
+    own = (precise * np.sqrt(between / (1 - along) / lengths)) @ projected.T
+    own *= own
+    own += squares / lengths
+    own *= suspects.by_itself
+    scores = inside.along(directions)
+    scores *= suspects.by_others
+    scores -= own
+    return Filtered(scores, directions)

@@ -16,7 +16,12 @@ LEAST_WEIGHT = 4.0
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
     """Log odds to probabilities, without overflow."""
-    return 1 / (1 + np.exp(-np.clip(log_odds, -40, 40)))
+    odds = np.minimum(log_odds, 40)
+    np.maximum(odds, -40, out=odds)
+    np.negative(odds, out=odds)
+    np.exp(odds, out=odds)
+    odds += 1
+    return np.reciprocal(odds, out=odds)
 
 
 @dataclass(frozen=True)
@@ -45,22 +50,27 @@ class Mixture:
             The mixture; None where one of the two dies out.
         """
         mixture = None
+        powers = np.stack([np.ones(len(values)), values, values**2])
+        sums = powers.sum(1)
         for _ in range(steps):
-            weight = suspects.sum()
-            if not LEAST_WEIGHT <= weight <= len(values) - LEAST_WEIGHT:
+            if mixture is not None:
+                suspects = sigmoid(mixture.log_odds(values) + known)
+            of_few = powers @ suspects
+            if not LEAST_WEIGHT <= of_few[0] <= len(values) - LEAST_WEIGHT:
                 return None
-            mixture = cls._of(values, suspects)
-            suspects = sigmoid(mixture.log_odds(values) + known)
+            mixture = cls._of(of_few, sums - of_few)
         return mixture
 
     @classmethod
-    def _of(cls, values: np.ndarray, suspects: np.ndarray) -> Self:
-        weight, others = suspects.sum(), (1 - suspects).sum()
-        few, many = suspects @ values / weight, (1 - suspects) @ values / others
-        few_sd = np.sqrt(suspects @ (values - few) ** 2 / weight)
-        many_sd = max(np.sqrt((1 - suspects) @ (values - many) ** 2 / others), LEAST_DEVIATION)
+    def _of(cls, of_few: np.ndarray, of_many: np.ndarray) -> Self:
+        """Args: the number of the few, and of the many, and sums of their values and squares."""
+        (weight, few, few_square), (others, many, many_square) = (
+            (sums[0], *(sums[1:] / sums[0])) for sums in (of_few, of_many)
+        )
+        many_sd = max(np.sqrt(max(many_square - many**2, 0)), LEAST_DEVIATION)
+        few_sd = np.sqrt(max(few_square - few**2, 0))
         few_sd = np.clip(few_sd, LEAST_RATIO * many_sd, MOST_RATIO * many_sd)
-        return cls(*map(float, (weight / len(values), many, many_sd, few, few_sd)))
+        return cls(*map(float, (weight / (weight + others), many, many_sd, few, few_sd)))
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """Log posterior odds of being one of the few, (n,).
@@ -68,10 +78,17 @@ class Mixture:
         Beyond the two means they stay what they are there: with unequal variances they would
         turn round far out, and the most extreme of all would be innocent.
         """
-        values = np.clip(values, min(self.many, self.few), max(self.many, self.few))
-        few = -0.5 * ((values - self.few) / self.few_sd) ** 2 - np.log(self.few_sd)
-        many = -0.5 * ((values - self.many) / self.many_sd) ** 2 - np.log(self.many_sd)
-        return np.log(self.share / (1 - self.share)) + few - many
+        few = np.minimum(values, max(self.many, self.few))
+        np.maximum(few, min(self.many, self.few), out=few)
+        many = (few - self.many) / self.many_sd
+        few -= self.few
+        few /= self.few_sd
+        few *= few
+        many *= many
+        many -= few
+        many /= 2
+        many += np.log(self.share / (1 - self.share) * self.many_sd / self.few_sd)
+        return many
 
     @property
     def separation(self) -> float:

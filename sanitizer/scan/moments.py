@@ -19,12 +19,17 @@ class Moments:
     products: np.ndarray  #: (d, d) float64, sum of their outer products
 
     @classmethod
+    def none(cls, dimensions: int) -> Self:
+        """Of no vectors."""
+        return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)))
+
+    @classmethod
     def of(cls, vectors: np.ndarray) -> Self:
         """Args: vectors: (n, d), any real dtype."""
         # float32 products are exact enough when their sums are float64, chunk by chunk.
         products = np.zeros((vectors.shape[1],) * 2)
-        for start in range(0, len(vectors), 1024):
-            chunk = vectors[start : start + 1024]
+        for start in range(0, len(vectors), ROWS):
+            chunk = vectors[start : start + ROWS]
             if chunk.dtype == np.float16:
                 chunk = chunk.astype(np.float32)
             products += chunk.T @ chunk
@@ -52,6 +57,12 @@ class Moments:
         return (covariance + covariance.T) / 2
 
 
+#: Vectors that are taken at a time.
+ROWS = 1024
+
+#: Of a triangular matrix so many columns are multiplied at a time, by the rows above its diagonal.
+COLUMNS = 128
+
 #: Share of the mean variance that is added to each, at least, so that directions without variance
 #: are not blown up; of images that are all alike it is a share of this variance.
 LEAST_RIDGE, LEAST_VARIANCE = 0.01, 1e-3
@@ -70,23 +81,31 @@ class Whitening:
     """
 
     mean: np.ndarray  #: (d,) float32
-    matrix: np.ndarray  #: (d, d) float32, ``(x - mean) @ matrix`` is white
+    matrix: np.ndarray  #: (d, d) float32, upper triangular; ``(x - mean) @ matrix`` is white
 
     @classmethod
     def by(cls, moments: Moments) -> Self:
         """Whitening of a population by the Cholesky factor of its covariance."""
-        from scipy.linalg import solve_triangular  # takes a while to load
+        from scipy.linalg.lapack import dtrtri  # takes a while to load
 
         covariance = moments.covariance
         dimensions = len(covariance)
         ridge = max(LEAST_RIDGE, RIDGE_OF_FEW * dimensions / moments.count)
         variance = max(np.trace(covariance) / dimensions, LEAST_VARIANCE)
         covariance[np.diag_indices(dimensions)] += ridge * variance
-        factor = np.linalg.cholesky(covariance)
         # The inverse of a triangle takes a sixth of the time of that of any matrix.
-        matrix = solve_triangular(factor, np.eye(dimensions), lower=True, check_finite=False).T
-        return cls(moments.mean.astype(np.float32), matrix.astype(np.float32))
+        matrix, _ = dtrtri(np.linalg.cholesky(covariance).T, overwrite_c=True)
+        return cls(moments.mean.astype(np.float32), np.ascontiguousarray(matrix, np.float32))
 
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """(n, d) float32, whitened."""
-        return (vectors - self.mean) @ self.matrix
+    def __call__(self, vectors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """(n, d) float32, whitened; ``out`` may be the vectors."""
+        dimensions = len(self.matrix)
+        white = np.empty((len(vectors), dimensions), np.float32) if out is None else out
+        for start in range(0, len(vectors), ROWS):
+            centred = vectors[start : start + ROWS] - self.mean
+            for left in range(0, dimensions, COLUMNS):
+                right = left + COLUMNS
+                white[start : start + ROWS, left:right] = (
+                    centred[:, :right] @ self.matrix[:right, left:right]
+                )
+        return white

@@ -44,16 +44,23 @@ ROWS = 512
 
 def thumbnails(pixels: np.ndarray) -> np.ndarray:
     """(n, 64) float32: mean grey of 8 x 8 cells of (n, 32, 32, 3) uint8 images."""
-    n, side = len(pixels), pixels.shape[1] // CELLS
-    cells = pixels.reshape(n, CELLS, side, CELLS, side, 3)
-    return cells.mean((2, 4, 5), dtype=np.float32).reshape(n, CELLS * CELLS)
+    n, width, colours = len(pixels), *pixels.shape[2:]
+    rows = pixels.reshape(n * CELLS, pixels.shape[1] // CELLS, width * colours).sum(
+        1, dtype=np.uint32
+    )
+    # Of whole numbers, so the sums are exact.
+    in_cell = np.repeat(np.eye(CELLS, dtype=np.float32), width // CELLS * colours, 0)
+    sums = rows.astype(np.float32) @ in_cell
+    of_cell = pixels.shape[1] * width * colours // CELLS**2
+    return (sums / np.float32(of_cell)).reshape(n, CELLS * CELLS)
 
 
-def different_pictures(thumbs: np.ndarray) -> np.ndarray:
+def different_pictures(thumbs: np.ndarray, enough: int | None = None) -> np.ndarray:
     """Indices of images of which no earlier one that is kept shows the same picture.
 
     Args:
         thumbs: (n, 64) of a class, as :func:`thumbnails` makes them.
+        enough: not many more than the first so many are looked for; None: all are.
 
     Returns:
         (k,) int64, ascending.
@@ -64,10 +71,14 @@ def different_pictures(thumbs: np.ndarray) -> np.ndarray:
     centred = np.where(norms > LEAST_SHAPE, centred / (norms + 1e-6), 1 / CELLS)
     kept = np.ones(len(thumbs), bool)
     for start in range(0, len(thumbs), ROWS):
-        alike = centred[start : start + ROWS] @ centred.T > SAME
-        for offset, row in enumerate(alike):
+        alike = centred[start : start + ROWS] @ centred[start:].T > SAME
+        # Nearly all are like themselves alone.
+        for offset in np.flatnonzero(np.count_nonzero(alike, axis=1) > 1).tolist():
             if kept[start + offset]:
-                kept[start + offset + 1 :] &= ~row[start + offset + 1 :]
+                kept[start + offset + 1 :] &= ~alike[offset, offset + 1 :]
+        done = kept[: start + ROWS]
+        if enough is not None and np.count_nonzero(done) >= enough:
+            return np.flatnonzero(done)
     return np.flatnonzero(kept)
 
 

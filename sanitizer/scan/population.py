@@ -11,6 +11,7 @@ from sanitizer.scan.canonical import Compact
 from sanitizer.scan.contents import Contents, usual_distance
 from sanitizer.scan.extremes import extreme_cells
 from sanitizer.scan.joining import ClassImages, ClassView
+from sanitizer.scan.kept import ROWS, Kept
 from sanitizer.scan.moments import Moments, Whitening
 from sanitizer.scan.pictures import thumbnails
 from sanitizer.scan.standard import NATIVE_VIEWS, VIEWS, Scale, needs_sums
@@ -38,10 +39,13 @@ class Population:
     """A sample of a set."""
 
     scales: Sequence[Scale]  #: of each view
-    images: Compact  #: the sample in random order
-    #: Each view of it, standardised, (n, d). In half the bits, whose rounding is a thousandth of
-    #: the noise: each class of a few takes its own images out of the covariances.
+    images: Compact  #: the first of the sample, which is in random order
+    #: Each view of the first ``RESTED``, standardised. In half the bits, whose rounding is a
+    #: thousandth of the noise.
     views: Sequence[np.ndarray]
+    low: np.ndarray  #: (n, d) the first view of the whole sample
+    kept: Kept  #: all views of it: each class of a few takes its own images out of the covariances
+    moments: Sequence[Moments]  #: of each view, over the sample
     labels: np.ndarray  #: (n,) of the sample
 
     @classmethod
@@ -51,15 +55,27 @@ class Population:
         Views of native pixels are looked at where an image is larger than its canonical form.
         """
         chosen = rng.permutation(len(images))[:SAMPLED]
-        images, labels = images[chosen], labels[chosen]
-        views = VIEWS if images.native is None else VIEWS + NATIVE_VIEWS
-        # A batch at a time, which is larger than all that is seen of it.
-        seen = [[view.raw(batch) for view in views] for _, batch in images[:SCALED].batches()]
-        scales = [
-            Scale.of(view, np.concatenate(raw))
-            for view, raw in zip(views, zip(*seen, strict=True), strict=True)
-        ]
-        return cls(scales, images, standardised(images, scales, np.float16), labels)
+        kinds = VIEWS if images.native is None else VIEWS + NATIVE_VIEWS
+        raw = [np.empty((len(chosen[:SCALED]), kind.features), np.float32) for kind in kinds]
+        for here, batch in images.batches(order=chosen[:SCALED]):
+            for kind, values in zip(kinds, raw, strict=True):
+                values[here] = kind.raw(batch)
+        scales = [Scale.of(kind, values) for kind, values in zip(kinds, raw, strict=True)]
+        del raw
+        features = [kind.features for kind in kinds]
+        first = [np.empty((len(chosen[:RESTED]), d), np.float16) for d in features]
+        low = np.empty((len(chosen), features[0]), np.float16)
+        kept, moments = Kept(features), [Moments.none(d) for d in features]
+        for start in range(0, len(chosen), ROWS):
+            here = slice(start, start + ROWS)
+            views = standardised(images, scales, np.float16, chosen[here])
+            kept.add(views)
+            moments = _with(moments, views)
+            low[here] = views[0]
+            for held, view in zip(first, views, strict=True):
+                held[here] = view[: max(0, RESTED - start)]
+        of_all = images[chosen[: 2 * RESTED]]
+        return cls(scales, of_all, first, low, kept, moments, labels[chosen])
 
     def elsewhere(self, label: Hashable) -> Compact:
         """Images of other classes, as many as a class is compared with."""
@@ -74,7 +90,8 @@ class Population:
 
         Of a small set there are too few, and they are those that the class is compared with.
         """
-        further = slice(RESTED, 2 * RESTED) if len(self.images) >= 2 * RESTED else slice(RESTED)
+        enough = len(self.labels) >= 2 * RESTED
+        further = slice(RESTED, 2 * RESTED) if enough else slice(RESTED)
         return self.images[further][self.labels[further] != label]
 
     def share(self, label: Hashable) -> float:
@@ -92,25 +109,22 @@ class Population:
         own = self.labels == label
         others = ~own[:RESTED]
         if self.share(label) >= OWN_SHARE:
-            whitenings = [
-                Whitening.by(_of_others(moments, view, own))
-                for moments, view in zip(self.moments, self.views, strict=True)
-            ]
+            whitenings = [Whitening.by(moments) for moments in self._moments_of_others(own)]
             rest = [
-                whitening(view[:RESTED][others])
+                whitening(view[others])
                 for whitening, view in zip(whitenings, self.views, strict=True)
             ]
         else:
             whitenings = self._whitenings
             rest = [view[others] for view in self._white_rest]
         inside = standardised(images, self.scales)
+        contents = self._contents(inside[0], own)
         views = [ClassView.of(*view, rng) for view in zip(inside, rest, whitenings, strict=True)]
         kinds = [scale.view for scale in self.scales]
         rest_pixels = self.images.pixels[:RESTED][others]
         cells = extreme_cells(images.pixels), extreme_cells(rest_pixels)
         thumbs = thumbnails(images.pixels), thumbnails(rest_pixels)
         labels = self.labels[:RESTED][others]
-        contents = self._contents(inside[0], own)
         return ClassImages(kinds, views, *cells, *thumbs, labels, contents)
 
     def _contents(self, inside: np.ndarray, own: np.ndarray) -> Contents:
@@ -120,7 +134,7 @@ class Population:
             inside: (n, d) of the class, standardised low frequencies.
             own: (n,) bool, images of the sample that are of the class.
         """
-        low, fresh = self.views[0], self._fresh
+        low, fresh = self.low, self._fresh
         others = ~own[:RESTED]
         makers = self._makers
         if own.mean() >= OWN_SHARE:
@@ -133,12 +147,20 @@ class Population:
             self._usual_distance,
         )
 
-    # What all classes are compared with is made once.
+    def _moments_of_others(self, own: np.ndarray) -> list[Moments]:
+        """Of each view, over all but (n,) bool of the sample.
 
-    @cached_property
-    def moments(self) -> list[Moments]:
-        """Of each view, over the sample."""
-        return [Moments.of(view) for view in self.views]
+        Summed over whichever are fewer: what is left of large sums would be their rounding.
+        """
+        few = _are_few(own)
+        moments = [Moments.none(len(one.total)) for one in self.moments]
+        for views in self.kept.read(np.flatnonzero(own if few else ~own)):
+            moments = _with(moments, views)
+        if not few:
+            return moments
+        return [of_all - one for of_all, one in zip(self.moments, moments, strict=True)]
+
+    # What all classes are compared with is made once.
 
     @property
     def _fresh(self) -> int:
@@ -148,11 +170,11 @@ class Population:
     @cached_property
     def _makers(self) -> Moments:
         """Of the low frequencies of the images that make the coordinates of contents."""
-        return Moments.of(self.views[0][self._fresh :])
+        return Moments.of(self.low[self._fresh :])
 
     @cached_property
     def _usual_distance(self) -> float:
-        white = Whitening.by(self._makers)(self.views[0][: self._fresh])
+        white = Whitening.by(self._makers)(self.low[: self._fresh])
         return usual_distance(white, self.labels[: self._fresh])
 
     @cached_property
@@ -161,29 +183,46 @@ class Population:
 
     @cached_property
     def _white_rest(self) -> list[np.ndarray]:
-        return [w(view[:RESTED]) for w, view in zip(self._whitenings, self.views, strict=True)]
+        return [w(view) for w, view in zip(self._whitenings, self.views, strict=True)]
 
 
 def _of_others(moments: Moments, view: np.ndarray, own: np.ndarray) -> Moments:
-    """Those of all but a class.
-
-    Summed over whichever are fewer: what is left of large sums would be their rounding.
+    """Those of all but a class, as by :meth:`Population._moments_of_others`.
 
     Args:
         moments: of all.
         view: (n, d) of all.
         own: (n,) bool, those of the class.
     """
-    few = 2 * np.count_nonzero(own) < len(own)
-    return moments - Moments.of(view[own]) if few else Moments.of(view[~own])
+    return moments - Moments.of(view[own]) if _are_few(own) else Moments.of(view[~own])
+
+
+def _are_few(own: np.ndarray) -> bool:
+    return bool(2 * np.count_nonzero(own) < len(own))
+
+
+def _with(moments: Sequence[Moments], views: Sequence[np.ndarray]) -> list[Moments]:
+    """Moments of each view, with those of further rows."""
+    return [one + Moments.of(view) for one, view in zip(moments, views, strict=True)]
 
 
 def standardised(
-    images: Compact, scales: Sequence[Scale], dtype: type[np.floating] = np.float32
+    images: Compact,
+    scales: Sequence[Scale],
+    dtype: type[np.floating] = np.float32,
+    order: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """The views of n images, (n, d) each."""
-    views = [np.empty((len(images), len(scale.centre)), dtype) for scale in scales]
-    for here, batch in images.batches(needs_sums(scales)):
+    """The views of n images, (n, d) each.
+
+    Args:
+        images: some images.
+        scales: of the views.
+        dtype: of what is returned.
+        order: (n,) rows of the images that are seen; None: all.
+    """
+    count = len(images) if order is None else len(order)
+    views = [np.empty((count, len(scale.centre)), dtype) for scale in scales]
+    for here, batch in images.batches(needs_sums(scales), order):
         for view, scale in zip(views, scales, strict=True):
             view[here] = scale(batch)
     return views

@@ -49,11 +49,11 @@ class Likeness:
             coefficients = batch.coefficients.astype(np.float64)
             total += cls(
                 images=len(batch.pixels),
-                coefficients=coefficients.sum(0),
-                squares=(coefficients**2).sum(0),
+                coefficients=coefficients.sum(-1),
+                squares=(coefficients**2).sum(-1),
                 pixel_squares=(batch.pixels.astype(np.float64) ** 2).sum(0),
-                spectrum=np.log1p(np.abs(coefficients[:, 0])).sum(0),
-                detail=fine_detail(batch).mean(1).sum(0, dtype=np.float64),
+                spectrum=np.log1p(np.abs(coefficients[0])).sum(-1),
+                detail=fine_detail(batch).mean(0).sum(-1, dtype=np.float64),
                 values=np.bincount(batch.pixels.ravel(), minlength=256).astype(np.float64),
             )
         return total

@@ -18,7 +18,7 @@ def middle(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.partition(values, place, axis).take([place], axis)
 
 
-def deviation(values: np.ndarray, centre: np.ndarray, axis: int = -1) -> np.ndarray:
+def deviation(values: np.ndarray, centre: np.ndarray | float = 0.0, axis: int = -1) -> np.ndarray:
     """Median absolute deviation along an axis, which is kept, as a standard deviation above 0.
 
     Args:

@@ -125,12 +125,12 @@ def search(population: Population, label: int, images: Compact) -> Iterator[Foun
 
 def is_searchable(images: Compact) -> bool:
     """Whether a class has enough different pictures to be searched."""
-    return len(images) >= LEAST_PICTURES and len(_different(images)) >= LEAST_PICTURES
+    return len(_different(images, LEAST_PICTURES)) >= LEAST_PICTURES
 
 
-def _different(images: Compact) -> np.ndarray:
-    """(k,) rows of the different pictures among those that are searched."""
-    return different_pictures(thumbnails(images.pixels[:SEARCHED]))
+def _different(images: Compact, enough: int | None = None) -> np.ndarray:
+    """(k,) rows of the different pictures among those that are searched, or of ``enough``."""
+    return different_pictures(thumbnails(images.pixels[:SEARCHED]), enough)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ CUTS = (0.5, 0.75, 0.93, 0.98)
 #: Steps of each start.
 EM_STEPS = 20
 
+#: Images of which all starts are looked at together.
+ROWS = 256
+
 #: A group is a candidate if its share of the class, its distance from the others and its images are
 #: above the least, and its share below the most.
 LEAST_SHARE, MOST_SHARE, LEAST_DISTANCE, LEAST_IMAGES = 0.004, 0.75, 1.8, 8
@@ -50,13 +53,21 @@ class Subspace:
             vectors: (n, d) float32, of mean 0.
             rng: for the start.
         """
-        count = min(DIRECTIONS, len(vectors) // IMAGES_PER_DIRECTION)
-        start = rng.standard_normal((vectors.shape[1], count + 8)).astype(np.float32)
+        n, dimensions = vectors.shape
+        count = min(DIRECTIONS, n // IMAGES_PER_DIRECTION)
+        start = rng.standard_normal((dimensions, count + 8)).astype(np.float32)
         basis = np.linalg.qr(start)[0]
+        # Of many vectors the products are made once: each step would take as long.
+        products = vectors.T @ vectors if n >= 2 * dimensions else None
         for _ in range(POWER_STEPS):
-            basis = np.linalg.qr(vectors.T @ (vectors @ basis))[0]
-        projected = vectors @ basis
-        variances, turn = np.linalg.eigh(projected.T @ projected / len(vectors))
+            turned = vectors.T @ (vectors @ basis) if products is None else products @ basis
+            basis = np.linalg.qr(turned)[0]
+        if products is None:
+            projected = vectors @ basis
+            covariance = projected.T @ projected / n
+        else:
+            covariance = basis.T @ products @ basis / n
+        variances, turn = np.linalg.eigh(covariance)
         first = np.argsort(variances)[::-1][:count]
         return cls(variances[first], basis @ turn[:, first])
 
@@ -74,29 +85,28 @@ class Candidates:
     strange: list[np.ndarray]  #: that other classes are like, the most distant first
 
 
-def candidates(inside: np.ndarray, rest: np.ndarray, subspace: Subspace) -> Candidates:
+def candidates(projected: np.ndarray, outside: np.ndarray, variances: np.ndarray) -> Candidates:
     """Groups in a class that may share something.
 
     Args:
-        inside: (n, d) float32, whitened view of a class, of mean 0.
-        rest: (m, d) float32, the same view of images of other classes, in the same coordinates.
-        subspace: of ``inside``.
+        projected: (n, k) float32, a class, of mean 0, in the directions in which it varies most.
+        outside: (m, k) float32, images of other classes in the same coordinates.
+        variances: (k,) of the class.
     """
-    projected, outside = inside @ subspace.basis, rest @ subspace.basis
-    groups = _separate(projected, _starts(projected, subspace.variances, outside.mean(0)))
+    groups = _separate(projected, _starts(projected, variances, outside.mean(0)))
     among_rest = (outside @ groups.weights > groups.bound).mean(0)
     found = (
         (groups.share > LEAST_SHARE)
         & (groups.share < MOST_SHARE)
         & (groups.distance > LEAST_DISTANCE)
-        & (groups.members.sum(0) > LEAST_IMAGES)
+        & (groups.members.sum(1) > LEAST_IMAGES)
     )
     strengths = np.array(
         [strength(*one) for one in zip(groups.distance, groups.share, among_rest, strict=True)]
     )
     strange = np.where(among_rest >= LEAST_AMONG_REST, groups.distance, 0.0)
     own, others = (
-        [groups.members[:, i] for i in np.argsort(-by, kind="stable") if found[i] and by[i] > 0]
+        [groups.members[i] for i in np.argsort(-by, kind="stable") if found[i] and by[i] > 0]
         for by in (strengths, strange)
     )
     return Candidates(own, others)
@@ -119,13 +129,13 @@ def _starts(projected: np.ndarray, variances: np.ndarray, rest: np.ndarray) -> n
     axes = np.eye(len(variances), dtype=np.float32)
     from_rest = -(rest / np.sqrt(np.maximum(variances, 1e-6)))[:, None]
     single = np.concatenate([axes, -axes, from_rest, -from_rest], 1)
-    skewed = _skewed(scaled)
-    tails = [(single, CUTS[1:3]), (skewed, CUTS)]
+    tails = [(single, CUTS[1:3]), (_skewed(scaled), CUTS)]
     starts = []
     for directions, cuts in tails:
-        along = scaled @ directions
-        starts += [along > np.quantile(along, cut, axis=0) for cut in cuts]
-    return np.concatenate(starts, 1).astype(np.float32)
+        along = np.ascontiguousarray((scaled @ directions).T)
+        bounds = np.quantile(along, cuts, axis=1)[..., None]
+        starts += [along > bound for bound in bounds]
+    return np.concatenate(starts).T.astype(np.float32, order="C")
 
 
 def _skewed(scaled: np.ndarray) -> np.ndarray:
@@ -146,7 +156,7 @@ def _skewed(scaled: np.ndarray) -> np.ndarray:
 class _Groups:
     """Two groups each, from s starts."""
 
-    members: np.ndarray  #: (n, s) float32, probabilities of being in the second group
+    members: np.ndarray  #: (s, n) float32, probabilities of being in the second group
     share: np.ndarray  #: (s,) of the second group
     distance: np.ndarray  #: (s,) of the means, in standard deviations
     weights: np.ndarray  #: (k, s), of the projection that tells them apart
@@ -157,19 +167,39 @@ def _separate(projected: np.ndarray, members: np.ndarray) -> _Groups:
     """Expectation-maximisation of two normal groups of equal covariance, from many starts.
 
     Equal covariances make each step a few matrix products for all starts at once.
+
+    Args:
+        projected: (n, k) float32, of mean 0.
+        members: (n, s) float32, probabilities of being in the second group; written to.
     """
     n, k = projected.shape
     ridge = np.float32(1e-3) * np.eye(k, dtype=np.float32)
     inverse = np.linalg.inv(projected.T @ projected / n + ridge)
-    for _ in range(EM_STEPS):
-        weight = np.clip(members.sum(0), 3, n - 3)
+    # With a column of ones the same products give sums of members, and scores less their bounds.
+    and_one = np.concatenate([projected, np.ones((n, 1), np.float32)], 1)
+    sums = and_one.T @ members
+    for step in range(EM_STEPS):
+        weight = np.clip(sums[-1], 3, n - 3)
         share = weight / n
-        few = projected.T @ members / weight
+        few = sums[:-1] / weight
         shift = few / (1 - share)  # between the means, as that of all is 0
         direction = inverse @ shift
         squared = (shift * direction).sum(0)
         within = np.maximum(1 - share * (1 - share) * squared, 1e-3)
         weights = direction / within
         bound = (weights * (few - shift / 2)).sum(0) - np.log(share / (1 - share))
-        members = 1 / (1 + np.exp(-np.clip(projected @ weights - bound, -30, 30)))
-    return _Groups(members, share, np.sqrt(squared / within), weights, bound)
+        sums = np.zeros_like(sums)
+        minus = np.concatenate([-weights, bound[None]])
+        # Some rows at a time, which stay in the cache.
+        for start in range(0, n, ROWS):
+            rows = slice(start, start + ROWS)
+            some = np.matmul(and_one[rows], minus, out=members[rows])
+            np.clip(some, -30, 30, out=some)
+            np.exp(some, out=some)
+            some += 1
+            np.reciprocal(some, out=some)
+            if step < EM_STEPS - 1:
+                sums += and_one[rows].T @ some
+    return _Groups(
+        np.ascontiguousarray(members.T), share, np.sqrt(squared / within), weights, bound
+    )

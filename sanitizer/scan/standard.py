@@ -80,8 +80,10 @@ class Scale:
     def __call__(self, batch: Batch) -> np.ndarray:
         """(n, d) float32: the view of a batch, standardised."""
         clip = np.float32(self.view.clip)
-        values = (self.view.raw(batch) - self.centre) / self.scale
-        values = clip * np.tanh(values / clip)
+        values = self.view.raw(batch) - self.centre
+        values /= self.scale * clip
+        np.tanh(values, out=values)
+        values *= clip
         return _equalised(values) if self.view.banded else values
 
 
@@ -94,15 +96,30 @@ def _equalised(values: np.ndarray) -> np.ndarray:
     """Frequencies, each band of luma and of colour divided by its root mean square.
 
     So an image that is rich in a band does not drown a trigger in it.
+
+    Args:
+        values: (n, 768), written to.
     """
-    planes = values.reshape(len(values), 3, views.HALF, views.HALF)
-    index = np.maximum(*np.ogrid[: views.HALF, : views.HALF])
-    for first, end in zip(views.BANDS, views.BANDS[1:], strict=False):
-        band = (index >= first) & (index < end)
-        for colours in (slice(0, 1), slice(1, 3)):
-            chosen = planes[:, colours, band]
-            energy = np.einsum("ncb,ncb->n", chosen, chosen)
-            size = chosen.shape[1] * chosen.shape[2]
-            root = np.sqrt((BAND_PRIOR + energy) / (BAND_PRIOR + size))
-            planes[:, colours, band] = chosen / root[:, None, None]
-    return planes.reshape(len(values), -1)
+    squares = values.T[_BY_BAND]
+    squares *= squares
+    energies = np.add.reduceat(squares, _STARTS, axis=0)
+    sizes = np.diff(_STARTS, append=len(_BY_BAND))[:, None].astype(np.float32)
+    roots = np.sqrt((BAND_PRIOR + energies) / (BAND_PRIOR + sizes))
+    roots[_NO_BAND] = 1
+    values /= roots[_BAND].T
+    return values
+
+
+def _bands() -> np.ndarray:
+    """(768,) the number of the band of luma or of colour that each frequency is in."""
+    bands = np.searchsorted(views.BANDS, np.maximum(*np.ogrid[: views.HALF, : views.HALF]), "right")
+    colour = bands + len(views.BANDS)
+    return np.stack([bands, colour, colour]).ravel()
+
+
+#: The bands of frequencies; the mean of an image, of luma and of colour, is in none.
+_BAND, _NO_BAND = _bands(), [0, len(views.BANDS)]
+
+#: Frequencies band by band, and where each band begins.
+_BY_BAND = np.argsort(_BAND, kind="stable")
+_STARTS = np.searchsorted(_BAND[_BY_BAND], np.arange(2 * len(views.BANDS)))

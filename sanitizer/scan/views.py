@@ -7,12 +7,11 @@ energies, a change of colour depth in the histogram.
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-
-from sanitizer.dct import dct2
 
 #: Side of a canonical image, in pixels.
 SIDE = 32
@@ -35,40 +34,59 @@ BANDS = (1, 3, 5, 8, 12, 16)
 
 @dataclass(frozen=True)
 class Batch:
-    """Canonical images, and what several views need of them, computed once."""
+    """Canonical images, and what several views need of them, computed once.
+
+    Images are the last axis, one value beside the other: so neighbouring pixels and coefficients
+    are long rows, of which sums, differences and products take a fraction of the time.
+    """
 
     pixels: np.ndarray  #: (n, 32, 32, 3) uint8
-    planes: np.ndarray  #: (n, 3, 32, 32) float32, red, green, blue
-    coefficients: np.ndarray  #: (n, 3, 32, 32) float32, the DCT of the opponent colours
+    colours: np.ndarray  #: (3, 32, 32, n) uint8, red, green, blue
+    coefficients: np.ndarray  #: (3, 32, 32, n) float32, the DCT of the opponent colours
     native: np.ndarray | None  #: (n, b) uint8, each a :func:`~sanitizer.scan.native.summary`
 
     @classmethod
     def of(cls, pixels: np.ndarray, native: np.ndarray | None = None) -> "Batch":
         """Args: pixels: (n, 32, 32, 3) uint8; native: (n, b) uint8, where a view needs it."""
-        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)
-        opponent = np.tensordot(OPPONENT.astype(np.float32), planes, (1, 1))
-        return cls(pixels, planes, dct2(np.moveaxis(opponent, 0, -1)), native)
+        colours = np.ascontiguousarray(pixels.transpose(3, 1, 2, 0))
+        opponent = (_OPPONENT @ colours.reshape(3, -1).astype(np.float32)).reshape(colours.shape)
+        return cls(pixels, colours, dct_of_planes(opponent), native)
 
     @cached_property
-    def fine(self) -> list[np.ndarray]:
-        """Three of (n, 3, 32, 32) float32: second differences across, down and crosswise."""
-        return [_differences(self.planes, *pair) for pair in _FINE]
+    def fine(self) -> "Differences":
+        """Second differences of neighbouring pixels."""
+        return _second_differences(self.colours, 1)
+
+    def coarser(self) -> Iterator[np.ndarray]:
+        """Each (3, 32, 32, n) int16: second differences two pixels apart, and fourth ones.
+
+        Across, down and crosswise.
+        """
+        yield from _second_differences(self.colours, 2)
+        across, down, _ = self.fine
+        yield _around(across, 1, _ACROSS)
+        yield _around(down, 1, _DOWN)
+        yield _around(across, 1, _DOWN)
+
+
+#: Across, down and crosswise, each (3, 32, 32, n) int16.
+Differences = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def low_frequencies(batch: Batch) -> np.ndarray:
     """(n, 192): the signed DCT at the lowest 8 x 8 frequencies."""
-    return _flat(batch.coefficients[:, :, :LOW, :LOW])
+    return _flat(batch.coefficients[:, :LOW, :LOW])
 
 
 def frequencies(batch: Batch) -> np.ndarray:
     """(n, 768): the signed DCT at the lower 16 x 16 frequencies."""
-    return _flat(batch.coefficients[:, :, :HALF, :HALF])
+    return _flat(batch.coefficients[:, :HALF, :HALF])
 
 
 def spectrum(batch: Batch) -> np.ndarray:
     """(n, 512): log magnitude of the whole DCT plane, luma and colour, mean of 2 x 2."""
-    logs = np.log1p(np.abs(batch.coefficients))
-    return _flat(_cells(np.stack([logs[:, 0], (logs[:, 1] + logs[:, 2]) / 2], 1), HALF))
+    logs = _cells(log_magnitudes(batch.coefficients), HALF)
+    return _flat(np.stack([logs[0], (logs[1] + logs[2]) / 2]))
 
 
 def edges(batch: Batch) -> np.ndarray:
@@ -78,16 +96,28 @@ def edges(batch: Batch) -> np.ndarray:
     cells and stands by itself, so that a sticker shows in images of any contrast.
     """
     cells = _cells(fine_detail(batch), HALF)
-    mean = cells.mean((2, 3), keepdims=True)
+    mean = cells.mean((1, 2), keepdims=True)
     return np.concatenate([_flat(cells - mean), _flat(mean)], 1)
 
 
 def fine_detail(batch: Batch) -> np.ndarray:
-    """(n, 3, 32, 32): log magnitude of second differences, mean of the colours.
+    """(3, 32, 32, n) float32: log magnitude of second differences, mean of the colours.
 
     Across, down and crosswise.
     """
-    return np.stack([np.log1p(np.abs(one)).mean(1) for one in batch.fine], 1)
+    detail = np.empty((len(batch.fine), *batch.fine[0].shape[1:]), np.float32)
+    for mean, (red, green, blue) in zip(detail, map(log_magnitudes, batch.fine), strict=True):
+        np.add(red, green, out=mean)
+        mean += blue
+        mean /= 3
+    return detail
+
+
+def log_magnitudes(values: np.ndarray) -> np.ndarray:
+    """float32: logs of 1 more than the magnitudes of values, of which the smallest do not count."""
+    magnitudes = np.abs(values).astype(np.float32, copy=False)
+    magnitudes += 1
+    return np.log(magnitudes, out=magnitudes)
 
 
 def energies(batch: Batch) -> np.ndarray:
@@ -96,10 +126,18 @@ def energies(batch: Batch) -> np.ndarray:
     Second differences at one and two pixels and fourth ones at one: how much of each scale is
     left where resampling, as of a warp, has smoothed the image.
     """
-    coarser = (_differences(batch.planes, *pair) for pair in (*_WIDE, *_FOURTH))
-    maps = itertools.chain(batch.fine, coarser)
-    squares = np.stack([np.einsum("nchw,nchw->nhw", one, one) / 3 for one in maps], 1)
-    return _flat(0.5 * np.log(_cells(squares, SIDE // 4) + 4))
+    maps = itertools.chain(batch.fine, batch.coarser())
+    means = np.stack([_cells(_squares(one), SIDE // 4) / 3 for one in maps])
+    return _flat(0.5 * np.log(means + 4))
+
+
+def _squares(differences: np.ndarray) -> np.ndarray:
+    """(32, 32, n) float32: sums over the colours."""
+    squares = differences.astype(np.float32)
+    squares *= squares
+    squares[0] += squares[1]
+    squares[0] += squares[2]
+    return squares[0]
 
 
 def histogram(batch: Batch) -> np.ndarray:
@@ -111,48 +149,69 @@ def histogram(batch: Batch) -> np.ndarray:
     n = len(batch.pixels)
     # An image at a time: one count of all would first make a wide copy of them.
     counts = np.stack([np.bincount(one, minlength=256) for one in batch.pixels.reshape(n, -1)])
-    colours = batch.planes.reshape(n, 3, -1)
+    colours = batch.colours.reshape(3, SIDE * SIDE, n)
     extremes = [
-        colours.min(2),
-        colours.max(2),
-        np.log1p((colours == 0).sum(2)),
-        np.log1p((colours == 255).sum(2)),
+        colours.min(1),
+        colours.max(1),
+        np.log1p((colours == 0).sum(1, dtype=np.uint16).astype(np.float64)),
+        np.log1p((colours == 255).sum(1, dtype=np.uint16).astype(np.float64)),
     ]
     different = (counts > 0).sum(1)[:, None]
-    return np.concatenate([np.sqrt(counts), different, *extremes], 1, dtype=np.float32)
+    every = [np.sqrt(counts), different, *(one.T for one in extremes)]
+    return np.concatenate(every, 1, dtype=np.float32)
 
 
-def _difference(offsets: tuple[int, ...], weights: tuple[int, ...]) -> np.ndarray:
-    """(32, 32): the matrix that takes a weighted sum around each pixel; borders are mirrored."""
-    matrix = np.zeros((SIDE, SIDE), np.float32)
-    for offset, weight in zip(offsets, weights, strict=True):
-        at = np.abs(np.arange(SIDE) + offset)
-        np.add.at(matrix, (np.arange(SIDE), np.minimum(at, 2 * (SIDE - 1) - at)), weight)
-    return matrix
+def _second_differences(colours: np.ndarray, step: int) -> Differences:
+    """Those of pixels ``step`` apart, of (3, 32, 32, n) colours."""
+    whole = colours.astype(np.int16)  # and so are the differences: their sums have no rounding
+    crosswise = _ahead(_ahead(whole, step, _ACROSS), step, _DOWN)
+    return _around(whole, step, _ACROSS), _around(whole, step, _DOWN), crosswise
 
 
-_SAME = np.eye(SIDE, dtype=np.float32)
-_FIRST, _FIRST_WIDE = (_difference((0, step), (1, -1)) for step in (1, 2))
-_SECOND, _SECOND_WIDE = (_difference((-step, 0, step), (-1, 2, -1)) for step in (1, 2))
+#: Axes of (3, 32, 32, n) colours.
+_DOWN, _ACROSS = 1, 2
 
 
-def _differences(planes: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Differences of (..., 32, 32) by one of the matrices above, in each direction."""
-    planes = planes if across is _SAME else planes @ across.T
-    return planes if down is _SAME else down @ planes
+def _around(values: np.ndarray, step: int, axis: int) -> np.ndarray:
+    """Twice each value less those ``step`` before it and behind it; borders are mirrored."""
+    values = values.swapaxes(0, axis)
+    around = 2 * values
+    around[:-step] -= values[step:]
+    around[-step:] -= values[-2 : -2 - step : -1]
+    around[step:] -= values[:-step]
+    around[:step] -= values[step:0:-1]
+    return around.swapaxes(0, axis)
 
 
-#: (down, across) of the differences at one pixel.
-_FINE = ((_SAME, _SECOND), (_SECOND, _SAME), (_FIRST, _FIRST))
-_WIDE = ((_SAME, _SECOND_WIDE), (_SECOND_WIDE, _SAME), (_FIRST_WIDE, _FIRST_WIDE))
-_FOURTH = ((_SAME, _SECOND @ _SECOND), (_SECOND @ _SECOND, _SAME), (_SECOND, _SECOND))
+def _ahead(values: np.ndarray, step: int, axis: int) -> np.ndarray:
+    """Each value less that ``step`` behind it; the border is mirrored."""
+    values = values.swapaxes(0, axis)
+    ahead = values.copy()
+    ahead[:-step] -= values[step:]
+    ahead[-step:] -= values[-2 : -2 - step : -1]
+    return ahead.swapaxes(0, axis)
+
+
+_OPPONENT = OPPONENT.astype(np.float32)
+
+
+def dct_of_planes(planes: np.ndarray) -> np.ndarray:
+    """The DCT, as :func:`~sanitizer.dct.dct2`, of (c, 32, 32, n) float32, which is written to."""
+    from scipy import fft  # takes a while to load
+
+    return fft.dctn(planes, type=2, axes=(_DOWN, _ACROSS), norm="ortho", overwrite_x=True)
 
 
 def _cells(planes: np.ndarray, count: int) -> np.ndarray:
-    """Means of (..., 32, 32) over count x count cells."""
-    pool = np.repeat(np.eye(count, dtype=np.float32), SIDE // count, 1) * (count / SIDE)
-    return pool @ planes @ pool.T
+    """Means of (..., 32, 32, n) over count x count cells."""
+    *before, _, _, n = planes.shape
+    size = SIDE // count
+    rows = planes.reshape(*before, count, size, SIDE * n).sum(-2)
+    cells: np.ndarray = rows.reshape(*before, count, count, size, n).sum(-2)
+    cells *= np.float32(1 / size**2)
+    return cells
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
+    """(n, d) of (..., n), in the order in which they lie in memory."""
+    return values.reshape(-1, values.shape[-1]).T
