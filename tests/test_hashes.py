@@ -76,11 +76,21 @@ def _tar(folder: Path, members: dict[str, bytes]) -> Path:
     return folder / "set.tar"
 
 
-@pytest.mark.parametrize("write", [_texts, _digests, _in_json, _members])
-def test_an_image_that_is_not_what_its_set_says_is_rejected_with_its_bytes(
+@pytest.mark.parametrize("write", [_digests, _in_json, _members])
+def test_hashes_are_found_wherever_sets_have_them(
     write: Write, images: list[bytes], hashes: list[str | None], tmp_path: Path
 ) -> None:
-    path, output = write(tmp_path, images, hashes), tmp_path / "out"
+    path = write(tmp_path, images, hashes)
+    done = run("score", path, tmp_path / "out", "--quiet", "--json", "--verify-hashes")
+    assert done.exit_code == 0, done.stderr
+    rejected = json.loads(done.stdout)["rejected_by_reason"]
+    assert rejected == {"hash mismatch": 1, "hash missing": 1}
+
+
+def test_an_image_that_is_not_what_its_set_says_is_rejected_with_its_bytes(
+    images: list[bytes], hashes: list[str | None], tmp_path: Path
+) -> None:
+    path, output = _texts(tmp_path, images, hashes), tmp_path / "out"
     command = ["clean", path, output, "--no-scan", "--quiet", "--json"]
     done = run(*command, "--verify-hashes")
     assert done.exit_code == 0, done.stderr
