@@ -109,6 +109,11 @@ output_options = _options(
 job_options = _options(
     reading_options,
     click.option(
+        "--verify-hashes",
+        is_flag=True,
+        help="Reject images that are not what the sha256 in INPUT says.",
+    ),
+    click.option(
         "--shard-rows", type=int, default=2000, show_default=True, help="Samples a shard."
     ),
     click.option(
@@ -438,14 +443,17 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan ingest photos/ photos_parquet/
     """
     from pipelines.jobs.ingest import ingest as job
+    from pipelines.sources.hashes import MISMATCH, MISSING
 
     manifest = job(input, output, **_arguments(options))
     if as_json:
         return _print_json(manifest.to_json())
     _print_notes(manifest)
     _print(f"{manifest.counts.read:,} images in {output}/data/train-*.parquet")
+    unread = "could not be read and are null"
     for kind, count in manifest.unread_by_reason.items():
-        _print(f"{count:>9,} of them could not be read and are null: {kind}")
+        bad = "do not match and are copied as they are" if kind in (MISMATCH, MISSING) else unread
+        _print(f"{count:>9,} of them {bad}: {kind}")
 
 
 @main.command()

@@ -12,7 +12,7 @@ import pytest
 from datasets import Features
 from reading import reasons_of, rows_of
 
-from pipelines.sources import files, open_source
+from pipelines.sources import files, open_source, remote
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError, decode
 
@@ -381,7 +381,7 @@ def test_remote_files_are_told_apart_by_what_their_file_system_says() -> None:
     memory.pipe("/changing/2.png", b"")
     with pytest.raises(InputError, match=r"1\.png: was there when the run began"):
         rows_of(source)
-    assert files._remote_stamp({"size": 1, "ETag": '"ab"', "mtime": 3}) == (1, "ab")
+    assert remote.entry("x", {"size": 1, "ETag": '"ab"', "mtime": 3})[1:] == (1, "ab")
 
 
 def test_batches_and_files_are_bounded_by_bytes(

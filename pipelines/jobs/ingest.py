@@ -31,7 +31,8 @@ class IngestCounts(Record):
 class CopyTally(Record):
     """What is to be told of copied rows; adds up without regard to order."""
 
-    unread: dict[str, int]  #: images that could not be read, by the kind of the reason
+    #: images that could not be read, or do not match their hash, by the kind of the reason
+    unread: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class IngestManifest(Manifest):
     """The manifest of ``ingest``."""
 
     counts: IngestCounts
-    unread_by_reason: dict[str, int]  #: samples whose image is null, as it could not be read
+    #: samples whose image is null, as it could not be read, or does not match its hash
+    unread_by_reason: dict[str, int]
 
 
 @dataclass

@@ -102,6 +102,11 @@ def prove(
         RunError: a run failed; what was finished is kept for the next call.
     """
     chosen, store = Settings(**settings), Store.at(output)
+    if chosen.verify_hashes:
+        raise InputError(
+            "verify hashes: a proof rejects no image before it trains; verify INPUT with freqsan "
+            "clean or ingest, and leave it out here"
+        )
     request = PoisonRequest.checked(
         attack=attack,
         attack_settings=attack_settings,

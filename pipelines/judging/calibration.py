@@ -16,10 +16,12 @@ from detector.inputs import judgeable
 from detector.kinds import ANY_PARTS, ENCODINGS, range_of
 from detector.scores import Scores
 from detector.storage import CARD, WEIGHTS
+from pipelines.judging.fetching import Copy, fetched
 from pipelines.runs.progress import Progress
 from pipelines.runs.threads import map_in_order
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images
+from pipelines.sources.remote import is_remote
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, Policy
 from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts, kinds_in_words
@@ -34,13 +36,16 @@ def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detec
     A name that does not exist is told before torch is loaded.
 
     Args:
-        name_or_path: of the detector.
+        name_or_path: of the detector; a directory may be in a store, too.
         device: as for :meth:`detector.model.Detector.load`.
 
     Raises:
         InputError: there is no such detector, the directory does not hold a whole one, or the
             device is not there.
+        Unreachable: its store does not give it.
     """
+    if is_remote(str(name_or_path)):
+        return _loaded_copy(fetched(str(name_or_path).rstrip("/")), device)
     try:
         directory = find(name_or_path)
         written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
@@ -55,6 +60,15 @@ def _loaded(directory: Path, written: tuple[int, ...], device: str | None) -> "D
     from detector.model import Detector
 
     return Detector.load(directory, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded_copy(copy: Copy, device: str | None) -> "Detector":
+    """A detector in a store."""
+    from detector.model import Detector
+
+    with copy.on_disk() as directory:
+        return Detector.load(directory, device)
 
 
 class Size(NamedTuple):

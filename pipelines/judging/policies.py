@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from detector import bundled
 from detector.inputs import Tiles
 from detector.storage import load_card
+from pipelines.judging.fetching import fetch
 from pipelines.runs.guards import check_apart
 from pipelines.runs.job import Settings
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
 from pipelines.sources.base import Source
+from pipelines.sources.remote import is_remote
 from sanitizer.errors import InputError
 from sanitizer.policy import Budget, FalseDiscovery, Policy
 
@@ -90,9 +92,16 @@ def open_signatures(paths: Sequence[str | Path]) -> "tuple[KnownTrigger, ...]":
 
 
 def find_detector(name: str | Path) -> str:
-    """The name of a bundled detector as it is, or a directory as an absolute path.
+    """The name of a bundled detector as it is, or a directory as an absolute path or an address.
+
+    One in a store is read anew, whatever this process has read of it before.
 
     Raises:
         InputError: there is none of that name.
+        Unreachable: its store does not give it.
     """
+    if is_remote(str(name)):
+        address = str(name).rstrip("/")
+        fetch(address)
+        return address
     return bundled.address(name)

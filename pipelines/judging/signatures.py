@@ -9,6 +9,8 @@ from typing import Self
 
 import numpy as np
 
+from pipelines.sources.files import open_file
+from pipelines.sources.remote import is_remote
 from sanitizer.errors import InputError, shortened
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.finding import Finding, Unpacked, finding_in
@@ -46,14 +48,13 @@ class KnownTrigger:
 
         Raises:
             InputError: there is none at the path; one line says what is wrong.
+            Unreachable: the store that it is in does not give it.
         """
         try:
-            if Path(path).stat().st_size > MAX_BYTES:
-                raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-            data = Path(path).read_bytes()
+            data = _content(str(path))
         except OSError as error:
             raise InputError(
-                f"--signature {path}: {error.strerror or error}; expected a file "
+                f"--signature {path}: {error.strerror or 'no such file'}; expected a file "
                 "findings/NAME.safetensors of an earlier run"
             ) from error
         except ValueError as error:
@@ -72,7 +73,8 @@ class KnownTrigger:
                 f"--signature {path} is no signature of a finding: {error}; expected a file "
                 "findings/NAME.safetensors of an earlier run"
             ) from error
-        return cls(str(path), Path(path).name, finding, signature, hashlib.sha256(data).hexdigest())
+        name = str(path).rpartition("/")[2] if is_remote(str(path)) else Path(path).name
+        return cls(str(path), name, finding, signature, hashlib.sha256(data).hexdigest())
 
     @classmethod
     def open_all(cls, paths: Iterable[str | Path]) -> tuple[Self, ...]:
@@ -110,3 +112,23 @@ class KnownTrigger:
             false_alarms=finding.screening.false_alarms,
             images=carriers.get(self.name, 0),
         )
+
+
+def _content(path: str) -> bytes:
+    """What a file holds, here or in a store.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        ValueError: it is too large.
+        Unreachable: the store that it is in does not give it.
+    """
+    if is_remote(path):
+        root, _, name = path.rpartition("/")
+        with open_file(root, name) as file:
+            data = file.read(MAX_BYTES + 1)
+    else:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+    return data

@@ -31,7 +31,7 @@ from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
 from pipelines.runs.interpreters import command
 from pipelines.runs.store import Store
-from sanitizer.errors import GO_ON, RunError
+from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.summary import Summary
 
 
@@ -186,7 +186,7 @@ def answer_one_order(folder: str) -> None:
     try:
         validation = validate_run(Store(address), rows, Summary.from_json(summary))
         Path(folder, _ANSWER).write_text(json.dumps(validation.to_json()), encoding="utf-8")
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, FreqsanError, pa.ArrowInvalid) as error:
         words = " ".join(str(error).split())
         print(f"{type(error).__name__}: {words}", file=sys.stderr)
         sys.exit(_EXPECTED)

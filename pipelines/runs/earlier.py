@@ -21,6 +21,7 @@ from pipelines.runs.checksums import (
 )
 from pipelines.runs.manifest import Manifest, StoredPlan
 from pipelines.runs.store import Store, as_json
+from pipelines.sources.remote import Unreachable
 from sanitizer.errors import InputError
 from sanitizer.record import Record
 
@@ -76,6 +77,8 @@ class Earlier:
         try:
             finished = read_finished(store)
             plan = _read(store, layout.PLAN, StoredPlan)
+        except Unreachable:  # which says nothing of what is there
+            raise
         except InputError as error:
             return cls(None, None, str(error))
         return cls(finished, None if plan is None else plan[0], None)
@@ -135,6 +138,8 @@ def read_finished(store: Store) -> Finished | None:
     """
     try:
         read = _read(store, layout.MANIFEST, Manifest)
+    except Unreachable:
+        raise
     except InputError:
         if _speaks_of_freqsan(store):
             raise

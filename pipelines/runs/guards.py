@@ -16,7 +16,8 @@ def check_output(store: Store) -> None:
 
     Raises:
         InputError: its name is not UTF-8; or, on this machine, it is a file or a dangling link,
-            or cannot be written to.
+            or cannot be written to; or its store refuses to be looked at.
+        Unreachable: its store does not answer.
     """
     try:
         store.address.encode()
@@ -27,6 +28,7 @@ def check_output(store: Store) -> None:
         ) from error
     folder = store.local
     if folder is None:
+        store.names()
         return
     _check_name(folder, "OUTPUT")
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():

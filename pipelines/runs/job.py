@@ -14,11 +14,12 @@ from pipelines.runs.manifest import Manifest, Plan, ShardFacts, common_manifest
 from pipelines.runs.output import Output
 from pipelines.runs.passes import Pass
 from pipelines.runs.pool import Pool
-from pipelines.runs.progress import Progress
+from pipelines.runs.progress import Progress, counting
 from pipelines.runs.store import Store, is_of_this_process
 from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
+from pipelines.sources.hashes import verified
 from sanitizer.errors import GO_ON, InputError, RunError
 from sanitizer.garbage import loading
 from sanitizer.record import Record
@@ -39,7 +40,7 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 class Settings:
     """What every sharded job can be told beside its own arguments.
 
-    The first five say how to read the input. The others change how long a job takes, never
+    The first six say how to read the input. The others change how long a job takes, never
     its result.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     image_column: str | None = None  #: found by itself where None
     label_column: str | None = None  #: found by itself where None
     follow_links: bool = False  #: also links that lead out of the input
+    verify_hashes: bool = False  #: compare images with the ``sha256`` that the input gives
     shard_rows: int = SHARD_ROWS  #: about so many samples in one shard
     runner: str = DEFAULT_RUNNER  #: a Beam runner, or ``"dask"``
     dask_scheduler: str | None = None  #: of ``"dask"``, its address, such as ``tcp://host:8786``
@@ -108,17 +110,20 @@ class Settings:
             option: as for :func:`pipelines.sources.open_source`.
 
         Raises:
-            InputError: it is unreadable, empty or not an image set.
+            InputError: it is unreadable, empty or not an image set; or has no hashes to verify.
         """
-        return open_source(
-            location,
-            split=self.split,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            shard_rows=self.shard_rows,
-            option=option,
-            follow_links=self.follow_links,
-        )
+        with counting(f"listing {location}", unit="files", quiet=self.quiet) as found:
+            source = open_source(
+                location,
+                split=self.split,
+                image_column=self.image_column,
+                label_column=self.label_column,
+                shard_rows=self.shard_rows,
+                option=option,
+                follow_links=self.follow_links,
+                found=found,
+            )
+        return verified(source) if self.verify_hashes and option is None else source
 
 
 @dataclass(frozen=True)

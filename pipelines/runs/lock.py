@@ -1,29 +1,48 @@
-"""One run at a time in an OUTPUT."""
+"""One run at a time in an OUTPUT.
+
+On this machine the system keeps a lock and lets go of it when a run dies. A store knows no such
+thing: there it is a small object that the run writes anew every few seconds for as long as it
+lives, by which others tell whether it does.
+"""
 
 import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from filelock import FileLock, Timeout
 
 from pipelines.runs import layout
-from pipelines.runs.store import Store
+from pipelines.runs.store import Store, as_json
+from pipelines.sources.remote import REPLACED, Refused, Unreachable
 from sanitizer.errors import InputError
 from sanitizer.files import DISK_FULL
+from sanitizer.record import Record
+
+#: Seconds after which a run writes its lock in a store anew, and for which another that wants it
+#: looks whether it does: by its own clock, as those of two machines and of a store differ.
+BEAT_SECONDS = 5.0
+DEAD_SECONDS = 6 * BEAT_SECONDS
 
 
-@contextlib.contextmanager
-def locked(store: Store) -> Iterator[None]:
+def locked(store: Store) -> contextlib.AbstractContextManager[None]:
     """Keep other runs out of an OUTPUT; what was made for that alone is removed in the end.
-
-    Only a directory of this machine can be locked; on an object store two runs at once are for
-    the user to avoid.
 
     Raises:
         InputError: another run is at work there, or it cannot be made.
+        Unreachable: its store does not answer, or refuses to be written to.
     """
-    if store.local is None:
-        yield
-        return
+    return _locked_remotely(store) if store.local is None else _locked_here(store)
+
+
+@contextlib.contextmanager
+def _locked_here(store: Store) -> Iterator[None]:
+    assert store.local is not None
     path = store.local / layout.LOCK
     is_new = not store.local.exists()
     try:
@@ -49,3 +68,114 @@ def locked(store: Store) -> Iterator[None]:
         store.remove_empty(layout.WORK)
         if is_new:
             store.remove_empty("")
+
+
+# --- In a store -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Holder(Record):
+    """The run that has a lock in a store."""
+
+    run: str  #: told apart from all others
+    host: str
+    pid: int
+    since: str  #: date and time, for people
+    beats: int  #: how often it was written; another number means that the run lives
+
+    @classmethod
+    def this(cls) -> "_Holder":
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return cls(uuid.uuid4().hex, socket.gethostname(), os.getpid(), now, 0)
+
+    def has_died(self) -> bool:
+        """Whether it ran on this machine and does no more; of others that cannot be told so."""
+        if self.host != socket.gethostname() or self.pid == os.getpid():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:  # it is somebody else's
+            return False
+        return False
+
+
+@contextlib.contextmanager
+def _locked_remotely(store: Store) -> Iterator[None]:
+    mine = _Holder.this()
+    if not store.create(layout.LOCK, _bytes(mine)):
+        _take_over(store, mine)
+    stop = threading.Event()
+    beating = threading.Thread(target=_beat, args=(store, mine, stop), name="lock", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beating.join()
+        with contextlib.suppress(Unreachable):  # what went wrong before is told
+            found = _read(store)
+            if found is not None and found.run == mine.run:
+                store.remove(layout.LOCK)
+
+
+def _bytes(holder: _Holder) -> bytes:
+    return as_json(holder.to_json())
+
+
+def _read(store: Store) -> _Holder | None:
+    """Who has the lock; None where nobody has, or none of ours wrote it."""
+    while True:
+        try:
+            return _Holder.from_json(store.read_json(layout.LOCK))
+        except (OSError, ValueError, RecursionError):
+            return None
+        except Refused as error:
+            if error.code != REPLACED:  # which its holder does now and then
+                raise
+
+
+def _take_over(store: Store, mine: _Holder) -> None:
+    """Take the lock of a run that has died, as far as can be told.
+
+    Raises:
+        InputError: it lives, or another run was faster.
+    """
+    _wait_for_the_dead(store)
+    store.write(layout.LOCK, _bytes(mine))
+    time.sleep(BEAT_SECONDS / 5)  # of several that do this at once the last one has it
+    if (now := _read(store)) is not None and now.run != mine.run:
+        raise _taken(store, now)
+
+
+def _taken(store: Store, holder: _Holder) -> InputError:
+    return InputError(
+        f"another freqsan run is writing to {store.address} right now, on {holder.host} since "
+        f"{holder.since}; wait for it or give another OUTPUT"
+    )
+
+
+def _wait_for_the_dead(store: Store) -> None:
+    first = _read(store)
+    waited = 0.0
+    while first is not None and not first.has_died() and waited < DEAD_SECONDS:
+        time.sleep(BEAT_SECONDS / 5)
+        waited += BEAT_SECONDS / 5
+        now = _read(store)
+        if now is None:
+            return
+        if now != first:
+            raise _taken(store, now)
+
+
+def _beat(store: Store, mine: _Holder, stop: threading.Event) -> None:
+    """Write the lock anew now and then, until it is given back or has become another's."""
+    beats = 0
+    while not stop.wait(BEAT_SECONDS):
+        with contextlib.suppress(Unreachable):  # the next one may come through
+            found = _read(store)
+            if found is None or found.run != mine.run:
+                return
+            beats += 1
+            store.write(layout.LOCK, _bytes(replace(mine, beats=beats)))

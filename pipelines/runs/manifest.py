@@ -16,6 +16,7 @@ VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "t
 _WORDS = {
     "source_sha256": "the input's files",
     "shards": "the number of shards",
+    "verify_hashes": "whether hashes are verified",
     "device": "the device that scores (a CPU or a GPU)",
 }
 
@@ -41,6 +42,8 @@ class Plan(Record):
         versions = {name: metadata.version(name) for name in VERSIONED}
         shards = len(source.shards)
         chosen = options.to_json()
+        if source.hash_column is not None:
+            chosen["verify_hashes"] = source.hash_column
         return cls(job, source.location, shards, shard_rows, source.digest(), chosen, versions)
 
     def differences(self, other: "Plan") -> str:

@@ -31,6 +31,7 @@ from pipelines.runs.manifest import Manifest, Plan, StoredPlan
 from pipelines.runs.passes import Receipt
 from pipelines.runs.store import NotPlainError, Store, as_json
 from pipelines.sources.base import Reader
+from pipelines.sources.remote import Unreachable
 from sanitizer.errors import FreqsanError, InputError, RunError
 from sanitizer.record import Record
 
@@ -261,7 +262,20 @@ class Failure(Record):
 
 def write_failure(store: Store, error: FreqsanError) -> None:
     """Leave an expected failure where the driver finds it, whatever the runner does to it."""
-    store.write_json(layout.FAILURE, Failure(isinstance(error, InputError), str(error)).to_json())
+    failure = Failure(isinstance(error, InputError), str(error))
+    try:
+        store.write_json(layout.FAILURE, failure.to_json())
+    except Unreachable:  # which may be what is to be told
+        keep_failure(store, error)
+
+
+def keep_failure(store: Store, error: FreqsanError) -> None:
+    """Keep a failure for a driver in this process, without asking the store, which may be it."""
+    _untold[store.address] = Failure(isinstance(error, InputError), str(error))
+
+
+#: By address, the last failure that its store did not take; for a driver in this process.
+_untold: dict[str, Failure] = {}
 
 
 def take_failure(store: Store) -> FreqsanError | None:
@@ -269,9 +283,11 @@ def take_failure(store: Store) -> FreqsanError | None:
 
     None too where it cannot be read: then the runner's own words have to do.
     """
-    try:
-        failure = Failure.from_json(store.read_json(layout.FAILURE))
-    except (OSError, ValueError, RecursionError):
-        return None
-    store.remove(layout.FAILURE)
+    failure = _untold.pop(store.address, None)
+    if failure is None:
+        try:
+            failure = Failure.from_json(store.read_json(layout.FAILURE))
+            store.remove(layout.FAILURE)
+        except (OSError, ValueError, RecursionError, Unreachable):
+            return None
     return InputError(failure.text) if failure.is_input else RunError(failure.text)

@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipelines.runs.interpreters import command
-from pipelines.runs.output import write_failure
+from pipelines.runs.output import keep_failure, write_failure
 from pipelines.runs.work import PassWork
+from pipelines.sources.remote import Unreachable
 from sanitizer.errors import GO_ON, RunError
 from sanitizer.garbage import loading
 
@@ -110,6 +111,8 @@ class Pool:
                 failed = next((one for one in done if one.exception() is not None), None)
                 if failed is not None:
                     self._give_up(waiting, CLOSING_SECONDS)
+                    if isinstance(error := failed.exception(), Unreachable):
+                        keep_failure(work.store, error)  # OUTPUT may not have taken it
                     failed.result()
             if waiting:
                 self._give_up(waiting, 0)

@@ -3,19 +3,20 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
 from pipelines.runs.output import Output
+from pipelines.sources.remote import Unreachable
 from sanitizer.errors import one_line
 
 #: Seconds between two lines where standard error is not a terminal.
 LINE_SECONDS = 10.0
 
-#: Seconds between two looks at the finished shards.
-POLL_SECONDS = 0.5
+#: Seconds between two looks at the finished shards; in a store each look is paid for.
+POLL_SECONDS, POLL_SECONDS_REMOTE = 0.5, 5.0
 
 
 class _Bar(tqdm):
@@ -123,18 +124,39 @@ def _speed(rate: float, unit: str = "") -> str:
 
 
 @contextmanager
+def counting(what: str, *, unit: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """What is told how many more there are, of work that is shown only where there are many."""
+    progress = Progress(what, unit=unit, quiet=quiet)
+    begun = False
+
+    def found(more: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.start(total=None)
+            begun = True
+        progress.advance(more)
+
+    try:
+        yield found
+    finally:
+        if begun:
+            progress.finish()
+
+
+@contextmanager
 def watch(progress: Progress, output: Output, pass_name: str, known: set[int]) -> Iterator[None]:
     """Report shards as their receipts appear, on whatever machine they are made."""
     stop = threading.Event()
     seen = set(known)
 
     def look() -> None:
-        for index, receipt in output.receipts(pass_name, skip=seen).items():
-            seen.add(index)
-            progress.advance(receipt.rows)
+        with suppress(Unreachable):  # whoever needs the receipts will say so
+            for index, receipt in output.receipts(pass_name, skip=seen).items():
+                seen.add(index)
+                progress.advance(receipt.rows)
 
     def poll() -> None:
-        while not stop.wait(POLL_SECONDS):
+        while not stop.wait(POLL_SECONDS if output.store.local else POLL_SECONDS_REMOTE):
             look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)

@@ -8,24 +8,23 @@ renamed, elsewhere it is written to a local temporary file and put in one piece.
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
-import fsspec
 import pyarrow as pa
-from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.runs.layout import ShardedFile
+from pipelines.sources import remote
 from pipelines.sources.files import local_path
+from pipelines.sources.remote import RemoteFile
 from sanitizer.files import (
     TEMPORARY_PREFIX,
     is_temporary,
@@ -81,13 +80,12 @@ class Store:
 
         Raises:
             OSError: it is missing or cannot be read.
+            Unreachable: the store that it is in does not give it.
         """
-        handle: IO[bytes]
-        if self.local is not None:  # Arrow reads its own handles without Python in between
-            handle = pa.OSFile(str(self.local / name))
-        else:
-            handle = self._files.open(name, "rb")
-        return handle
+        if self.local is None:
+            return cast(IO[bytes], RemoteFile(self.locate(name)))
+        # Arrow reads its own handles without Python in between.
+        return cast(IO[bytes], pa.OSFile(str(self.local / name)))
 
     def read(self, name: str) -> bytes:
         """The bytes of a file.
@@ -95,10 +93,14 @@ class Store:
         Raises:
             NotPlainError: it is a link, which may lead out of the store, or no file.
             OSError: it is missing or cannot be read.
+            Unreachable: the store that it is in does not give it.
         """
-        if self.local is not None and not S_ISREG((self.local / name).lstat().st_mode):
+        if self.local is None:
+            with self.open(name) as file:
+                return file.read()
+        if not S_ISREG((self.local / name).lstat().st_mode):
             raise NotPlainError(errno.EINVAL, "a link or no plain file", self.locate(name))
-        return bytes(self._files.cat_file(name))
+        return (self.local / name).read_bytes()
 
     def read_json(self, name: str) -> Any:
         """A file of JSON.
@@ -112,14 +114,19 @@ class Store:
     def size(self, name: str) -> int | None:
         """Of a file, in bytes; None where there is no such file."""
         try:
-            info = self._files.info(name)
+            if self.local is not None:
+                status = (self.local / name).stat()
+                return status.st_size if S_ISREG(status.st_mode) else None
+            info = remote.look_at(self.locate(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return int(info["size"]) if info["type"] == "file" else None
 
     def exists(self, name: str = "") -> bool:
         """Whether there is a file or folder of that name; of the store itself by default."""
-        return bool(self._files.exists(name))
+        if self.local is None:
+            return remote.exists(self.locate(name))
+        return os.path.exists(self.local / name)  # noqa: PTH110 (what cannot be looked at is not)
 
     def names(self, folder: str = "", pattern: str = "*") -> list[str]:
         """The names of the files and folders that match directly in a folder, sorted.
@@ -127,11 +134,13 @@ class Store:
         Names that start with a dot match only a pattern that does. Without the folder there
         are none.
         """
-        try:
-            entries = self._files.ls(folder, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        bare = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+        if self.local is None:
+            bare = remote.children(self.locate(folder))
+        else:
+            try:
+                bare = iter(os.listdir(self.local / folder))  # noqa: PTH208
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         hidden = pattern.startswith(".")
         prefix = f"{folder}/" if folder else ""
         return sorted(
@@ -155,7 +164,8 @@ class Store:
     def walk(self, folder: str) -> list[str]:
         """The names of all files and links below a folder, hidden ones too; links lead nowhere."""
         if self.local is None:
-            return sorted(self._files.find(folder))
+            below = remote.entries(self.locate(folder))
+            return sorted(f"{folder}/{found.name}" for found in below)
         root = self.local / folder
         if root.is_symlink():
             return []
@@ -169,7 +179,25 @@ class Store:
         if self.local is not None:
             write_atomically(self.local / name, data)
         else:
-            self._files.pipe_file(name, data)
+            with self._remotely(name, "written") as (files, path):
+                files.pipe_file(path, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file of a store that is not on this machine, unless there is one of that name.
+
+        The store decides, so of several at once one succeeds; where it knows no such condition,
+        all may.
+
+        Returns:
+            Whether it was written.
+        """
+        assert self.local is None
+        try:
+            with self._remotely(name, "written") as (files, path):
+                files.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON for people and programs."""
@@ -189,7 +217,8 @@ class Store:
         if self.local is not None:
             publish(staged, self.local / name)
         else:
-            self._files.put_file(str(staged), name)
+            with self._remotely(name, "written") as (files, path):
+                files.put_file(str(staged), path)
             staged.unlink()
 
     def remove(self, name: str) -> None:
@@ -202,8 +231,13 @@ class Store:
                 path.unlink(missing_ok=True)
         else:
             # File by file: fsspec's own recursive removal takes ``*`` in a name for a pattern.
-            for file in self._files.find(name):
-                self._files.rm_file(file)
+            below = [f"{name}/{found.name}" for found in remote.entries(self.locate(name))]
+            for each in below or [name]:
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    self._remotely(each, "removed") as (files, at),
+                ):
+                    files.rm_file(at)
 
     def remove_empty(self, folder: str) -> None:
         """Remove a folder that nothing is in; only on this machine there are such."""
@@ -218,9 +252,12 @@ class Store:
                 if is_temporary(leftover.name) and not leftover.is_dir():
                     leftover.unlink(missing_ok=True)
 
-    @property
-    def _files(self) -> DirFileSystem:
-        return _filesystem(self.address)
+    @contextlib.contextmanager
+    def _remotely(self, name: str, doing: str) -> Iterator[tuple[Any, str]]:
+        """The file system of a store that is not on this machine, and the path of a file in it."""
+        with remote.asking(self.locate(name), doing):
+            files, path = remote.filesystem(self.address)
+            yield files, f"{path}/{name}"
 
 
 def is_of_this_process(address: str) -> bool:
@@ -236,12 +273,3 @@ def as_json(value: Any) -> bytes:
     """JSON for people and programs."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "surrogatepass")
-
-
-@functools.lru_cache(maxsize=64)
-def _filesystem(address: str) -> DirFileSystem:
-    if "://" not in address:  # so that no character of a local path is taken for a protocol
-        return DirFileSystem(address, LocalFileSystem())
-    # Other workers write too: a listing that was cached would be wrong.
-    filesystem, path = fsspec.core.url_to_fs(address, use_listings_cache=False)
-    return DirFileSystem(path, filesystem)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipelines.sources import files, folder, hub, parquet, saved, splits, webdataset
 from pipelines.sources.base import SHARD_ROWS, Reading, Source
-from pipelines.sources.files import Listing
+from pipelines.sources.files import Found, Listing
 from sanitizer.errors import InputError
 
 __all__ = ["open_source"]
@@ -37,6 +37,7 @@ def open_source(
     shard_rows: int = SHARD_ROWS,
     option: str | None = None,
     follow_links: bool = False,
+    found: Found = lambda more: None,
 ) -> Source:
     """Resolve an input to a schema and shards, whatever its kind.
 
@@ -53,6 +54,7 @@ def open_source(
         option: that ``location`` was given by, such as ``"--trusted"``, for messages; None
             where it is INPUT itself.
         follow_links: follow links in the input that lead out of it, too.
+        found: is told how many more files were found, while many are listed.
 
     Raises:
         InputError: nothing there, nothing that can be read, or a choice is needed.
@@ -68,20 +70,20 @@ def open_source(
         raise InputError(f"{whole}: names the split {named!r}, and --split {split!r}; name one")
     reading = Reading(named or split, image_column, label_column, shard_rows)
     try:
-        return _resolver(path, follow_links)(reading)
+        return _resolver(path, follow_links, found)(reading)
     except InputError as error:
         if option is None:
             raise
         raise InputError(f"{option} {error}") from error
 
 
-def _resolver(location: str, follow_links: bool) -> Callable[[Reading], Source]:
+def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Reading], Source]:
     """The ``resolve`` of the kind of what lies at ``location``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location, follow_links)
     if location.startswith("hf://datasets/"):
         return partial(hub.resolve, location)
-    listing = files.list_files(location, follow_links)
+    listing = files.list_files(location, follow_links, found)
     if listing is None and hub.is_hub(location):
         return partial(hub.resolve, location)
     if listing is None:

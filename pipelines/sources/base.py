@@ -7,8 +7,9 @@ Pixels never travel: a worker reads its shards itself.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
@@ -24,6 +25,12 @@ BATCH_ROWS = 256
 
 #: Units in a record batch of the file that holds them; a worker reads whole ones.
 _UNIT_ROWS = 1024
+
+#: Units that are Python objects at a time while they become a table.
+_PIECE_ROWS = 1 << 16
+
+#: Bytes of that file that a worker reads beyond what it needs: of a million units it has 70 MB.
+_UNITS_AHEAD = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -76,14 +83,18 @@ class Units:
     address: str | None = None  #: absolute path or URL of the file, where there is no table
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Self:
+    def of(cls, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Self:
         """Units in memory.
 
         Args:
-            rows: the columns of each unit, in the order that shards count units in.
+            rows: the columns of each unit, in the order that shards count units in; they are taken
+                piece by piece, as a million of them at once would be most of a gigabyte.
             schema: of the columns.
         """
-        return cls(pa.Table.from_pylist(list(rows), schema=schema))
+        left = iter(rows)
+        pieces = iter(lambda: list(islice(left, _PIECE_ROWS)), [])
+        batches = [pa.RecordBatch.from_pylist(piece, schema=schema) for piece in pieces]
+        return cls(pa.Table.from_batches(batches, schema))
 
     def __getitem__(self, run: slice) -> list[dict[str, Any]]:
         """Consecutive units, as dictionaries by column.
@@ -96,7 +107,7 @@ class Units:
             return self.table.slice(first, count).to_pylist()
         start = first // _UNIT_ROWS
         root, _, name = str(self.address).rpartition("/")
-        with open_file(root, name) as file:
+        with open_file(root, name, ahead=_UNITS_AHEAD) as file:
             stored = pa.ipc.open_file(file)
             stop = min(stored.num_record_batches, -(-run.stop // _UNIT_ROWS))
             batches = [stored.get_batch(i) for i in range(start, stop)]
@@ -166,6 +177,8 @@ class Source:
     root: str | None = None
     nbytes: int = 0  #: of all files that will be read; 0 where it is not known cheaply
     notes: tuple[str, ...] = field(default=())  #: what the user should be told, one line each
+    #: the column of hashes that its images are compared with; None: they are not
+    hash_column: str | None = None
 
     @property
     def schema(self) -> pa.Schema:

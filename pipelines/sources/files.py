@@ -6,15 +6,16 @@ import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
+from pipelines.sources import remote
+from pipelines.sources.remote import Entry, Refused, RemoteFile, is_remote
 from sanitizer.errors import InputError, shortened
 from sanitizer.images import ImageError
 
@@ -86,16 +87,17 @@ class Listing:
 
     def only(self, wanted: Callable[[str], bool], what: str) -> tuple["Listing", tuple[str, ...]]:
         """The files that are ``wanted``, and notes on the others."""
-        names = tuple(filter(wanted, self.names))
-        ours = set(names)
-        others = [name for name in self.names if name not in ours]
+        ours: list[str] = []
+        others: list[str] = []
+        for name in self.names:
+            (ours if wanted(name) else others).append(name)
         ignored = [name for name in others if self.stamps.get(name) != OUTSIDE]
         notes = replace(self, names=tuple(others)).left_out()
         if ignored:
             counts = Counter(suffix(name) or "no extension" for name in ignored).most_common(8)
             named = ", ".join(f"{extension} {count}" for extension, count in counts)
             notes += (f"ignored {plural(len(ignored), 'file')} other than {what}: {named}",)
-        return replace(self, names=names), notes
+        return replace(self, names=tuple(ours)), notes
 
     def left_out(self) -> tuple[str, ...]:
         """Notes on what is not read, whatever the kind of the input."""
@@ -109,7 +111,16 @@ class Listing:
         )
 
 
-def list_files(location: str, follow_links: bool = False) -> Listing | None:
+#: Told of so many more files each time that they have been found.
+Found = Callable[[int], object]
+
+#: How many those are.
+_EACH = 10_000
+
+
+def list_files(
+    location: str, follow_links: bool = False, found: Found = lambda more: None
+) -> Listing | None:
     """All files of a local path, a glob or an fsspec URL.
 
     Hidden files and folders, whose names start with a dot, are left out with a note; so are
@@ -119,6 +130,7 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
         location: as the user gave it; a link is followed here.
         follow_links: follow links that lead out of a local folder, too. Otherwise they are
             listed as ``OUTSIDE``. Those that lead to elsewhere in the folder are followed.
+        found: is told now and then how many more files were found, of those that are many.
 
     Returns:
         None where there is nothing at ``location``.
@@ -138,7 +150,7 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
                 reason = getattr(error, "strerror", None) or error
                 raise InputError(f"{shortened(location)}: cannot be read ({reason})") from error
         if mode is not None and stat.S_ISDIR(mode):
-            return _Walk(path, follow_links).listing(location)
+            return _Walk(path, follow_links).listing(location, found)
         if mode is not None and not stat.S_ISREG(mode):
             raise InputError(f"{location} is a {_kind(mode)}; expected a file, a folder or a set")
         if mode is not None:
@@ -146,8 +158,19 @@ def list_files(location: str, follow_links: bool = False) -> Listing | None:
             return _listing(location, folder, {name: stamp(folder, name)}, path)
     _check_address(location)
     if _GLOB.search(location):
-        return _list_glob(location, path, follow_links)
-    return None if path is not None else _list_remote(location)
+        return _list_glob(location, path, follow_links, found)
+    return None if path is not None else _list_remote(location, found)
+
+
+Item = TypeVar("Item")
+
+
+def _told(items: Iterable[Item], found: Found) -> Iterator[Item]:
+    """The same, with ``found`` told of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _EACH == 0:
+            found(_EACH)
 
 
 def _check_address(location: str) -> None:
@@ -203,60 +226,58 @@ def _left_out(specials: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     return tuple(f"left out {plural(len(n), kind)}: {some(n)}" for kind, n in named.items())
 
 
-def _list_glob(location: str, path: str | None, follow_links: bool) -> Listing:
+def _list_glob(location: str, path: str | None, follow_links: bool, found: Found) -> Listing:
     pattern = location if path is None else path
     root = pattern[: _GLOB.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     if path is None:
-        listing = _remote_listing(location, root, _remote_matches(location, root))
+        listing = _remote_listing(location, root, _remote_matches(location, root, found))
     else:
         try:
             walk = _Walk(root or "/", follow_links, pattern[len(root) + 1 :])
         except (ValueError, re.error) as error:
             raise InputError(f"{location}: cannot be listed ({error})") from error
-        listing = walk.listing(location)
+        listing = walk.listing(location, found)
     if not listing.names:
         raise InputError("; ".join((f"{location}: no file matches", *listing.specials)))
     return listing
 
 
-def _remote_matches(location: str, root: str) -> dict[str, Stamp]:
-    with _listing_errors(location):
-        filesystem, folder = _filesystem(root)
-        _forget_listings(root, filesystem)
-        matches = filesystem.glob(folder + location[len(root) :], detail=True)
-        if not matches and not filesystem.exists(folder):
-            raise InputError(f"{location}: no file matches, as there is no {root}")
-    return _relative(folder, {p: i for p, i in matches.items() if i["type"] != "directory"})
+def _remote_matches(location: str, root: str, found: Found) -> dict[str, Stamp]:
+    pattern = re.compile(glob_translate(location[len(root) + 1 :]))
+    try:
+        below = _told(remote.entries(root), found)
+        matches = _stamps(entry for entry in below if pattern.match(entry.name))
+        is_there = bool(matches) or remote.exists(root)
+    except Refused as error:
+        if error.code != "NoSuchBucket":
+            raise
+        matches, is_there = {}, False
+    if not is_there:
+        raise InputError(f"{location}: no file matches, as there is no {root}")
+    return matches
 
 
-def _list_remote(location: str) -> Listing | None:
+def _list_remote(location: str, found: Found) -> Listing | None:
     location = location.rstrip("/")
-    with _listing_errors(location):
-        filesystem, path = _filesystem(location)
-        _forget_listings(location, filesystem)
-        if filesystem.isfile(path):
-            root, _, name = location.rpartition("/")
-            return _listing(location, root, {name: _remote_stamp(filesystem.info(path))})
-        stamps = _relative(path, filesystem.find(path, detail=True))
+    refusal: Refused | None = None
+    try:
+        info = remote.look_at(location)
+    except (FileNotFoundError, NotADirectoryError):
+        info = {"type": "directory"}  # of which the listing tells whether there is a bucket
+    except Refused as error:
+        info, refusal = {"type": "directory"}, error  # it has no words, those of a listing have
+    if info["type"] != "directory":
+        root, _, name = location.rpartition("/")
+        return _listing(location, root, _stamps([remote.entry(name, info)]))
+    stamps = _stamps(_told(remote.entries(location), found))
+    if refusal is not None and not stamps:
+        raise refusal
     return _remote_listing(location, location, stamps) if stamps else None
 
 
-@contextmanager
-def _listing_errors(location: str) -> Iterator[None]:
-    """One line for whatever a file system says to an address."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # each file system has errors of its own
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{location}: cannot be listed ({reason})") from error
-
-
-def _relative(folder: str, infos: dict[str, dict[str, Any]]) -> dict[str, Stamp]:
-    """The files by their names relative to ``folder``."""
-    start = len(folder.rstrip("/")) + 1
-    return {path[start:]: _remote_stamp(info) for path, info in infos.items()}
+def _stamps(entries: Iterable[Entry]) -> dict[str, Stamp]:
+    """What tells each file of a listing, by its name."""
+    return {name: Stamp(size, version) for name, size, version in entries}
 
 
 class _Walk:
@@ -286,13 +307,13 @@ class _Walk:
         self._pattern = re.compile(glob_translate(pattern))
         self._specials: dict[str, list[str]] = defaultdict(list)
 
-    def listing(self, location: str) -> Listing:
+    def listing(self, location: str, found: Found) -> Listing:
         """What is found, as the listing of ``location``.
 
         Raises:
             InputError: a folder cannot be listed.
         """
-        stamps = dict(self._files()) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
+        stamps = dict(_told(self._files(), found)) if os.path.isdir(self._real_root) else {}  # noqa: PTH112
         return Listing(
             location=location,
             root=self._root,
@@ -402,26 +423,12 @@ def _stamp_of(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, str(status.st_mtime_ns))
 
 
-def _remote_stamp(info: dict[str, Any]) -> Stamp:
-    version = next((info[key] for key in ("ETag", "etag", "mtime") if info.get(key)), None)
-    return Stamp(info.get("size"), None if version is None else str(version).strip('"'))
-
-
-def _forget_listings(root: str, filesystem: Any) -> None:
-    """Look anew: in a long-lived process a file system remembers what was there before.
-
-    What is pinned to a commit of the Hub cannot change, and costs a call to list.
-    """
-    if "://" in root and not root.startswith("hf://"):
-        filesystem.invalidate_cache()
-
-
-def _filesystem(root: str) -> tuple[Any, str]:
-    return fsspec.core.url_to_fs(root) if "://" in root else (LocalFileSystem(), root)
-
-
 def open_file(
-    root: str, name: str, listed: Stamp = UNKNOWN, follow_links: bool = True
+    root: str,
+    name: str,
+    listed: Stamp = UNKNOWN,
+    follow_links: bool = True,
+    ahead: int = remote.AHEAD,
 ) -> IO[bytes]:
     """Open one file of a listing for reading.
 
@@ -430,12 +437,14 @@ def open_file(
         name: of the file in it.
         listed: what the file was when it was listed; UNKNOWN where it does not matter.
         follow_links: also where they lead out of a local ``root``.
+        ahead: bytes that are read from a store beyond what is asked for.
 
     Raises:
         OSError: it is missing, cannot be read or is no file.
         InputError: it is another by now, or leads out of ``root``.
+        Unreachable: the store that it is in does not give it.
     """
-    if "://" not in root:
+    if not is_remote(root):
         path = f"{root}/{name}"
         opened = os.open(path, _READING) if follow_links else _open_within(root, name)
         try:
@@ -444,11 +453,13 @@ def open_file(
             os.close(opened)
             raise
         return os.fdopen(opened, "rb")
-    if listed != UNKNOWN:
-        check(root, name, listed)
-    filesystem, folder = _filesystem(root)
-    file: IO[bytes] = filesystem.open(f"{folder}/{name}", "rb")
-    return file
+    file = RemoteFile(f"{root}/{name}", ahead)
+    try:
+        _compare(name, listed, Stamp(file.entry.size, file.entry.version))
+    except BaseException:
+        file.close()
+        raise
+    return cast(IO[bytes], file)
 
 
 #: How files are opened: what became a pipe since it was listed must not keep the run waiting.
@@ -490,10 +501,9 @@ def stamp(root: str, name: str) -> Stamp:
     Raises:
         OSError: it is missing, or no file.
     """
-    filesystem, folder = _filesystem(root)
-    if "://" in root:
-        _forget_listings(root, filesystem)
-        return _remote_stamp(filesystem.info(f"{folder}/{name}"))
+    if is_remote(root):
+        _, size, version = remote.entry(name, remote.look_at(f"{root}/{name}"))
+        return Stamp(size, version)
     return _stamp_of(os.stat(f"{root}/{name}"))  # noqa: PTH116
 
 
@@ -537,10 +547,10 @@ def too_large(size: int) -> ImageError | None:
 
 
 def unread(root: str, name: str, error: OSError) -> ImageError:
-    """Why the image in a file of a listing could not be read."""
+    """Why the image in a file of a local listing could not be read."""
     if isinstance(error, PermissionError):
         return ImageError("no permission", "this user may not read the file")
-    if "://" not in root and os.path.islink(f"{root}/{name}"):  # noqa: PTH114
+    if os.path.islink(f"{root}/{name}"):  # noqa: PTH114
         missing = f"leads to {target(root, name)}, which does not exist"
         circle = "leads back to itself"
         return ImageError("broken link", circle if error.errno == errno.ELOOP else missing)
@@ -563,8 +573,7 @@ def copied_rows(size: int) -> int:
 
 def exists(root: str) -> bool:
     """Whether the folder of a listing is still there."""
-    filesystem, folder = _filesystem(root)
-    return bool(filesystem.exists(folder))
+    return remote.exists(root) if is_remote(root) else os.path.exists(root)  # noqa: PTH110
 
 
 def suffix(name: str) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
+from pipelines.sources.remote import asking, is_remote
 from sanitizer.errors import InputError
 from sanitizer.images import ImageError
 
@@ -63,6 +64,7 @@ class FolderReader:
 
         Raises:
             InputError: a file has changed or vanished since it was listed, or the folder has.
+            Unreachable: the store that they are in does not give one.
         """
         return columns.batches(self._rows(shard), self.schema, batch_rows)
 
@@ -89,6 +91,7 @@ class FolderReader:
 
         Raises:
             InputError: it has changed or vanished since, or the folder has.
+            Unreachable: the store that it is in does not give it.
         """
         if stamp == files.OUTSIDE:
             return ImageError(
@@ -104,6 +107,9 @@ class FolderReader:
                 data = file.read(most)
         except OSError as failure:
             self._check_unreadable(name, stamp)
+            if is_remote(self.root):  # a store that contradicts itself says nothing of the image
+                with asking(f"{self.root}/{name}"):
+                    raise ConnectionError(str(failure)) from failure
             return files.unread(self.root, name, failure)
         return files.too_large(len(data)) or data
 
@@ -139,13 +145,11 @@ def resolve(listing: Listing, reading: Reading) -> Source:
             images are links out of the input.
     """
     listing, notes = listing.only(is_image, "images")
-    top = {n: n.partition("/")[0] if "/" in n else None for n in listing.names}
-    if all(folder is None or folder.lower() in files.SPLIT_NAMES for folder in top.values()):
-        depth, splits = 1, top
-    else:
-        depth, splits = 0, dict.fromkeys(top)
-    chosen = files.choose_split(listing.location, splits.values(), reading.split)
-    names = [n for n in listing.names if splits[n] == chosen]
+    folders = {name.partition("/")[0] for name in listing.names if "/" in name}
+    depth = int(all(folder.lower() in files.SPLIT_NAMES for folder in folders))
+    splits = {_split_of(name, depth) for name in listing.names}
+    chosen = files.choose_split(listing.location, splits, reading.split)
+    names = [name for name in listing.names if _split_of(name, depth) == chosen]
     if all(listing.stamps[name] == files.OUTSIDE for name in names):
         raise InputError(
             f"{listing.location}: all of its images ({len(names):,}) are links out of INPUT, "
@@ -153,14 +157,14 @@ def resolve(listing: Listing, reading: Reading) -> Source:
             "--follow-links to follow such links"
         )
 
-    folders = {_class_of(n, depth) for n in listing.names}
-    classes = sorted(map(files.text, filter(None, folders)))
+    of_classes = {_class_of(name, depth) for name in listing.names}
+    classes = sorted(map(files.text, filter(None, of_classes)))
     index = {name: i for i, name in enumerate(classes)}
-    units = [
+    units = (
         files.unit_of(name, listing.stamps[name])
         | {"label": index.get(files.text(_class_of(name, depth) or ""))}
         for name in names
-    ]
+    )
     schema, image, label = columns.roles(listing.location, _schema(classes), reading)
     return Source(
         location=listing.location,
@@ -175,6 +179,11 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         nbytes=files.total_size(listing.stamps[name] for name in names),
         notes=notes,
     )
+
+
+def _split_of(name: str, depth: int) -> str | None:
+    """The split of a file: its first folder where classes lie ``depth`` 1 below the root."""
+    return name.partition("/")[0] if depth and "/" in name else None
 
 
 def _class_of(name: str, depth: int) -> str | None:

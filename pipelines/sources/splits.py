@@ -4,10 +4,10 @@ import os
 from contextlib import suppress
 from glob import has_magic
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.sources import files
+from pipelines.sources import files, remote
+from sanitizer.errors import FreqsanError
 
 
 def parted(location: str) -> tuple[str, str | None]:
@@ -30,12 +30,19 @@ def _exists(location: str) -> bool:
     """Whether there is anything of this very name; a glob is there if it matches anything."""
     path = files.local_path(location)
     # What cannot even be looked at is told of when it is opened.
-    with suppress(OSError, ValueError, ImportError):
+    with suppress(OSError, ValueError, FreqsanError):
         if path is None:
-            filesystem, path = fsspec.core.url_to_fs(location)
-        elif os.path.lexists(path):
+            return _exists_remotely(location)
+        if os.path.lexists(path):
             return True
-        else:
-            filesystem = LocalFileSystem()
+        filesystem = LocalFileSystem()
         return bool(filesystem.glob(path) if has_magic(path) else filesystem.exists(path))
     return False
+
+
+def _exists_remotely(location: str) -> bool:
+    if not has_magic(location):
+        return remote.exists(location)
+    with remote.asking(location, "listed"):
+        filesystem, path = remote.filesystem(location)
+        return bool(filesystem.glob(path))

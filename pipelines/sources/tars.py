@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from pipelines.sources import files
-from sanitizer.errors import shortened
+from sanitizer.errors import FreqsanError, shortened
 from sanitizer.images import ImageError
 
 #: Of the headers of one member, with what they carry; names and attributes are far smaller.
@@ -183,7 +183,7 @@ class _Header(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             where = "behind the end of the archive: " if ended else ""
             raise tarfile.ReadError(f"{where}{error}") from error
-        except (tarfile.TarError, OSError, EOFError, zlib.error, MemoryError):
+        except (tarfile.TarError, OSError, EOFError, zlib.error, MemoryError, FreqsanError):
             raise
         except Exception as error:  # whatever hostile bytes lead ``tarfile`` to
             raise tarfile.ReadError(f"damaged header, {type(error).__name__}") from error
