@@ -26,6 +26,7 @@ from freqsan import clean, poison
 from pipelines.jobs.demo import SAMPLE
 from pipelines.poisoning import preview
 from pipelines.poisoning.encoding import is_lossless_webp
+from pipelines.runs import job
 from sanitizer.errors import InputError
 from sanitizer.images import decode
 
@@ -78,6 +79,7 @@ def covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "covered.py").write_text(COVERED)
     monkeypatch.setattr(library, "__path__", [*library.__path__, str(folder)])
     monkeypatch.delitem(sys.modules, "attacks.covered", raising=False)
+    monkeypatch.setattr(job, "FEWEST_SHARDS", 1000)  # another process would not find it
     return "covered"
 
 

@@ -60,7 +60,8 @@ def test_a_local_run_listens_to_this_machine_alone(
 
     before = listening_addresses()
     monkeypatch.setattr(CopyStep, "run", run)
-    ingest(SAMPLE, tmp_path / "out", workers=4, shard_rows=100, quiet=True)
+    # So few shards are done by threads of this process.
+    ingest(SAMPLE, tmp_path / "out", workers=4, shard_rows=400, quiet=True)
     listens = {address for socket, address in seen.items() if socket not in before}
     assert listens, "several shards are under way only by Beam's servers"
     assert all(ipaddress.ip_address(address).is_loopback for address in listens), listens

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipelines.runs import layout
 from pipelines.runs.passes import Finished
-from pipelines.runs.shards import ShardTask
+from pipelines.runs.shards import BatchWriter, ShardTask
 from pipelines.runs.store import Store
 from sanitizer.record import Record
 from sanitizer.scan.canonical import NBYTES, Compact
@@ -224,13 +224,13 @@ def _write_sample(store: Store, pass_name: str, labels: Sequence[str], least: _L
         ),
         pa.array(native, pa.binary()),
     ]
-    staged = store.stage(layout.POPULATION)
-    with pa.ipc.new_file(str(staged), SAMPLE) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=SAMPLE))
-    with staged.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    store.publish(staged, layout.POPULATION)
-    return digest
+    writer = BatchWriter(store, layout.POPULATION, SAMPLE)
+    try:
+        writer.write(pa.record_batch(columns, schema=SAMPLE))
+        writer.finish()
+        return writer.publish().sha256
+    finally:
+        writer.discard()
 
 
 def sampling_key(sample_id: str) -> int:

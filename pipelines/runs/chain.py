@@ -201,8 +201,7 @@ def _run(
             raise failure from error
         if isinstance(error, RunError):
             raise
-        # In-process runners answer with the worker's traceback, whose last line it is.
-        if "KeyboardInterrupt" in str(error).splitlines():
+        if _is_interrupt(error):
             raise KeyboardInterrupt from error
         if _is_disk_full(error):
             raise RunError(f"no space left on the disk of {store.address}; {GO_ON}") from error
@@ -223,6 +222,15 @@ def _chain(elements: list[Any], do: beam.DoFn) -> Callable[[beam.Pipeline], obje
         )
 
     return build
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Whether a Ctrl-C is behind it.
+
+    In-process runners answer with the worker's traceback, or with a last line that says where.
+    """
+    lines = (line.removeprefix("RuntimeError: ") for line in str(error).splitlines())
+    return any(line.partition(" [while running")[0] == "KeyboardInterrupt" for line in lines)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -106,18 +106,21 @@ class Pool:
         self._stopping.clear()
         with ThreadPoolExecutor(self._processes, thread_name_prefix="freqsan-pool") as threads:
             waiting = {threads.submit(self._do, work, stored, element) for element in elements}
-            while waiting and not self._stopping.is_set():
-                done, waiting = wait(waiting, LOOK_SECONDS, FIRST_EXCEPTION)
-                failed = next((one for one in done if one.exception() is not None), None)
-                if failed is not None:
-                    self._give_up(waiting, CLOSING_SECONDS)
-                    if isinstance(error := failed.exception(), Unreachable):
-                        keep_failure(work.store, error)  # OUTPUT may not have taken it
-                    failed.result()
-            if waiting:
+            try:
+                while waiting and not self._stopping.is_set():
+                    done, waiting = wait(waiting, LOOK_SECONDS, FIRST_EXCEPTION)
+                    failed = next((one for one in done if one.exception() is not None), None)
+                    if failed is not None:
+                        self._give_up(waiting, CLOSING_SECONDS)
+                        if isinstance(error := failed.exception(), Unreachable):
+                            keep_failure(work.store, error)  # OUTPUT may not have taken it
+                        failed.result()
+                if waiting:
+                    raise RunError(f"stopped; {GO_ON}")
+            except BaseException:  # also a Ctrl-C: this may be the thread that gets it
                 self._give_up(waiting, 0)
                 work.store.remove_leftovers()
-                raise RunError(f"stopped; {GO_ON}")
+                raise
 
     def _give_up(self, waiting: set[Future[None]], seconds: float) -> None:
         """Begin no more shards, and leave those under way some time."""
