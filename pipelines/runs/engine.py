@@ -251,7 +251,9 @@ def _run_in_processes(build: Callable[[beam.Pipeline], object], options: Pipelin
         except Exception as error:  # noqa: BLE001  (raised below, in the caller's thread)
             failures.append(error)
 
-    with safe_environment(), tempfile.TemporaryDirectory(prefix="freqsan-") as folder:
+    # The shell of a worker that is killed may yet write its code.
+    folder_of_run = tempfile.TemporaryDirectory(prefix="freqsan-", ignore_cleanup_errors=True)
+    with safe_environment(), folder_of_run as folder:
         words, code, ids = (Path(folder, name) for name in ("words", "code", "ids"))
         python = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         # Beam gives the command to a shell.
