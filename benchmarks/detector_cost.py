@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from PIL import Image
 
 from detector.model import Detector
+from sanitizer.cores import allow_threads
 from sanitizer.images import decode, read_header
 from sanitizer.resizing import Filter, resize
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--detector", default="freqsan-small")
     parser.add_argument("--turns", type=int, default=15)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     detector = Detector.load(arguments.detector)
     print(f"{detector.identity}, {detector.card.multiply_adds:,} multiply-adds for 32x32 px")

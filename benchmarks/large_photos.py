@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from benchmarks.detection_data import decoded, table
 from detector.model import Detector
+from sanitizer.cores import allow_threads
 from sanitizer.metrics import threshold_at_fpr, wilson
 from sanitizer.resizing import Filter, resize
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     detector = Detector.load(arguments.detector)
     images: pa.StructArray = table(arguments.pictures)

@@ -6,7 +6,7 @@
 
 The bare loop is one process that does the unavoidable: read, decode, DCT, score, write two
 Parquet files; no ids, hashes, report or validation. It runs on one thread, and once more with
-torch's own two. ``--against`` compares ``freqsan clean`` as it stands here with another
+the network on two. ``--against`` compares ``freqsan clean`` as it stands here with another
 checkout, such as that of the commit before. All variants run in turn, several rounds, each as a
 process of its own, so that a busy machine slows them alike; medians count.
 """
@@ -48,12 +48,12 @@ def bare_loop(source: str, output: str, threads: int) -> None:
     """Decode, transform, score and write, and nothing else."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import torch
     from PIL import Image
 
     from detector.model import Detector
+    from sanitizer.cores import allow_threads
 
-    torch.set_num_threads(threads)
+    allow_threads(threads)
     detector = Detector.load("freqsan-small")
     file = pq.ParquetFile(source, buffer_size=MIB, pre_buffer=False)
     writers = [
@@ -107,7 +107,7 @@ def speed(source: str, rounds: int) -> None:
     bare = [sys.executable, __file__, source, "--bare"]
     variants = {
         BARE: lambda folder: [*bare, folder],
-        "bare loop, torch on two threads": lambda folder: [*bare, folder, "--threads", "2"],
+        "bare loop, the network on two threads": lambda folder: [*bare, folder, "--threads", "2"],
         "1 worker": lambda folder: clean_command(source, folder, 1),
         "2 workers": lambda folder: clean_command(source, folder, 2),
         "2 workers, without the scan": lambda folder: clean_command(source, folder, 2, "--no-scan"),
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="DIR", help="compare with this checkout")
     parser.add_argument("--workers", type=int, default=2, help="of the comparison")
     parser.add_argument("--bare", metavar="DIR", help="run the bare loop once, into DIR")
-    parser.add_argument("--threads", type=int, default=1, help="of torch in the bare loop")
+    parser.add_argument("--threads", type=int, default=1, help="of the network in the bare loop")
     options = parser.parse_args()
     if options.bare:
         bare_loop(options.source, options.bare, options.threads)
