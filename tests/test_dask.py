@@ -23,9 +23,10 @@ from samples import with_one_trigger
 
 from benchmarks.clusters import Cluster, dask_cluster
 from freqsan import InputError, RunError, clean, features, ingest, poison, scan, score
-from pipelines.runs import chain, layout, orders
+from pipelines.runs import chain, layout
 from pipelines.runs import cluster as clusters
 from pipelines.runs.store import Store
+from pipelines.runs.work import Order
 
 #: Of the small set, and of its shards.
 ROWS, SHARD_ROWS = 160, 10
@@ -197,8 +198,8 @@ def test_an_output_that_a_worker_does_not_see_is_told(
 ) -> None:
     """As where OUTPUT is on a disk of this machine alone."""
 
-    def elsewhere(order: orders.Order, sha256: str) -> beam.DoFn:
-        return CarryOut(orders.Order(Store(str(tmp_path / "elsewhere")), order.name), sha256)
+    def elsewhere(order: Order, sha256: str) -> beam.DoFn:
+        return CarryOut(Order(Store(str(tmp_path / "elsewhere")), order.name), sha256)
 
     CarryOut = chain.CarryOut
     monkeypatch.setattr(chain, "CarryOut", elsewhere)

@@ -19,7 +19,7 @@ from pipelines.runs.chain import CarryOut
 from pipelines.runs.manifest import Manifest
 from pipelines.runs.output import Output
 from pipelines.runs.store import Store
-from pipelines.runs.work import PassWork
+from pipelines.runs.work import Order, PassWork
 
 ROWS, SHARD_ROWS = 40, 10
 
@@ -121,7 +121,7 @@ def late(
     """What workers were told of each pass of a run, and its OUTPUT after both, before the end."""
     sent: list[CarryOut] = []
 
-    def keep(order: orders.Order, sha256: str) -> CarryOut:
+    def keep(order: Order, sha256: str) -> CarryOut:
         sent.append(CarryOut(order, sha256))
         return sent[-1]
 
@@ -158,7 +158,7 @@ def test_a_worker_that_comes_back_late_leaves_nothing(
 
 
 def test_an_order_that_somebody_has_changed_is_not_read(tmp_path: Path) -> None:
-    order = orders.Order(Store(str(tmp_path)), f"{layout.ORDERS}/score-1")
+    order = Order(Store(str(tmp_path)), f"{layout.ORDERS}/score-1")
     order.store.write(order.name, pickle.dumps(print))
     with pytest.raises(RunError, match="is not what this run has written"):
         CarryOut(order, "0" * 64).setup()

@@ -236,15 +236,12 @@ class VerdictStep(Step[Tally]):
             self._unsearched(sample)
             if sample.p_value is None and sample.reject_kind is None and place not in carried
             else sample
-            for place, sample in enumerate(self._samples(scored))
+            for place, sample in enumerate(judged_by(self.own, scored))
         ]
         rows = verdict_rows(samples, carried, self.decision, self.detector)
         schema = score_schema(self.label_type)
         task.open(layout.SCORES, schema).write(to_batch(rows, schema))
         return samples, rows
-
-    def _samples(self, scored: pa.Table) -> list[ScoredSample]:
-        return judged_by(self.own, scored)
 
     def _unsearched(self, sample: ScoredSample) -> ScoredSample:
         """A sample that only a scan could have judged, with the reason why none did."""

@@ -14,12 +14,12 @@ import apache_beam as beam
 from pipelines.runs.checksums import described
 from pipelines.runs.cluster import Cluster
 from pipelines.runs.engine import last_words, run_pipeline
-from pipelines.runs.orders import Order, ordered, read_order
+from pipelines.runs.orders import ordered, read_order
 from pipelines.runs.output import Output, take_failure
 from pipelines.runs.passes import Finished, Pass
 from pipelines.runs.pool import Element, Pool
 from pipelines.runs.progress import Progress, watch
-from pipelines.runs.work import PassWork
+from pipelines.runs.work import Order, PassWork
 from pipelines.sources.base import Shard, Source
 from sanitizer.errors import GO_ON, RunError
 from sanitizer.files import DISK_FULL

@@ -15,7 +15,8 @@ from typing import Any
 
 from pipelines.runs import layout
 from pipelines.runs.store import NotPlainError, Store
-from pipelines.runs.threads import available_cores, map_in_order
+from pipelines.runs.threads import map_in_order
+from sanitizer.cores import available_cores
 from sanitizer.record import Record
 
 #: Files that a message names.

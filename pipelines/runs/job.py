@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipelines.runs import layout
 from pipelines.runs.cluster import DASK, PATIENCE_SECONDS, Cluster
@@ -16,10 +16,10 @@ from pipelines.runs.passes import Pass
 from pipelines.runs.pool import Pool
 from pipelines.runs.progress import Progress, counting
 from pipelines.runs.store import Store, is_of_this_process
-from pipelines.runs.threads import available_cores
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Source
 from pipelines.sources.hashes import verified
+from sanitizer.cores import available_cores
 from sanitizer.errors import GO_ON, InputError, RunError
 from sanitizer.garbage import loading
 from sanitizer.record import Record
@@ -29,9 +29,6 @@ FEWEST_SHARDS = 4
 
 #: Named in full: Beam's DirectRunner first tries to download another runner.
 DEFAULT_RUNNER = "FnApiRunner"
-
-if TYPE_CHECKING:
-    from pipelines.runs.chain import Machines
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
@@ -184,12 +181,24 @@ class Job(Generic[AnyManifest]):
         with self._processes(settings) as pool:
             # A second to load, after all that can be refused without it.
             with loading():
-                from pipelines.runs.chain import Machines
+                from pipelines.runs.chain import Machines, run_pass
 
             machines = Machines(
                 settings.runner, settings.workers, settings.beam_options, settings.cluster
             )
-            return self._do_passes_on(machines, pool, output, quiet=settings.quiet)
+            # Once for all passes: of a large folder it is a hundred megabytes.
+            source = replace(self.source, reader=output.with_stored_units(self.source.reader))
+            shards = [ShardFacts(i, {}) for i in range(len(source.shards))]
+            made: Any = None
+            for each in self.passes:
+                progress = Progress(each.doing, quiet=settings.quiet)
+                finished = run_pass(each, made, source, output, machines, progress, pool)
+                made = each.merge(made, finished)
+                for receipt in finished.receipts:
+                    kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
+                    if kept:  # else its pieces need not be shards
+                        shards[receipt.index].files.update(kept)
+            return made, shards
 
     def _processes(self, settings: Settings) -> AbstractContextManager[Pool | None]:
         """Processes for the shards, where they are worth their start; else threads do them."""
@@ -199,22 +208,3 @@ class Job(Generic[AnyManifest]):
         if here and seen and settings.workers > 1 and shards >= FEWEST_SHARDS and sys.executable:
             return Pool(min(settings.workers, shards))
         return nullcontext()
-
-    def _do_passes_on(
-        self, machines: "Machines", pool: Pool | None, output: Output, *, quiet: bool
-    ) -> tuple[Any, list[ShardFacts]]:
-        from pipelines.runs.chain import run_pass
-
-        # Once for all passes: of a large folder it is a hundred megabytes.
-        source = replace(self.source, reader=output.with_stored_units(self.source.reader))
-        shards = [ShardFacts(i, {}) for i in range(len(source.shards))]
-        made: Any = None
-        for each in self.passes:
-            progress = Progress(each.doing, quiet=quiet)
-            finished = run_pass(each, made, source, output, machines, progress, pool)
-            made = each.merge(made, finished)
-            for receipt in finished.receipts:
-                kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
-                if kept:  # else its pieces need not be shards
-                    shards[receipt.index].files.update(kept)
-        return made, shards

@@ -13,51 +13,17 @@ import dataclasses
 import functools
 import hashlib
 import pickle
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pipelines.runs import layout
-from pipelines.runs.store import Store
+from pipelines.runs.work import Order, PassWork
 from sanitizer.errors import RunError
-
-if TYPE_CHECKING:
-    from pipelines.runs.work import PassWork
-
-
-@dataclasses.dataclass(frozen=True)
-class Order:
-    """A pass that is under way."""
-
-    store: Store
-    name: str  #: of the file; used once
-
-    def stands(self) -> bool:
-        """Whether the run still waits for it."""
-        return self.store.exists(self.name)
-
-    def check(self) -> None:
-        """Refuse to leave anything for a run that has ended.
-
-        Raises:
-            RunError: so it is.
-        """
-        if not self.stands():
-            raise self.missing()
-
-    def missing(self) -> RunError:
-        """That the file is not there, in words."""
-        return RunError(
-            f"the worker on {socket.gethostname()} does not find {self.store.locate(self.name)}: "
-            "either the run has ended, or OUTPUT is not where all workers see it; put it on a "
-            "shared file system or an object store, under one address"
-        )
 
 
 @functools.lru_cache(maxsize=2)
-def read_order(order: Order, sha256: str) -> "PassWork":
+def read_order(order: Order, sha256: str) -> PassWork:
     """What is to be done; read once in a process.
 
     Raises:
@@ -74,7 +40,7 @@ def read_order(order: Order, sha256: str) -> "PassWork":
 
 
 @contextmanager
-def ordered(work: "PassWork") -> Iterator[tuple[Order, str]]:
+def ordered(work: PassWork) -> Iterator[tuple[Order, str]]:
     """An order, and its SHA-256, which workers are sent; it stands until the end of the block."""
     order = Order(work.store, f"{layout.ORDERS}/{work.pass_name}-{uuid.uuid4().hex}")
     data = pickle.dumps(dataclasses.replace(work, order=order))

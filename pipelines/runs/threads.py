@@ -46,9 +46,10 @@ def share_cores(workers: int, *, of_torch: bool = False) -> None:
         limits, torch = threadpool_limits(1, "blas"), sys.modules.get("torch")
         if _unshared is None:
             _unshared = None if torch is None else torch.get_num_threads(), limits
-        allow_threads(max(1, available_cores() // workers))
+        share = max(1, available_cores() // workers)
+        allow_threads(share)
         if torch is not None:
-            torch.set_num_threads(max(1, available_cores() // workers))
+            torch.set_num_threads(share)
 
 
 def return_cores() -> None:

@@ -1,10 +1,10 @@
 """What a worker is told of a pass, and how it does one shard of it, on whatever engine."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.runs.orders import Order
 from pipelines.runs.output import Output, write_failure
 from pipelines.runs.passes import Receipt, Step
 from pipelines.runs.shards import ShardTask
@@ -14,6 +14,35 @@ from pipelines.sources.base import Reader, Shard
 from sanitizer.cores import available_cores
 from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.files import DISK_FULL
+
+
+@dataclass(frozen=True)
+class Order:
+    """A pass that is under way on other machines, see :mod:`pipelines.runs.orders`."""
+
+    store: Store
+    name: str  #: of the file; used once
+
+    def stands(self) -> bool:
+        """Whether the run still waits for it."""
+        return self.store.exists(self.name)
+
+    def check(self) -> None:
+        """Refuse to leave anything for a run that has ended.
+
+        Raises:
+            RunError: so it is.
+        """
+        if not self.stands():
+            raise self.missing()
+
+    def missing(self) -> RunError:
+        """That the file is not there, in words."""
+        return RunError(
+            f"the worker on {socket.gethostname()} does not find {self.store.locate(self.name)}: "
+            "either the run has ended, or OUTPUT is not where all workers see it; put it on a "
+            "shared file system or an object store, under one address"
+        )
 
 
 @dataclass(frozen=True)
