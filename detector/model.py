@@ -4,6 +4,7 @@ import copy
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from detector.calibration import Calibration
 from detector.card import Card, Measured, TrainingSet
 from detector.combination import Combination, combined
 from detector.inputs import About, Parts, Prepared, Tiles
+from detector.lending import Borrowed, Lent, lend
 from detector.runtime import OnCpu, OnGpu, Runtime, has_gpu
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
@@ -55,12 +57,13 @@ class Detector:
         calibration: Calibration,
         weights: bytes,
         device: str | None = None,
+        lent: Lent | None = None,
     ):
         self.card, self.calibration = card, calibration
         self.identity = storage.identity(weights, card, calibration)
         self._weights = weights
         self._device = device or best_device()
-        self._run = self._runtime()
+        self._run = self._runtime() if lent is None else Borrowed(lent)
 
     @property
     def name(self) -> str:
@@ -142,7 +145,9 @@ class Detector:
             )
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str | None = None) -> "Detector":
+    def load(
+        cls, name_or_path: str | Path, device: str | None = None, lent: Lent | None = None
+    ) -> "Detector":
         """Load a bundled detector by name, or any by its directory.
 
         What the card says of the network is compared with the header of the weights before
@@ -151,12 +156,13 @@ class Detector:
         Args:
             name_or_path: of the detector.
             device: where to score, ``"cpu"`` or ``"cuda"``; None: the GPU where there is one.
+            lent: that device, where another process owns it, see :meth:`lend`.
 
         Raises:
             DetectorError: in one line, what is missing or wrong; also a device that is not there.
         """
         directory = find(name_or_path)
-        if device == "cuda" and not has_gpu():
+        if device == "cuda" and lent is None and not has_gpu():
             raise DetectorError(
                 f"{directory.name} is to score on a GPU, as the run began, and this machine has "
                 "none; go on where there is one, or start anew with --overwrite"
@@ -165,7 +171,7 @@ class Detector:
         try:
             forms = architecture(card.settings.architecture).forms(card.settings, card.inputs.side)
             weights = storage.load_weights(directory, forms, card.weights_sha256)
-            detector = cls(card, calibration, weights, device)
+            detector = cls(card, calibration, weights, device, lent)
             detector._try()
         except (
             *(ValueError, TypeError, RuntimeError, ArithmeticError),
@@ -193,7 +199,16 @@ class Detector:
                 return OnCpu(self.card.settings, self.inputs.side, tensors)
             except FloatingPointError as error:
                 raise _NotFiniteError(self.identity) from error
-        return OnGpu(self.network(), self._device)
+        return OnGpu(self.network(), self.inputs.side, self._device)
+
+    def lend(self) -> AbstractContextManager[Lent]:
+        """Let other processes score on the GPU that this one does, see :mod:`detector.lending`.
+
+        Raises:
+            RunError: that is not possible here.
+        """
+        assert isinstance(self._run, OnGpu)  # a CPU is everybody's
+        return lend(self._run, self.inputs.side)
 
     @classmethod
     def of(

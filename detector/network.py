@@ -38,7 +38,9 @@ class Network(nn.Module, ABC):
 
 def pixels_on(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """(n, s, s, 3) uint8 images as a network takes them: (n, 3, s, s) float32 on ``device``."""
-    planes = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+    # From pinned memory it is copied beside the work before; other memory is waited for.
+    copied = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    planes = copied.permute(0, 3, 1, 2)
     return planes.contiguous().float()
 
 

@@ -7,6 +7,7 @@ same network in float32; what they say differs in the sixth digit.
 import ctypes
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,13 +16,20 @@ import onnxruntime
 from detector.architectures import architecture
 from detector.settings import NetworkSettings
 from sanitizer.cores import threads_within
+from sanitizer.errors import GO_ON, RunError
 
 if TYPE_CHECKING:
     from detector.network import Network
 
-#: Images that go through a network together, always so many: for other numbers other kernels may
-#: be taken, which round differently.
-BATCH, BATCH_ON_GPU = 16, 256
+#: Images that go through a network together on a CPU, always so many: for other numbers other
+#: kernels may be taken, which round differently.
+BATCH = 16
+
+#: The same on a GPU, at least and at most; see :func:`largest_batch`.
+LEAST_ON_GPU, MOST_ON_GPU = 64, 1024
+
+#: Share of a GPU's memory that the images under way may take.
+MEMORY_SHARE = 0.1
 
 #: A GPU's driver, by the names of its library; without it there is no need to ask torch.
 _DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
@@ -68,12 +76,36 @@ class OnCpu:
 
 
 class OnGpu:
-    """torch, on a device."""
+    """torch, on a device. Threads that use it at once have a queue of work each.
 
-    def __init__(self, network: "Network", device: str):
+    Raises:
+        RunError: the device has not enough memory left.
+    """
+
+    def __init__(self, network: "Network", side: int, device: str):
+        import torch
+
         from detector.network import for_scoring
 
-        self._network, self._device = for_scoring(network).to(device), device
+        self._device = torch.device(device)
+        self._network = for_scoring(network).to(self._device)
+        self._batch = LEAST_ON_GPU
+        if self._device.type == "cuda":
+            self._batch = self._fitting_batch(side)
+
+    def _fitting_batch(self, side: int) -> int:
+        """As many images as take ``MEMORY_SHARE`` of the device.
+
+        Of all of its memory, not of what is free: a run that goes on is to round as it began.
+        """
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self._device)
+        held = torch.cuda.memory_allocated(self._device)
+        self(np.zeros((LEAST_ON_GPU, side, side, 3), np.uint8))
+        taken = torch.cuda.max_memory_allocated(self._device) - held
+        whole = torch.cuda.get_device_properties(self._device).total_memory
+        return largest_batch(taken, whole)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -81,13 +113,49 @@ class OnGpu:
         from detector.network import logits, pixels_on
         from detector.precision import full_precision
 
-        device = torch.device(self._device)
-        with full_precision, torch.autocast(device.type, enabled=False):
-            decided = [
-                logits(self._network, pixels_on(batch, device), BATCH_ON_GPU)
-                for batch in _batches(images, BATCH_ON_GPU)
-            ]
+        on_gpu = self._device.type == "cuda"
+        queue = torch.cuda.stream(torch.cuda.Stream(self._device)) if on_gpu else nullcontext()
+        try:
+            with full_precision, torch.autocast(self._device.type, enabled=False), queue:
+                decided = [
+                    logits(self._network, pixels_on(batch, self._device), self._batch)
+                    for batch in _batches(images, self._batch)
+                ]
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"the GPU has too little memory left for {self._batch} images of "
+                f"{images.shape[1]} px; free it of what else uses it, or hide it from freqsan "
+                f"(CUDA_VISIBLE_DEVICES=-1) and start anew with --overwrite; {GO_ON}"
+            ) from error
         return np.concatenate(decided)[: len(images)]
+
+    def pinned(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory for images that the device reads by itself: uint8, of any content."""
+        import torch
+
+        on_gpu = self._device.type == "cuda"
+        memory: np.ndarray = torch.empty(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
+        return memory
+
+
+def largest_batch(taken: int, memory: int) -> int:
+    """How many images go through a network together on a GPU.
+
+    Args:
+        taken: bytes that ``LEAST_ON_GPU`` of them take.
+        memory: bytes of the whole device.
+
+    Returns:
+        The largest power of two that takes at most ``MEMORY_SHARE`` of it, from ``LEAST_ON_GPU`` to
+        ``MOST_ON_GPU``.
+
+    >>> largest_batch(64 << 20, 80 << 30), largest_batch(64 << 20, 4 << 30)
+    (1024, 256)
+    """
+    batch = LEAST_ON_GPU
+    while batch < MOST_ON_GPU and 2 * batch * taken <= MEMORY_SHARE * memory * LEAST_ON_GPU:
+        batch *= 2
+    return batch
 
 
 def has_gpu() -> bool:

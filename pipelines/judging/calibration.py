@@ -27,10 +27,13 @@ from sanitizer.policy import Budget, Policy
 from sanitizer.summary import CalibrationFacts, CalibrationGroupFacts, kinds_in_words
 
 if TYPE_CHECKING:
+    from detector.lending import Lent
     from detector.model import Detector
 
 
-def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detector":
+def load_detector(
+    name_or_path: str | Path, device: str | None = None, lent: "Lent | None" = None
+) -> "Detector":
     """A bundled detector by name, or one in a directory; read once in a process.
 
     A name that does not exist is told before torch is loaded.
@@ -38,6 +41,7 @@ def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detec
     Args:
         name_or_path: of the detector; a directory may be in a store, too.
         device: as for :meth:`detector.model.Detector.load`.
+        lent: likewise.
 
     Raises:
         InputError: there is no such detector, the directory does not hold a whole one, or the
@@ -45,30 +49,35 @@ def load_detector(name_or_path: str | Path, device: str | None = None) -> "Detec
         Unreachable: its store does not give it.
     """
     if is_remote(str(name_or_path)):
-        return _loaded_copy(fetched(str(name_or_path).rstrip("/")), device)
+        return _loaded_copy(fetched(str(name_or_path).rstrip("/")), device, lent)
     try:
         directory = find(name_or_path)
+        from detector.model import best_device
+
+        device = device or best_device()  # under one name, or it would be read twice
         written = tuple((directory / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
-        return _loaded(directory, written, device)
+        return _loaded(directory, written, device, lent)
     except OSError as error:
         raise InputError(f"{name_or_path} is no detector: {error}") from error
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(directory: Path, written: tuple[int, ...], device: str | None) -> "Detector":
+def _loaded(
+    directory: Path, written: tuple[int, ...], device: str | None, lent: "Lent | None"
+) -> "Detector":
     """The detector in a directory; ``written`` says when, so that a new one is read anew."""
     from detector.model import Detector
 
-    return Detector.load(directory, device)
+    return Detector.load(directory, device, lent)
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded_copy(copy: Copy, device: str | None) -> "Detector":
+def _loaded_copy(copy: Copy, device: str | None, lent: "Lent | None") -> "Detector":
     """A detector in a store."""
     from detector.model import Detector
 
     with copy.on_disk() as directory:
-        return Detector.load(directory, device)
+        return Detector.load(directory, device, lent)
 
 
 class Size(NamedTuple):

@@ -6,7 +6,8 @@ the policy sees the p-values of the whole set and decides.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, NamedTuple, Self
 
@@ -18,6 +19,7 @@ from detector.bulk import SHARES, OwnScale
 from detector.calibration import Calibration, PValues
 from detector.inputs import Prepared
 from detector.kinds import in_words
+from detector.lending import Lent
 from detector.model import Detector
 from detector.scores import Scores
 from pipelines.judging.calibration import Size, load_detector
@@ -26,7 +28,7 @@ from pipelines.judging.decided import Decided, Scanned, Scored
 from pipelines.runs import threads
 from pipelines.runs.passes import Finished, NoCounts, Pass, Step
 from pipelines.runs.shards import ShardTask
-from pipelines.sources.base import Samples, Source
+from pipelines.sources.base import BATCH_ROWS, Samples, Source
 from pipelines.sources.columns import SAMPLE_ID, encoded_images
 from sanitizer.images import ImageError, Opened
 from sanitizer.policy import ROUNDING, Policy
@@ -102,6 +104,10 @@ def _uncovered(parts: int, encoding: int) -> ImageError:
     )
 
 
+#: Rows that go to a GPU together, which has more to do at a time than a core.
+ROWS_ON_GPU = 1024
+
+
 @dataclass(frozen=True)
 class Scorer:
     """What scores the images of a run, as workers are told."""
@@ -110,10 +116,20 @@ class Scorer:
     device: str  #: that all workers score on
     calibration: Calibration
     adapts: bool  #: whether a set with enough images is judged by its own scores
+    lent: Lent | None = None  #: the GPU of the process that owns it; None: it is this process's
 
     def load(self) -> Detector:
         """The detector, read once in a process."""
-        return load_detector(self.detector, self.device)
+        return load_detector(self.detector, self.device, self.lent)
+
+    @contextmanager
+    def lending(self) -> Iterator[Self]:
+        """What scores in other processes of this machine, for as long as the context lasts."""
+        if self.device == "cpu":
+            yield self
+            return
+        with self.load().lend() as lent:
+            yield replace(self, lent=lent)
 
 
 @dataclass
@@ -134,7 +150,8 @@ class ScoreStep(Step[NoCounts]):
     def run(self, task: ShardTask) -> tuple[int, NoCounts]:
         artefact = task.open_artefact(self.schema)
         views = Views(task) if self.scans else None
-        for scored, images in task.map(self.score):
+        on_gpu = self.scorer is not None and self.scorer.device != "cpu"
+        for scored, images in task.map(self.score, ROWS_ON_GPU if on_gpu else BATCH_ROWS):
             artefact.write(scored)
             if views is not None:
                 views.add(scored, images)
@@ -261,10 +278,13 @@ class ScorePass(Pass[None, NoCounts, Decided]):
     scans: bool
     doing: str = "scoring"
 
-    @property
-    def in_processes(self) -> bool:
-        """A GPU is one process's own."""
-        return self.scorer is None or self.scorer.device == "cpu"
+    @contextmanager
+    def sent(self, given: None) -> Iterator[Step[NoCounts]]:
+        if self.scorer is None:
+            yield self.step(given)
+            return
+        with self.scorer.lending() as scorer:
+            yield replace(self, scorer=scorer).step(given)
 
     def step(self, given: None) -> Step[NoCounts]:
         return ScoreStep(

@@ -6,6 +6,7 @@ receipts beside the files.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,19 +145,21 @@ def run_pass(
     rows_done = sum(receipt.rows for receipt in done.values())
     progress.start(total=todo.rows if elements else rows_done, done=rows_done)
     if elements:
-        pool = pool if this.in_processes else None
         at_once = machines.shards_at_once(len(elements), this.threads_a_shard)
-        work = PassWork(
-            this.name,
-            this.step(given),
-            source.reader,
-            output.store,
-            total,
-            sharing=machines.sharing,
-            threads=machines.threads if pool is None else 1,
-            ahead=1 + -(-machines.threads // at_once),
-        )
-        with watch(progress, output, this.name, known=set(done)):
+        with (
+            nullcontext(this.step(given)) if pool is None else this.sent(given) as step,
+            watch(progress, output, this.name, known=set(done)),
+        ):
+            work = PassWork(
+                this.name,
+                step,
+                source.reader,
+                output.store,
+                total,
+                sharing=machines.sharing,
+                threads=machines.threads if pool is None else 1,
+                ahead=1 + -(-machines.threads // at_once),
+            )
             if pool is not None:
                 pool.say = progress.say
                 # The largest first: whatever is last, the others have nothing to do meanwhile.

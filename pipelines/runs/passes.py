@@ -9,6 +9,7 @@ the first shard without a receipt.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -94,11 +95,6 @@ class Pass(ABC, Generic[Given, Counted, Made]):
     doing: str  #: the word that progress is shown under, such as "scoring"
     counts: ClassVar[type[Record]]  #: what each shard counts, ``Counted``
 
-    @property
-    def in_processes(self) -> bool:
-        """Whether several processes may do it side by side."""
-        return True
-
     def work(self, given: Given, source: Source, store: Store) -> Work:
         """What there is to do: as a rule the shards of the source.
 
@@ -110,6 +106,10 @@ class Pass(ABC, Generic[Given, Counted, Made]):
     @abstractmethod
     def step(self, given: Given) -> Step[Counted]:
         """What is done with each shard, ``given`` what the pass before has made."""
+
+    def sent(self, given: Given) -> AbstractContextManager[Step[Counted]]:
+        """The same for other processes of this machine, beside whatever they need this one for."""
+        return nullcontext(self.step(given))
 
     @abstractmethod
     def merge(self, given: Given, finished: Finished[Counted]) -> Made:

@@ -188,9 +188,11 @@ class ShardTask:
         """The shard's rows of the input, in batches of at most so many."""
         return self.reader.read(self.shard, batch_rows)
 
-    def map(self, function: Callable[[Samples], Result]) -> Iterator[Result]:
+    def map(
+        self, function: Callable[[Samples], Result], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[Result]:
         """``function`` of each batch of the input, in order, computed by all threads."""
-        return map_in_order(function, self.samples(), self.workers, self.ahead)
+        return map_in_order(function, self.samples(batch_rows), self.workers, self.ahead)
 
     def artefact_of(self, pass_name: str) -> pa.Table:
         """What this shard left in an earlier pass."""
