@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from benchmarks.detection import LOSS, images_of
@@ -22,6 +21,7 @@ from detector.model import Detector
 from detector.scores import Scores
 from detector.training.graphics import graphics
 from detector.training.histories import jpeg
+from sanitizer.cores import allow_threads
 from sanitizer.images import Header
 from sanitizer.metrics import wilson
 from sanitizer.resizing import Filter, resize
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--detector", default="freqsan-small")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     detector = Detector.load(arguments.detector)
     sets = images_of(arguments.data, IMAGES, arguments.seed, "test")

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import attacks
 import detector as detector_package
@@ -31,6 +30,7 @@ from detector.model import Detector
 from detector.scores import Scores
 from detector.storage import save_card
 from detector.training.histories import jpeg
+from sanitizer.cores import allow_threads
 from sanitizer.images import Header
 from sanitizer.metrics import auroc, auroc_interval, bdr_at_fpr, rate, wilson
 from sanitizer.policy import Budget
@@ -105,7 +105,7 @@ def main() -> None:
         "--record", action="store_true", help="put the figures into the detector's card, too"
     )
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     detector = Detector.load(arguments.detector)
     of = f"{detector.identity}, {arguments.part}, code {code()}"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import attacks
 from benchmarks.bundled_detector import VIEWS, views
@@ -21,6 +20,7 @@ from benchmarks.lines import append, rows_of
 from detector.network import logits, pixels_on
 from detector.training.loop import Trained, TrainSettings, train
 from detector.training.manipulations import FAMILIES, manipulate
+from sanitizer.cores import allow_threads
 from sanitizer.metrics import Share, threshold_at_fpr
 from sanitizer.record import Record
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("build/left-out"))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     path = arguments.work / "rows.jsonl"
     sets = images_of(arguments.data, arguments.images, arguments.seed, "test")

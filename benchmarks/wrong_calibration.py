@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from PIL import Image, ImageFilter, ImageOps
 
 import attacks
@@ -29,6 +28,7 @@ from detector.inputs import Parts
 from detector.model import Detector
 from detector.scores import Scores
 from detector.training.histories import jpeg, sample, webp
+from sanitizer.cores import allow_threads
 from sanitizer.fit import ScoreShape, fit, standing_out
 from sanitizer.images import Header
 from sanitizer.metrics import Share
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/wrong_calibration"))
     parser.add_argument("--work", type=Path, default=Path("build/wrong_calibration.jsonl"))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    allow_threads(1)
 
     file = arguments.work
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -324,7 +324,12 @@ def label_key(label: Any) -> str:
     """
     if isinstance(label, float) and label != label:
         label = None
-    return json.dumps(label, ensure_ascii=False, sort_keys=True, default=str)
+    # As JSON would: a set may have as many labels as images.
+    return str(label) if type(label) is int else _AS_JSON.encode(label)
+
+
+#: Made once: a new one takes as long as what it encodes.
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 
 
 def class_name(key: str, class_names: Sequence[str] | None = None) -> str:

@@ -558,7 +558,9 @@ def test_the_lock_of_a_run_that_died_elsewhere_is_taken_over(
     there = Store.at(f"{s3_bucket}/dead-{tmp_path.name}")
     holder = replace(lock._Holder.this(), host="another-machine")
     there.write(layout.LOCK, lock._bytes(holder))
-    ingest(photos.address, there.address, quiet=True)
+    taken = run("ingest", photos.address, there.address)
+    assert taken.exit_code == 0
+    assert "to see whether the run on another-machine" in taken.stderr
     assert there.names("", ".*") == []
 
 

@@ -160,11 +160,12 @@ class Job(Generic[AnyManifest]):
         check_places(self.source, self.store)
         plan = Plan.of(self.name, self.source, settings.shard_rows, self.options)
         output = Output(self.store, plan)
+        say = Progress(self.passes[0].doing, quiet=settings.quiet).say
         try:
-            if not output.open(overwrite=settings.overwrite, needed_bytes=self.needed_bytes):
-                Progress(self.passes[0].doing, quiet=settings.quiet).say(
-                    f"{self.store.address} already holds this very run, finished: nothing to do"
-                )
+            if not output.open(
+                overwrite=settings.overwrite, needed_bytes=self.needed_bytes, say=say
+            ):
+                say(f"{self.store.address} already holds this very run, finished: nothing to do")
                 return self.manifest.from_json(self.store.read_json(layout.MANIFEST))
             made, shards = self._do_passes(output, settings)
             manifest = self.finish(output, common_manifest(plan, self.source, shards), made)

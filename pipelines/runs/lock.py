@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -30,14 +30,20 @@ BEAT_SECONDS = 5.0
 DEAD_SECONDS = 6 * BEAT_SECONDS
 
 
-def locked(store: Store) -> contextlib.AbstractContextManager[None]:
+def locked(
+    store: Store, say: Callable[[str], None] = lambda line: None
+) -> contextlib.AbstractContextManager[None]:
     """Keep other runs out of an OUTPUT; what was made for that alone is removed in the end.
+
+    Args:
+        store: of OUTPUT.
+        say: is told in a line why this takes long, where it does.
 
     Raises:
         InputError: another run is at work there, or it cannot be made.
         Unreachable: its store does not answer, or refuses to be written to.
     """
-    return _locked_remotely(store) if store.local is None else _locked_here(store)
+    return _locked_remotely(store, say) if store.local is None else _locked_here(store)
 
 
 @contextlib.contextmanager
@@ -102,10 +108,10 @@ class _Holder(Record):
 
 
 @contextlib.contextmanager
-def _locked_remotely(store: Store) -> Iterator[None]:
+def _locked_remotely(store: Store, say: Callable[[str], None]) -> Iterator[None]:
     mine = _Holder.this()
     if not store.create(layout.LOCK, _bytes(mine)):
-        _take_over(store, mine)
+        _take_over(store, mine, say)
     stop = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, mine, stop), name="lock", daemon=True)
     beating.start()
@@ -136,13 +142,13 @@ def _read(store: Store) -> _Holder | None:
                 raise
 
 
-def _take_over(store: Store, mine: _Holder) -> None:
+def _take_over(store: Store, mine: _Holder, say: Callable[[str], None]) -> None:
     """Take the lock of a run that has died, as far as can be told.
 
     Raises:
         InputError: it lives, or another run was faster.
     """
-    _wait_for_the_dead(store)
+    _wait_for_the_dead(store, say)
     store.write(layout.LOCK, _bytes(mine))
     time.sleep(BEAT_SECONDS / 5)  # of several that do this at once the last one has it
     if (now := _read(store)) is not None and now.run != mine.run:
@@ -156,9 +162,14 @@ def _taken(store: Store, holder: _Holder) -> InputError:
     )
 
 
-def _wait_for_the_dead(store: Store) -> None:
+def _wait_for_the_dead(store: Store, say: Callable[[str], None]) -> None:
     first = _read(store)
     waited = 0.0
+    if first is not None and not first.has_died():
+        say(
+            f"waiting up to {DEAD_SECONDS:.0f} s to see whether the run on {first.host} that has "
+            f"{store.address} since {first.since} still lives"
+        )
     while first is not None and not first.has_died() and waited < DEAD_SECONDS:
         time.sleep(BEAT_SECONDS / 5)
         waited += BEAT_SECONDS / 5

@@ -7,7 +7,7 @@ commit; then ``.freqsan/`` goes.
 """
 
 import dataclasses
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -52,8 +52,19 @@ class Output:
         self._held = ExitStack()
         self._files: dict[str, Checksum] = {}  # written for the whole set, by name
 
-    def open(self, *, overwrite: bool, needed_bytes: int = 0) -> bool:
+    def open(
+        self,
+        *,
+        overwrite: bool,
+        needed_bytes: int = 0,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> bool:
         """Make the directory ready and lock it; :meth:`close` it in the end.
+
+        Args:
+            overwrite: replace an earlier run.
+            needed_bytes: that a new run will write, about.
+            say: is told in a line what this waits for.
 
         Returns:
             False, and nothing is done, if this very run is already complete there.
@@ -65,7 +76,7 @@ class Output:
                 very run is complete there, but its files are no longer what it wrote.
         """
         check_folders(self.store)
-        self._held.enter_context(locked(self.store))
+        self._held.enter_context(locked(self.store, say))
         earlier = Earlier.read(self.store)
         if not earlier.is_there and self._holds_foreign_files():
             raise InputError(

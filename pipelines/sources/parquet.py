@@ -1,7 +1,7 @@
 """Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
@@ -25,6 +25,14 @@ LABEL_ROWS = 8192
 
 #: First bytes of the images that make a plain binary column an image column.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+#: Encodings that write each value anew; others may name an earlier one.
+_WITHOUT_REPETITION = frozenset(
+    {
+        *("PLAIN", "RLE", "BIT_PACKED", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY"),
+        "BYTE_STREAM_SPLIT",
+    }
+)
 
 
 def is_parquet(name: str) -> bool:
@@ -289,10 +297,18 @@ def _batches(
     read = range(len(parquet.schema)) if leaves is None else leaves
     if not all(_is_small(parquet.schema.column(i)) for i in read):
         groups = map(metadata.row_group, row_groups)
-        sizes = [sum(g.column(i).total_uncompressed_size for i in read) for g in groups]
-        batch_rows = min(batch_rows, files.copied_rows(max(sizes, default=0)))
+        batch_rows = min([batch_rows, *(_affordable_rows(group, read) for group in groups)])
     names = None if leaves is None else [parquet.schema.column(i).path for i in leaves]
     return parquet.iter_batches(batch_rows, row_groups, columns=names, use_threads=False)
+
+
+def _affordable_rows(group: pq.RowGroupMetaData, leaves: Iterable[int]) -> int:
+    """Rows of a row group, of which some may be large, that are read at a time; at least 1."""
+    read = [group.column(i) for i in leaves]
+    size = sum(column.total_uncompressed_size for column in read)
+    if all(_WITHOUT_REPETITION.issuperset(column.encodings) for column in read):
+        return min(files.MAX_COPIED_ROWS, files.affordable_rows(size, group.num_rows))
+    return files.copied_rows(size)
 
 
 def _is_small(leaf: pq.ColumnSchema) -> bool:
