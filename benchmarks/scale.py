@@ -97,15 +97,21 @@ class Pictures:
 
 def batches(pictures: Pictures, images: int, form: str) -> Iterator[pa.Table]:
     """So many images, a batch at a time, made by as many processes as there are cores."""
-    firsts = range(0, images, BATCH)
+    global _copied
+    _copied = pictures
+    # Forked, they have the pictures, which are too many to be sent with each batch.
     with get_context("fork").Pool() as processes:
-        make = partial(one_batch, pictures, images, form)
-        yield from processes.imap(make, firsts)
+        make = partial(one_batch, images=images, form=form)
+        yield from processes.imap(make, range(0, images, BATCH))
 
 
-def one_batch(pictures: Pictures, images: int, form: str, first: int) -> pa.Table:
+#: What :func:`one_batch` makes copies of.
+_copied: Pictures
+
+
+def one_batch(first: int, images: int, form: str) -> pa.Table:
     """The images from ``first`` on."""
-    return as_table([pictures.copy(i, form) for i in range(first, min(first + BATCH, images))])
+    return as_table([_copied.copy(i, form) for i in range(first, min(first + BATCH, images))])
 
 
 def as_table(made: list[tuple[bytes, int]]) -> pa.Table:
