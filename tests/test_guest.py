@@ -21,6 +21,7 @@ from freqsan import InputError, ingest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs.guest import at_work
 from pipelines.runs.threads import return_cores, share_cores
+from sanitizer.cores import available_cores
 from sanitizer.images import decode
 from sanitizer.silence import without_warnings
 
@@ -115,6 +116,27 @@ def test_torch_and_numpy_have_their_threads_back() -> None:
     finally:
         torch.set_num_threads(before)
         limits.restore_original_limits()
+
+
+def test_a_library_that_is_loaded_by_and_by_gets_one_thread_too_and_has_its_own_back() -> None:
+    program = (
+        "import numpy, threadpoolctl\n"
+        "from pipelines.runs.threads import return_cores, share_cores\n"
+        "libraries = lambda: [one['num_threads'] for one in threadpoolctl.threadpool_info()\n"
+        "                     if one['user_api'] == 'blas']\n"
+        "share_cores(1)\n"
+        "print(libraries())\n"
+        "share_cores(1, of_scipy=True)\n"
+        "print(libraries())\n"
+        "return_cores()\n"
+        "print(libraries())\n"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    before = min(2, available_cores())
+    assert done.stdout.splitlines() == ["[1]", "[1, 1]", f"[{before}, {before}]"]
 
 
 def _blas_threads() -> set[int]:

@@ -211,7 +211,7 @@ def begin(bench: Bench, workers: int) -> None:
     """Make one of so many worker processes ready for :func:`measure`."""
     global _bench
     _bench = bench
-    share_cores(workers)
+    share_cores(workers, of_scipy=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that waits for us
 
 

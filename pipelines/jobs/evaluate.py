@@ -188,7 +188,7 @@ def _measured(bench: "Bench", plans: Sequence[CellPlan], workers: int) -> Iterat
     from pipelines.evaluation.cells import begin, measure
 
     if workers == 1 or len(plans) < 2:
-        share_cores(1)
+        share_cores(1, of_scipy=True)
         yield from map(bench.measure, plans)
         return
     context = multiprocessing.get_context("spawn")

@@ -100,7 +100,7 @@ class ScanStep(Step[Searched]):
     sample_sha256: str  #: of the sample of the set
 
     def setup(self, workers: int) -> None:
-        share_cores(workers)
+        share_cores(workers, of_scipy=True)
 
     def run(self, task: ShardTask) -> tuple[int, Searched]:
         number = self.searched[task.index]

@@ -21,12 +21,15 @@ Result = TypeVar("Result")
 
 _sharing = threading.Lock()
 
-#: Threads of torch, if it was loaded, and of the libraries behind numpy and scipy, before the
-#: cores were first shared; None: they are not.
-_unshared: tuple[int | None, threadpool_limits] | None = None
+#: Threads of torch, if it was loaded, before the cores were first shared.
+_of_torch: int | None = None
+
+#: What the libraries behind numpy and scipy had before each time that the cores were shared; none
+#: where they are not. One that was loaded in between is only in the later ones.
+_unshared: list[threadpool_limits] = []
 
 
-def share_cores(workers: int, *, of_torch: bool = False) -> None:
+def share_cores(workers: int, *, of_torch: bool = False, of_scipy: bool = False) -> None:
     """Give each of ``workers`` its share of the cores inside a network, and one in numpy.
 
     Numpy and scipy would take all cores for every product of matrices, and where others work
@@ -37,15 +40,19 @@ def share_cores(workers: int, *, of_torch: bool = False) -> None:
         workers: that work side by side.
         of_torch: also load torch, which takes a second, for work that is done by it; without, it
             gets its share where it is loaded already.
+        of_scipy: also load scipy's linear algebra, likewise; it has a library of its own.
     """
     if of_torch:
         import torch as _  # noqa: F401
+    if of_scipy:
+        import scipy.linalg.lapack  # noqa: F401
 
-    global _unshared
+    global _of_torch
     with _sharing:
-        limits, torch = threadpool_limits(1, "blas"), sys.modules.get("torch")
-        if _unshared is None:
-            _unshared = None if torch is None else torch.get_num_threads(), limits
+        torch = sys.modules.get("torch")
+        if not _unshared:
+            _of_torch = None if torch is None else torch.get_num_threads()
+        _unshared.append(threadpool_limits(1, "blas"))
         share = max(1, available_cores() // workers)
         allow_threads(share)
         if torch is not None:
@@ -54,15 +61,14 @@ def share_cores(workers: int, *, of_torch: bool = False) -> None:
 
 def return_cores() -> None:
     """Give all of them back, in the calling thread and in new ones, what they had before."""
-    global _unshared
     with _sharing:
-        if _unshared is not None:
-            of_torch, limits = _unshared
-            allow_threads(None)
-            if of_torch is not None:
-                sys.modules["torch"].set_num_threads(of_torch)
-            limits.restore_original_limits()
-            _unshared = None
+        if not _unshared:
+            return
+        allow_threads(None)
+        if _of_torch is not None:
+            sys.modules["torch"].set_num_threads(_of_torch)
+        while _unshared:
+            _unshared.pop().restore_original_limits()
 
 
 def map_in_order(
