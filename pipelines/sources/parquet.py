@@ -1,7 +1,7 @@
 """Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.sources import columns, files
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
 from pipelines.sources.files import Listing
+from pipelines.sources.repetition import rows_at_a_time
 from pipelines.sources.schemas import odd_name, plain_schema
 from pipelines.sources.texts import Piece, damaged
 from sanitizer.errors import InputError
@@ -25,14 +26,6 @@ LABEL_ROWS = 8192
 
 #: First bytes of the images that make a plain binary column an image column.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-
-#: Encodings that write each value anew; others may name an earlier one.
-_WITHOUT_REPETITION = frozenset(
-    {
-        *("PLAIN", "RLE", "BIT_PACKED", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY"),
-        "BYTE_STREAM_SPLIT",
-    }
-)
 
 
 def is_parquet(name: str) -> bool:
@@ -113,18 +106,19 @@ class _Run:
         """The rows as they are in the file, and the index of each batch's first row."""
         try:
             with files.open_file(root, self.name, self.stamp) as file:
-                yield from self._cut(_open(file), batch_rows, only)
+                yield from self._cut(file, batch_rows, only)
         except (OSError, pa.ArrowException) as error:
             raise files.unreadable(self.name, "Parquet", error) from error
 
     def _cut(
-        self, parquet: pq.ParquetFile, batch_rows: int, only: list[str] | None
+        self, file: IO[bytes], batch_rows: int, only: list[str] | None
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
+        parquet = _open(file)
         position, stop = -self.skip, self.rows
         leaves = None
         if only is not None:
             leaves = [leaf for name in only for leaf in _leaves_of(parquet, name)]
-        for batch in _batches(parquet, batch_rows, self.row_groups, leaves):
+        for batch in _batches(file, parquet, batch_rows, self.row_groups, leaves):
             start = max(position, 0)
             own = batch.slice(start - position, min(stop - start, batch.num_rows))
             position += batch.num_rows
@@ -253,7 +247,7 @@ def _pieces_of(footers: list[_Footer], column: str) -> Iterator[Piece]:
             with files.open_file(footer.root, footer.name, footer.stamp) as opened:
                 parquet = _open(opened)
                 leaves = _without_bytes(parquet, column)
-                for batch in _batches(parquet, LABEL_ROWS, leaves=leaves):
+                for batch in _batches(opened, parquet, LABEL_ROWS, leaves=leaves):
                     yield Piece(file, batch.column(column))
         except pa.ArrowInvalid as error:
             raise damaged(file, column, error) from error
@@ -266,7 +260,7 @@ def _starts_like_image(footers: list[_Footer], column: str) -> bool:
         with files.open_file(footer.root, footer.name) as file:
             parquet = _open(file)
             leaves = _leaves_of(parquet, column)
-            for batch in _batches(parquet, files.MAX_COPIED_ROWS, leaves=leaves):
+            for batch in _batches(file, parquet, files.MAX_COPIED_ROWS, leaves=leaves):
                 for value in batch.column(0):
                     if value.is_valid:
                         return bool(value.as_py().startswith(_MAGIC))
@@ -280,6 +274,7 @@ def _open(file: IO[bytes]) -> pq.ParquetFile:
 
 
 def _batches(
+    file: IO[bytes],
     parquet: pq.ParquetFile,
     batch_rows: int,
     row_groups: list[int] | None = None,
@@ -288,6 +283,9 @@ def _batches(
     """Batches of at most ``batch_rows`` rows, of fewer where a row may be large.
 
     Args:
+        file: that is read.
+        parquet: the same, opened.
+        batch_rows: at most.
         row_groups: that are read; None: all.
         leaves: by index, that are read; None: all.
     """
@@ -297,18 +295,9 @@ def _batches(
     read = range(len(parquet.schema)) if leaves is None else leaves
     if not all(_is_small(parquet.schema.column(i)) for i in read):
         groups = map(metadata.row_group, row_groups)
-        batch_rows = min([batch_rows, *(_affordable_rows(group, read) for group in groups)])
+        batch_rows = min([batch_rows, *(rows_at_a_time(file, each, read) for each in groups)])
     names = None if leaves is None else [parquet.schema.column(i).path for i in leaves]
     return parquet.iter_batches(batch_rows, row_groups, columns=names, use_threads=False)
-
-
-def _affordable_rows(group: pq.RowGroupMetaData, leaves: Iterable[int]) -> int:
-    """Rows of a row group, of which some may be large, that are read at a time; at least 1."""
-    read = [group.column(i) for i in leaves]
-    size = sum(column.total_uncompressed_size for column in read)
-    if all(_WITHOUT_REPETITION.issuperset(column.encodings) for column in read):
-        return min(files.MAX_COPIED_ROWS, files.affordable_rows(size, group.num_rows))
-    return files.copied_rows(size)
 
 
 def _is_small(leaf: pq.ColumnSchema) -> bool:
