@@ -20,13 +20,13 @@ from detector.calibration import Calibration
 from detector.card import Card, Measured, TrainingSet
 from detector.combination import Combination, combined
 from detector.inputs import About, Parts, Prepared, Tiles
-from detector.lending import Borrowed, Lent, lend
 from detector.runtime import OnCpu, OnGpu, Runtime, has_gpu
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
 from sanitizer.images import ImageError, Opened
 
 if TYPE_CHECKING:  # torch takes a second to load, and scoring on a CPU has no use for it
+    from detector.lending import Lent
     from detector.network import Network
     from detector.training.loop import Trained
 
@@ -57,13 +57,13 @@ class Detector:
         calibration: Calibration,
         weights: bytes,
         device: str | None = None,
-        lent: Lent | None = None,
+        lent: "Lent | None" = None,
     ):
         self.card, self.calibration = card, calibration
         self.identity = storage.identity(weights, card, calibration)
         self._weights = weights
         self._device = device or best_device()
-        self._run = self._runtime() if lent is None else Borrowed(lent)
+        self._run = self._runtime(lent)
 
     @property
     def name(self) -> str:
@@ -146,7 +146,7 @@ class Detector:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path, device: str | None = None, lent: Lent | None = None
+        cls, name_or_path: str | Path, device: str | None = None, lent: "Lent | None" = None
     ) -> "Detector":
         """Load a bundled detector by name, or any by its directory.
 
@@ -192,7 +192,11 @@ class Detector:
         if not np.isfinite(self._run(parts)).all():
             raise _NotFiniteError(self.identity)
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self, lent: "Lent | None") -> Runtime:
+        if lent is not None:
+            from detector.lending import Borrowed
+
+            return Borrowed(lent)
         if self._device == "cpu":
             tensors = safetensors.numpy.load(self._weights)
             try:
@@ -201,12 +205,14 @@ class Detector:
                 raise _NotFiniteError(self.identity) from error
         return OnGpu(self.network(), self.inputs.side, self._device)
 
-    def lend(self) -> AbstractContextManager[Lent]:
+    def lend(self) -> "AbstractContextManager[Lent]":
         """Let other processes score on the GPU that this one does, see :mod:`detector.lending`.
 
         Raises:
             RunError: that is not possible here.
         """
+        from detector.lending import lend
+
         assert isinstance(self._run, OnGpu)  # a CPU is everybody's
         return lend(self._run, self.inputs.side)
 

@@ -157,7 +157,7 @@ def test_clean_with_a_gpu_decodes_in_processes_that_borrow_it(
     calibration._loaded.cache_clear()
     answered: list[int] = []
     monkeypatch.setattr(model, "has_gpu", lambda: True)
-    monkeypatch.setattr(Detector, "_runtime", lambda self: counting(owned, answered))
+    monkeypatch.setattr(Detector, "_runtime", lambda self, lent: counting(owned, answered))
     on_gpu = cleaned("gpu")
     assert sum(answered) > on_gpu.counts.read == on_cpu.counts.read
     assert on_gpu.counts == on_cpu.counts

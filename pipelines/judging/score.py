@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,6 @@ from detector.bulk import SHARES, OwnScale
 from detector.calibration import Calibration, PValues
 from detector.inputs import Prepared
 from detector.kinds import in_words
-from detector.lending import Lent
 from detector.model import Detector
 from detector.scores import Scores
 from pipelines.judging.calibration import Size, load_detector
@@ -36,6 +35,9 @@ from sanitizer.record import Record
 from sanitizer.records import CLEAN, POISONED, scored_schema
 from sanitizer.scan.canonical import Compact
 from sanitizer.summary import label_counts
+
+if TYPE_CHECKING:
+    from detector.lending import Lent
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Scorer:
     device: str  #: that all workers score on
     calibration: Calibration
     adapts: bool  #: whether a set with enough images is judged by its own scores
-    lent: Lent | None = None  #: the GPU of the process that owns it; None: it is this process's
+    lent: "Lent | None" = None  #: the GPU of the process that owns it; None: it is this process's
 
     def load(self) -> Detector:
         """The detector, read once in a process."""
