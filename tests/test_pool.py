@@ -26,7 +26,7 @@ from test_passes import (
 from pipelines.runs import pool
 from pipelines.runs.job import Job, Settings
 from pipelines.runs.passes import Step
-from pipelines.runs.pool import Pool
+from pipelines.runs.pool import Pool, Worker
 from pipelines.runs.shards import ShardTask
 from pipelines.runs.store import Store
 from sanitizer.errors import RunError
@@ -142,6 +142,42 @@ def test_the_shard_of_a_lost_process_is_done_by_another(
     )
     assert files(tmp_path / "odd") == files(tmp_path / "whole")
     assert not list((tmp_path / "odd" / "out").rglob(".*"))  # half written by the lost one
+
+
+@dataclass
+class HeavyStep(AddStep):
+    """More than a pipe holds."""
+
+    weight: bytes
+
+
+class HeavyPass(AddPass):
+    def step(self, given: None) -> Step[Total]:
+        return HeavyStep(self.scale, self.log, self.fail_at, bytes(4 << 20))
+
+
+def test_a_process_that_takes_no_order_is_replaced(
+    numbers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begin = Worker.__init__
+    stopped: list[Worker] = []
+
+    def begin_stopped(worker: Worker) -> None:
+        begin(worker)
+        if not stopped:
+            stopped.append(worker)
+            os.kill(worker._process.pid, signal.SIGSTOP)
+
+    run(numbers, tmp_path / "whole")
+    monkeypatch.setattr(Worker, "__init__", begin_stopped)
+    monkeypatch.setattr(pool, "SILENT_SECONDS", 4.0)
+    heavy = HeavyPass(2, str(tmp_path / "heavy" / "log"))
+    run(numbers, tmp_path / "heavy", heavy, quiet=False)
+    assert "a worker process was silent for 4 s (add, shard" in capsys.readouterr().err
+    assert files(tmp_path / "heavy") == files(tmp_path / "whole")
 
 
 def test_a_shard_that_ends_all_who_try_is_one_line_and_the_rest_is_kept(

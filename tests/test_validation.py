@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -326,6 +328,29 @@ def test_a_validation_that_was_killed_is_one_line(run: Run) -> None:
     words = failure_of(run, kill)
     assert "ended by signal 9 (Killed), which may be for want of memory" in words
     assert "run the same command again" in words
+
+
+def test_a_validation_that_hangs_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "SILENT_SECONDS", 0.5)
+
+    def stop(validator: Validator, folder: Path) -> None:
+        os.kill(validator._process.pid, signal.SIGSTOP)
+
+    words = failure_of(run, stop)
+    assert "the validation was silent for" in words
+    assert "run the same command again" in words
+
+
+def test_a_validation_at_work_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "BEAT_SECONDS", 0.01)
+    heard, signs = os.pipe()
+    beating = threading.Thread(target=validation._beat, args=(signs,), daemon=True)
+    beating.start()
+    assert [os.read(heard, 1) for _ in range(3)] == [b"."] * 3
+    os.close(heard)
+    beating.join(PATIENCE)
+    assert not beating.is_alive()
+    os.close(signs)
 
 
 def test_a_bug_in_the_validation_keeps_its_traceback(run: Run) -> None:

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -33,6 +35,12 @@ from pipelines.runs.interpreters import command
 from pipelines.runs.store import Store
 from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.summary import Summary
+
+#: Seconds between two signs of life of the process that validates.
+BEAT_SECONDS = 2.0
+
+#: Seconds of silence after which it is taken for lost.
+SILENT_SECONDS = 120.0
 
 
 def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validation:
@@ -88,7 +96,8 @@ class Validator:
 
     Nothing that a stranger may have written has a part in it: the process is isolated from the
     working directory and from Python's variables, it works in a folder that only its owner can
-    read, and order and answer are files in that folder, whatever is printed meanwhile.
+    read, and order and answer are files in that folder, whatever is printed meanwhile. Through a
+    pipe comes a sign of life every few seconds.
 
     Raises:
         RunError: no process can be started here.
@@ -102,8 +111,10 @@ class Validator:
             )
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="freqsan-")
+            self._signs, theirs = os.pipe()
             self._process = subprocess.Popen(
-                command(answer_one_order, self._folder.name),
+                command(answer_one_order, self._folder.name, str(theirs)),
+                pass_fds=[theirs],
                 bufsize=0,
                 cwd=self._folder.name,
                 stdin=subprocess.PIPE,
@@ -111,6 +122,7 @@ class Validator:
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C in the terminal is for this process alone
             )
+            os.close(theirs)
         except OSError as error:
             raise RunError(f"the validation cannot be started: {error}") from error
 
@@ -120,6 +132,7 @@ class Validator:
     def __exit__(self, *error: object) -> None:
         with self._process:
             self._process.kill()
+        os.close(self._signs)
         self._folder.cleanup()
 
     def validate(self, store: Store, rows: Sequence[int], summary: Summary) -> Validation:
@@ -127,11 +140,10 @@ class Validator:
 
         Raises:
             RunError: a disk is full, a file of the run cannot be read, or the process was
-                killed.
+                killed or is silent.
             RuntimeError: it failed in another way; a note has its words.
         """
         assert self._process.stdin is not None
-        assert self._process.stderr is not None
         folder = Path(self._folder.name)
         places = f"{folder.parent} and {store.address}"
         try:
@@ -141,8 +153,7 @@ class Validator:
             raise _failed(str(error), places) from error
         with contextlib.suppress(BrokenPipeError):  # it has ended; its exit code says how
             self._process.stdin.write(b"\n")
-        words = self._process.stderr.read().decode("utf-8", "replace").strip()
-        code = self._process.wait()
+        code, words = self._ended()
         if code < 0:
             raise RunError(
                 f"the validation was ended by signal {-code} ({signal.strsignal(-code)}), which "
@@ -156,6 +167,22 @@ class Validator:
             raise bug
         return Validation.from_json(json.loads((folder / _ANSWER).read_bytes()))
 
+    def _ended(self) -> tuple[int, str]:
+        """Wait for the process; its exit code and what it has said.
+
+        Raises:
+            RunError: it gives no sign of life.
+        """
+        errors = self._process.stderr
+        assert errors is not None
+        with ThreadPoolExecutor(1) as reading:
+            words = reading.submit(errors.read)
+            while wait([self._signs], SILENT_SECONDS):
+                if not os.read(self._signs, 1 << 16):
+                    return self._process.wait(), words.result().decode("utf-8", "replace").strip()
+            self._process.kill()
+        raise RunError(f"the validation was silent for {SILENT_SECONDS:.0f} s; {GO_ON}")
+
 
 def _failed(words: str, places: str) -> RunError:
     return RunError(f"the validation, which writes to {places}, failed: {words}; {GO_ON}")
@@ -168,13 +195,14 @@ _ORDER, _ANSWER = "order.json", "answer.json"
 _EXPECTED = 3
 
 
-def answer_one_order(folder: str) -> None:
+def answer_one_order(folder: str, signs: str) -> None:
     """The other side of :class:`Validator`: a byte on standard input announces the order.
 
     Standard input ends when the process that started this one has ended.
 
     Args:
         folder: for the order, the answer and all that is temporary.
+        signs: the file descriptor of a pipe for signs of life, in digits.
     """
     tempfile.tempdir = folder
     with quiet():
@@ -182,6 +210,7 @@ def answer_one_order(folder: str) -> None:
     if not os.read(0, 1):
         _leave_nothing(folder)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    threading.Thread(target=_beat, args=(int(signs),), daemon=True).start()
     address, rows, summary = json.loads(Path(folder, _ORDER).read_bytes())
     try:
         validation = validate_run(Store(address), rows, Summary.from_json(summary))
@@ -190,6 +219,14 @@ def answer_one_order(folder: str) -> None:
         words = " ".join(str(error).split())
         print(f"{type(error).__name__}: {words}", file=sys.stderr)
         sys.exit(_EXPECTED)
+
+
+def _beat(signs: int) -> None:
+    """Give signs of life, as long as somebody is there to hear them."""
+    pause = threading.Event()
+    with contextlib.suppress(BrokenPipeError):
+        while not pause.wait(BEAT_SECONDS):
+            os.write(signs, b".")
 
 
 def _end_with_parent(folder: str) -> None:

@@ -112,18 +112,25 @@ def _locked_remotely(store: Store, say: Callable[[str], None]) -> Iterator[None]
     mine = _Holder.this()
     if not store.create(layout.LOCK, _bytes(mine)):
         _take_over(store, mine, say)
-    stop = threading.Event()
-    beating = threading.Thread(target=_beat, args=(store, mine, stop), name="lock", daemon=True)
+    stop, lost = threading.Event(), threading.Event()
+    arguments = (store, mine, stop, lost)
+    beating = threading.Thread(target=_beat, args=arguments, name="lock", daemon=True)
     beating.start()
     try:
         yield
     finally:
         stop.set()
-        beating.join()
-        with contextlib.suppress(Unreachable):  # what went wrong before is told
-            found = _read(store)
-            if found is not None and found.run == mine.run:
-                store.remove(layout.LOCK)
+        beating.join(BEAT_SECONDS)
+        # A store that has not answered it is not asked for half a minute more.
+        if not beating.is_alive() and not lost.is_set():
+            _release(store, mine)
+
+
+def _release(store: Store, mine: _Holder) -> None:
+    with contextlib.suppress(Unreachable):  # what went wrong before is told
+        found = _read(store)
+        if found is not None and found.run == mine.run:
+            store.remove(layout.LOCK)
 
 
 def _bytes(holder: _Holder) -> bytes:
@@ -180,13 +187,23 @@ def _wait_for_the_dead(store: Store, say: Callable[[str], None]) -> None:
             raise _taken(store, now)
 
 
-def _beat(store: Store, mine: _Holder, stop: threading.Event) -> None:
-    """Write the lock anew now and then, until it is given back or has become another's."""
+def _beat(store: Store, mine: _Holder, stop: threading.Event, lost: threading.Event) -> None:
+    """Write the lock anew now and then, until it is given back or has become another's.
+
+    Args:
+        store: of OUTPUT.
+        mine: who this is.
+        stop: ends it.
+        lost: is set where the store did not answer the last time.
+    """
     beats = 0
     while not stop.wait(BEAT_SECONDS):
-        with contextlib.suppress(Unreachable):  # the next one may come through
+        try:
             found = _read(store)
             if found is None or found.run != mine.run:
                 return
             beats += 1
             store.write(layout.LOCK, _bytes(replace(mine, beats=beats)))
+            lost.clear()
+        except Unreachable:  # the next one may come through
+            lost.set()

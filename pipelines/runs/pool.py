@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
 from queue import SimpleQueue
 from signal import strsignal
@@ -21,10 +22,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipelines.runs.interpreters import command
-from pipelines.runs.output import keep_failure, write_failure
+from pipelines.runs.output import keep_failure
+from pipelines.runs.store import Store
 from pipelines.runs.work import PassWork
 from pipelines.sources.remote import Unreachable
-from sanitizer.errors import GO_ON, RunError
+from sanitizer.errors import GO_ON, FreqsanError, RunError
 from sanitizer.garbage import loading
 
 #: Seconds between two signs of life of a worker.
@@ -102,7 +104,7 @@ class Pool:
             Exception: what was raised by the first that failed; those under way are ended first.
             RunError: workers were lost again and again, or the pool is to stop.
         """
-        stored = pickle.dumps(work)
+        stored = pickle.dumps(replace(work, tells=False))
         self._stopping.clear()
         with ThreadPoolExecutor(self._processes, thread_name_prefix="freqsan-pool") as threads:
             waiting = {threads.submit(self._do, work, stored, element) for element in elements}
@@ -111,9 +113,8 @@ class Pool:
                     done, waiting = wait(waiting, LOOK_SECONDS, FIRST_EXCEPTION)
                     failed = next((one for one in done if one.exception() is not None), None)
                     if failed is not None:
+                        self._note(work.store, failed.exception())
                         self._give_up(waiting, CLOSING_SECONDS)
-                        if isinstance(error := failed.exception(), Unreachable):
-                            keep_failure(work.store, error)  # OUTPUT may not have taken it
                         failed.result()
                 if waiting:
                     raise RunError(f"stopped; {GO_ON}")
@@ -121,6 +122,13 @@ class Pool:
                 self._give_up(waiting, 0)
                 work.store.remove_leftovers()
                 raise
+
+    def _note(self, store: Store, error: BaseException | None) -> None:
+        """Keep what is to be told, and tell at once what takes a while to end."""
+        if isinstance(error, FreqsanError):
+            keep_failure(store, error)
+        if isinstance(error, Unreachable):
+            self.say(f"{error}; waiting for what is under way")
 
     def _give_up(self, waiting: set[Future[None]], seconds: float) -> None:
         """Begin no more shards, and leave those under way some time."""
@@ -149,7 +157,6 @@ class Pool:
                             f"one {error}; if that is for want of memory, fewer --workers take "
                             f"less; {GO_ON}"
                         )
-                        write_failure(work.store, failure)
                         raise failure from error
                     self.say(f"a worker process {error} ({what}); another does its shard again")
                     worker = self._replace(worker)
@@ -203,12 +210,12 @@ class Worker:
             Exception: what it raised.
         """
         try:
-            self._line.send((None if self._told is work else work, element))
+            self._tell((None if self._told is work else work, element))
             self._told = work
             answer = _ALIVE
             while answer is _ALIVE:
                 if not self._line.poll(SILENT_SECONDS):
-                    raise LostError(f"was silent for {SILENT_SECONDS:.0f} s")
+                    raise _silent()
                 answer = self._line.recv()
         except (EOFError, OSError) as error:
             code = self._process.wait()
@@ -216,6 +223,24 @@ class Worker:
             raise LostError(f"was ended {how}") from error
         if isinstance(answer, BaseException):
             raise answer
+
+    def _tell(self, order: tuple[bytes | None, Element]) -> None:
+        """Send an order. One that is larger than what the line holds has to be taken meanwhile.
+
+        Raises:
+            LostError: nobody takes it.
+        """
+        late = threading.Timer(SILENT_SECONDS, self._process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            self._line.send(order)
+        except OSError as error:
+            if late.finished.is_set():
+                raise _silent() from error
+            raise
+        finally:
+            late.cancel()
 
     def end(self) -> None:
         """Have it end, at once where it is at work."""
@@ -226,6 +251,10 @@ class Worker:
         with suppress(OSError):
             self._process.kill()
         self._process.wait()
+
+
+def _silent() -> LostError:
+    return LostError(f"was silent for {SILENT_SECONDS:.0f} s")
 
 
 #: A sign of life.

@@ -163,8 +163,14 @@ def watch(progress: Progress, output: Output, pass_name: str, known: set[int]) -
     thread.start()
     try:
         yield
-    finally:
+    except BaseException:
         stop.set()
-        thread.join()
-        look()
+        if output.store.local is not None:  # another may be what has failed, and be asked for long
+            thread.join()
+            look()
         progress.finish()
+        raise
+    stop.set()
+    thread.join()
+    look()
+    progress.finish()

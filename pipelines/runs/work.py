@@ -59,6 +59,8 @@ class PassWork:
     threads: int  #: of this worker's process, which its shards share
     ahead: int  #: batches of a shard that may be under way at a time
     order: Order | None = None  #: that a worker on another machine carries out
+    #: Whether words for the driver go through the store; else what is raised reaches it as it is.
+    tells: bool = True
 
     def set_up(self) -> None:
         """Load what the step needs, once in a process.
@@ -113,6 +115,6 @@ class PassWork:
             raise
 
     def _tell(self, error: FreqsanError) -> None:
-        """Leave words for the driver, if it is still there."""
-        if self.order is None or self.order.stands():
+        """Leave words for the driver, if it is still there and hears nothing else."""
+        if self.tells and (self.order is None or self.order.stands()):
             write_failure(self.store, error)
