@@ -43,4 +43,6 @@ def main(photos: str, kept: str, removed: str, *beam_options: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(f"usage: {sys.argv[0]} PHOTOS KEPT REMOVED [BEAM_OPTIONS]")
     main(*sys.argv[1:])

@@ -32,9 +32,11 @@ from pipelines.judging.calibration import calibrate, load_detector
 from pipelines.judging.policies import choose_policy, find_detector
 from pipelines.judging.score import Scorer, assess, look_at
 from pipelines.judging.split import reason
+from pipelines.runs.public import checked
 from pipelines.sources import open_source
 from pipelines.sources.base import SHARD_ROWS, Reader, Shard
 from pipelines.sources.columns import encoded_images, sample_ids
+from sanitizer.errors import InputError
 from sanitizer.images import ImageError
 from sanitizer.policy import ROUNDING, Budget, FalseDiscovery
 from sanitizer.records import CLEAN, POISONED, REJECTED
@@ -97,9 +99,10 @@ class ReadImages(beam.PTransform):
         follow_links: also links that lead out of the input.
 
     Raises:
-        InputError: it is unreadable, empty or no image set.
+        InputError: it is unreadable, empty or no image set, or an argument cannot be taken.
     """
 
+    @checked
     def __init__(
         self,
         location: str | Path,
@@ -111,6 +114,8 @@ class ReadImages(beam.PTransform):
         follow_links: bool = False,
     ):
         super().__init__()
+        if shard_rows < 1:
+            raise InputError(f"shard rows: expected at least 1, got {shard_rows}")
         self._source = open_source(
             location,
             split=split,
@@ -172,6 +177,7 @@ class ScoreImages(beam.PTransform):
         InputError: there is no such detector, or the trusted images cannot be used.
     """
 
+    @checked
     def __init__(self, detector: str | Path = DEFAULT_DETECTOR, trusted: str | Path | None = None):
         super().__init__()
         address = find_detector(detector)
@@ -234,12 +240,14 @@ class SplitByVerdict(beam.PTransform):
         InputError: it is out of range.
     """
 
+    @checked
     def __init__(self, max_clean_loss: float = 0.01):
         super().__init__()
         choose_policy(Budget.name, max_clean_loss, None)  # refuses what is out of range
         self._max_clean_loss = max_clean_loss
 
-    def expand(self, scored: beam.PCollection[ScoredImage]) -> beam.pvalue.DoOutputsTuple:
+    # Beam warns of annotations of several outputs, so neither this nor _Decide has any.
+    def expand(self, scored: beam.PCollection[ScoredImage]):  # type: ignore[no-untyped-def]
         return scored | "Decide" >> beam.ParDo(_Decide(self._max_clean_loss)).with_outputs(
             CLEAN, POISONED, REJECTED
         )
@@ -249,7 +257,7 @@ class _Decide(beam.DoFn):
     def __init__(self, max_clean_loss: float):
         self._most = max_clean_loss + ROUNDING
 
-    def process(self, scored: ScoredImage) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, scored: ScoredImage):  # type: ignore[no-untyped-def]
         judged = self._judged(scored)
         yield beam.pvalue.TaggedOutput(judged.verdict, judged)
 

@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -297,11 +298,13 @@ def test_an_interrupt_takes_the_work_off_the_cluster(
     assert run_job("score", image_set, tmp_path / "python", **cluster.settings) == scored
 
 
-def test_ten_thousand_images_with_a_worker_killed(data_dir: Path, tmp_path: Path) -> None:
+def test_ten_thousand_images_with_a_worker_killed(
+    data_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     table = pq.read_table(data_dir / "cifar10_train.parquet").slice(0, 10_000)
     pq.write_table(table, tmp_path / "set.parquet", row_group_size=500)
     # The scan, half of the time, is in the tests of a small set.
-    settings: dict[str, Any] = {"shard_rows": 500, "scan": False, "quiet": True}
+    settings: dict[str, Any] = {"shard_rows": 500, "scan": False}
     output = tmp_path / "there"
 
     def kill() -> None:
@@ -313,6 +316,7 @@ def test_ten_thousand_images_with_a_worker_killed(data_dir: Path, tmp_path: Path
         thread.start()
         clean(tmp_path / "set.parquet", output, **settings, **there.settings)
         thread.join()
+    assert re.search(r"the Dask worker tcp://\S+ has gone; others do", capfd.readouterr().err)
     clean(tmp_path / "set.parquet", tmp_path / "here", **settings)
     one, other = (
         {name: digest for name, digest in digests(at).items() if not name.startswith("report/")}

@@ -177,6 +177,21 @@ def test_many_tiny_files_share_few_shards(image_set: Path, tmp_path: Path) -> No
     assert [row["sample_id"] for row in rows] == [f"{i:03d}.parquet#0" for i in range(ROWS)]
 
 
+def test_an_output_that_is_nearly_an_address_is_no_folder_here(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for address, told in (
+        ("s3:/bucket/out", "looks like an address; an address is written s3://bucket/out"),
+        ("S3://bucket/out", "looks like an address; an address is written s3://bucket/out"),
+        ("s3://", "names nothing; expected s3://… with a folder or file"),
+    ):
+        with pytest.raises(InputError, match=f"^{re.escape(address)}:? {told}"):
+            ingest(image_folder, address, quiet=True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("address", "told"),
     [

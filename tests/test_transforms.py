@@ -127,3 +127,20 @@ def test_the_example_runs(image_set: Path, tmp_path: Path) -> None:
     lists = kept.read_text().splitlines(), removed.read_text().splitlines()
     assert len(lists[0]) + len(lists[1]) == ROWS + 1
     assert any(line.startswith("cat/none.png\trejected\t") for line in lists[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda photos: ReadImages(photos, shard_rows=0), "shard rows: expected at least 1, got 0"),
+        (lambda photos: ReadImages(photos, shard_rows="7"), "shard rows: expected a whole number"),
+        (lambda photos: ScoreImages(detector=5), "detector: expected a path"),
+        (lambda photos: SplitByVerdict("x"), "max clean loss: expected a finite number"),
+        (lambda photos: SplitByVerdict(0.7), "clean loss"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    make: Callable[[Path], object], words: str, image_folder: Path
+) -> None:
+    with pytest.raises(InputError, match=words):
+        make(image_folder)

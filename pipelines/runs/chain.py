@@ -161,10 +161,9 @@ def run_pass(
                 ahead=1 + -(-machines.threads // at_once),
             )
             if pool is not None:
-                pool.say = progress.say
                 # The largest first: whatever is last, the others have nothing to do meanwhile.
                 elements.sort(key=lambda element: -Shard(*element[1]).size)
-            _run(work, elements, machines, at_once, pool)
+            _run(work, elements, machines, at_once, pool, progress.say)
     receipts = output.receipts(this.name)
     missing = [i for i in range(total) if i not in receipts]
     if missing:
@@ -178,12 +177,18 @@ def run_pass(
 
 
 def _run(
-    work: PassWork, elements: list[Element], machines: Machines, at_once: int, pool: Pool | None
+    work: PassWork,
+    elements: list[Element],
+    machines: Machines,
+    at_once: int,
+    pool: Pool | None,
+    say: Callable[[str], None],
 ) -> None:
     """Have the shards done, by whatever does them; what a worker raised is raised here."""
     store = work.store
     try:
         if pool is not None:
+            pool.say = say
             run_pipeline(
                 _chain([elements], DoShardsInPool(work, pool)), machines.arguments(1), pool.stop
             )
@@ -195,7 +200,7 @@ def _run(
                 if machines.cluster is None:
                     run_pipeline(chain, machines.arguments(at_once))
                 else:
-                    machines.cluster.run(chain, len(elements), machines.beam_options)
+                    machines.cluster.run(chain, len(elements), machines.beam_options, say)
     except Exception as error:
         # Runners wrap what a worker raised in errors of their own, so the worker's own
         # words come through a file.

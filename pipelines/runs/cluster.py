@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import metadata
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -100,7 +101,11 @@ class Cluster:
             _check_alike(client, self.scheduler)
 
     def run(
-        self, build: "Callable[[beam.Pipeline], object]", tasks: int, beam_options: Sequence[str]
+        self,
+        build: "Callable[[beam.Pipeline], object]",
+        tasks: int,
+        beam_options: Sequence[str],
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Build a pipeline, run it, and wait until it has ended.
 
@@ -108,6 +113,7 @@ class Cluster:
             build: applies the transforms, a single chain.
             tasks: elements at its beginning; each becomes a task of its own.
             beam_options: further Beam options.
+            say: is told in a line of a worker that is lost.
 
         Raises:
             RunError: the scheduler or all workers are gone or silent, or a shard has ended
@@ -119,7 +125,7 @@ class Cluster:
         arguments = [f"--runner={self.runner}", *beam_options, *self.arguments(tasks)]
         with _dask_is_silent, _beam_outside_notebooks:
             try:
-                run_and_watch(build, arguments, self._watch)
+                run_and_watch(build, arguments, partial(self._watch, say))
             except OSError as error:
                 if "connect" not in str(error):
                     raise
@@ -166,17 +172,17 @@ class Cluster:
             ) from error
         return {address: worker["last_seen"] for address, worker in told["workers"].items()}
 
-    def _watch(self, result: Any) -> None:
+    def _watch(self, say: Callable[[str], None], result: Any) -> None:
         """Wait for the end of a run of Beam's runner, but not for ever."""
         client: Client = result.client
         (future,) = result.futures
         try:
-            self._wait(client, future)
+            self._wait(client, future, say)
         finally:
             # Also after a failure and a Ctrl-C: what has not begun is given up with the connection.
             _close(client, future)
 
-    def _wait(self, client: "Client", future: "Future") -> None:
+    def _wait(self, client: "Client", future: "Future", say: Callable[[str], None]) -> None:
         from distributed import wait
         from distributed.client import CancelledError
         from distributed.scheduler import KilledWorker
@@ -186,7 +192,10 @@ class Cluster:
             with suppress(TimeoutError, CancelledError):
                 wait(future, timeout=LOOK_SECONDS)
             if future.status == "pending":
-                self._check_heard(heard, self._workers(client, self.patience))
+                workers = self._workers(client, self.patience)
+                for address in heard.lost(workers):
+                    say(f"the Dask worker {address} has gone; others do what it had under way")
+                self._check_heard(heard, workers)
         if future.cancelled():
             raise RunError(
                 f"the Dask scheduler at {self.scheduler} has ended, was restarted or has cancelled "
@@ -228,6 +237,10 @@ class _Heard:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, float]] = {}  # by worker: its word of it, our time
         self._any = time.monotonic()
+
+    def lost(self, workers: dict[str, float]) -> list[str]:
+        """Those that were there the last time, and are no more."""
+        return [address for address in self._seen if address not in workers]
 
     def silent(self, workers: dict[str, float]) -> dict[str, float]:
         """For how many seconds each has been silent.

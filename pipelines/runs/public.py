@@ -68,7 +68,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{function.__name__}() {error}") from None
-        fit = {name: check(name, value, kinds[name]) for name, value in given.items()}
+        fit = {name: check(name, value, kinds.get(name, Any)) for name, value in given.items()}
         return typing.cast(Callable[..., R], function)(**fit)
 
     call.__signature__ = signature  # type: ignore[attr-defined]

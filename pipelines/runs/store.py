@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from pipelines.runs.layout import ShardedFile
 from pipelines.sources import remote
-from pipelines.sources.files import local_path
+from pipelines.sources.files import check_address, local_path
 from pipelines.sources.remote import RemoteFile
 from sanitizer.files import (
     TEMPORARY_PREFIX,
@@ -56,7 +56,11 @@ class Store:
 
         >>> Store.at("s3://bucket/cleaned/").address
         's3://bucket/cleaned'
+
+        Raises:
+            InputError: it is nearly a URL.
         """
+        check_address(str(location), "looks like an address")
         path = local_path(str(location))
         return cls(str(location).rstrip("/") if path is None else path)
 

@@ -156,7 +156,7 @@ def list_files(
         if mode is not None:
             folder, name = os.path.split(path)
             return _listing(location, folder, {name: stamp(folder, name)}, path)
-    _check_address(location)
+    check_address(location, "no such file or folder")
     if _GLOB.search(location):
         return _list_glob(location, path, follow_links, found)
     return None if path is not None else _list_remote(location, found)
@@ -173,8 +173,12 @@ def _told(items: Iterable[Item], found: Found) -> Iterator[Item]:
             found(_EACH)
 
 
-def _check_address(location: str) -> None:
-    """Refuse what is nearly an address, which would be told as a file that is not there.
+def check_address(location: str, otherwise: str) -> None:
+    """Refuse what is nearly an address, which would be taken for a path on this machine.
+
+    Args:
+        location: a path or an address.
+        otherwise: what is wrong with it as a path, in words.
 
     Raises:
         InputError: one slash instead of two, an upper-case scheme, or nothing behind it.
@@ -186,7 +190,7 @@ def _check_address(location: str) -> None:
     root = "/" if f"{scheme}://" in LOCAL_SCHEMES else ""
     if len(match["slashes"]) == 1 or scheme != match["scheme"]:
         raise InputError(
-            f"{shortened(location)}: no such file or folder; an address is written "
+            f"{shortened(location)}: {otherwise}; an address is written "
             f"{scheme}://{root}{shortened(match['rest'])}"
         )
     if not match["rest"]:
