@@ -178,28 +178,17 @@ def write_rows(source: Path, images: int, folder: Path) -> None:
 
 
 def write_one_group(source: Path, images: int, folder: Path) -> None:
-    """One file of one row group, with a column of numbers beside the images."""
-    pictures = Pictures.of(source)
-    schema = pa.schema(
-        [
-            ("image", pa.binary()),
-            ("label", pa.int64()),
-            ("embedding", pa.list_(pa.float32(), EMBEDDING)),
-        ]
-    )
+    """One row group, as pyarrow writes it, with a column of numbers beside the images."""
     rng = np.random.default_rng(0)
-    with pq.ParquetWriter(
-        folder / "set.parquet", schema, compression="none", use_dictionary=False
-    ) as writer:
-        for batch in batches(pictures, images, "PNG"):
-            values = rng.random(len(batch) * EMBEDDING, dtype=np.float32)
-            numbers = pa.FixedSizeListArray.from_arrays(pa.array(values), EMBEDDING)
-            full = batch.append_column(schema.field(2), numbers)
-            for part in full.to_batches():
-                # A batch at a time goes on with the row group that is open; a table begins one.
-                writer.write_batch(part, row_group_size=images)
-    groups = pq.ParquetFile(folder / "set.parquet").metadata.num_row_groups
-    assert groups == 1, groups
+
+    def with_numbers(batch: pa.Table) -> pa.Table:
+        values = rng.random(len(batch) * EMBEDDING, dtype=np.float32)
+        numbers = pa.FixedSizeListArray.from_arrays(pa.array(values), EMBEDDING)
+        return batch.append_column("embedding", numbers)
+
+    # All at once, in some gigabytes of memory: what is written bit by bit are several row groups.
+    table = pa.concat_tables(map(with_numbers, batches(Pictures.of(source), images, "PNG")))
+    pq.write_table(table, folder / "set.parquet", row_group_size=images)
 
 
 @dataclass(frozen=True)

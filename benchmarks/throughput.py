@@ -1,8 +1,7 @@
-"""Speed and memory of ``freqsan clean`` against a bare loop, ratios in one run.
+"""Speed of ``freqsan clean`` against a bare loop, ratios in one run.
 
     python benchmarks/throughput.py cifar10_train.parquet                 # speed
     python benchmarks/throughput.py cifar10_train.parquet --against DIR   # another checkout
-    python benchmarks/throughput.py cifar10_train.parquet --memory        # 50,000 against 500,000
 
 The bare loop is one process that does the unavoidable: read, decode, DCT, score, write two
 Parquet files; no ids, hashes, report or validation. It runs on one thread, and once more with
@@ -23,9 +22,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
-
-#: Times the set is repeated, under new ids, for the memory benchmark.
-COPIES = 10
 
 MIB = 1 << 20
 
@@ -161,28 +157,10 @@ def against(source: str, other: Path, rounds: int, workers: int) -> None:
         print(f"here / there, {words}: {ratios}; median {median_ratio(*pairs):.2f}")
 
 
-def memory(source: str) -> None:
-    torch_alone = measure([sys.executable, "-c", "import torch"]).peak
-    print("| what | peak MiB | above import torch |\n|---|---|---|")
-    print(f"| import torch | {torch_alone:.0f} | |")
-    for copies in (1, COPIES):
-        with tempfile.TemporaryDirectory() as folder:
-            inputs = Path(folder, "in")
-            inputs.mkdir()
-            for copy in range(copies):
-                Path(inputs, f"copy{copy}.parquet").symlink_to(Path(source).resolve())
-            command = clean_command(str(inputs), f"{folder}/out", 2, "--follow-links")
-            usage = measure(command)
-        above = usage.peak - torch_alone
-        print(f"| clean, set x{copies} | {usage.peak:.0f} | {above:.0f} |", flush=True)
-        print(f"set x{copies}: {usage.wall:.0f} s", file=sys.stderr)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="a Parquet file of images with a column 'image'")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="memory instead of speed")
     parser.add_argument("--against", type=Path, metavar="DIR", help="compare with this checkout")
     parser.add_argument("--workers", type=int, default=2, help="of the comparison")
     parser.add_argument("--bare", metavar="DIR", help="run the bare loop once, into DIR")
@@ -190,8 +168,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.bare:
         bare_loop(options.source, options.bare, options.threads)
-    elif options.memory:
-        memory(options.source)
     elif options.against:
         if not (options.against / "pipelines" / "cli.py").is_file():
             parser.error(f"{options.against} is no checkout of freqsan")
