@@ -7,7 +7,7 @@ receipts beside the files.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -171,8 +171,11 @@ def run_pass(
             f"{len(missing)} of {total} shards did not finish, the first is "
             f"number {missing[0]}; run the same command again to go on"
         )
-    in_order = [receipts[i] for i in range(total)]
-    counts = [this.counts.from_json(receipt.counts) for receipt in in_order]
+    in_order, counts = [], []
+    for i in range(total):
+        counts.append(this.counts.from_json(receipts[i].counts))
+        # Of a set with very many labels the counts are large, and kept once.
+        in_order.append(replace(receipts.pop(i), counts={}))
     return Finished(output.store, this.name, in_order, counts)
 
 
