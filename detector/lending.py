@@ -32,7 +32,6 @@ class Lent:
     """A network on a device of another process, as it travels to those that score on it."""
 
     address: str  #: of a socket that only this user can open
-    side: int  #: of a part, in pixels
 
 
 class Borrowed:
@@ -43,7 +42,6 @@ class Borrowed:
     """
 
     def __init__(self, lent: Lent):
-        self._lent = lent
         # The answers to several threads would get mixed up.
         self._line, self._one_by_one = _connected(lent.address), threading.Lock()
 
@@ -101,7 +99,7 @@ def lend(runtime: OnGpu, side: int) -> Iterator[Lent]:
             thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
             thread.start()
             try:
-                yield Lent(address, side)
+                yield Lent(address)
             finally:
                 server.shutdown()
                 thread.join()

@@ -80,7 +80,7 @@ def test_another_process_borrows_without_loading_torch(owned: OnGpu, lent: Lent)
         "import sys, numpy as np\n"
         "from detector.lending import Lent\n"
         "from detector.model import Detector\n"
-        "detector = Detector.load(sys.argv[1], 'cuda', Lent(sys.argv[2], 32))\n"
+        "detector = Detector.load(sys.argv[1], 'cuda', Lent(sys.argv[2]))\n"
         "images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)\n"
         "print(detector._run(images).tobytes().hex(), detector.device, 'torch' in sys.modules)\n"
     )
