@@ -30,8 +30,9 @@ def rows_at_a_time(file: IO[bytes], group: pq.RowGroupMetaData, leaves: Iterable
     size = sum(column.total_uncompressed_size for column in read)
     rows = min(files.MAX_COPIED_ROWS, files.affordable_rows(size, group.num_rows))
     named = [column for column in read if not _WITHOUT_REPETITION.issuperset(column.encodings)]
-    if named:
-        rows = min(rows, max(files.copied_rows(size), _rows_that_name(file, named)))
+    # A small group cannot become large; of others the file is asked, which in a store is a request.
+    if named and (few := files.copied_rows(size)) < rows:
+        return min(rows, max(few, _rows_that_name(file, named)))
     return rows
 
 
