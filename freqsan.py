@@ -24,6 +24,7 @@ TYPE_CHECKING = False  # as in ``typing``, which takes its time
 if TYPE_CHECKING:
     from typing import Any
 
+    from pipelines.jobs.apply import apply
     from pipelines.jobs.attacks import attacks
     from pipelines.jobs.clean import clean
     from pipelines.jobs.craft import craft
@@ -48,6 +49,7 @@ __all__ = [
     "InputError",
     "Judged",
     "RunError",
+    "apply",
     "attacks",
     "clean",
     "craft",

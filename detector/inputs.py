@@ -36,6 +36,15 @@ class About(NamedTuple):
     flat: float = 0.0
 
 
+class Box(NamedTuple):
+    """A part of an image, in shares of its width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the detector sees of one image."""
@@ -99,6 +108,25 @@ class Tiles(Record):
             starts = (range(0, length, self.side) for length in pixels.shape[:2])
             tiles += _tiles(pixels, self.side, *starts)
         return Parts(np.stack(tiles), About(len(native), encoding, flat))
+
+    def boxes(self, height: int, width: int) -> list[Box]:
+        """Where the parts of an image are, in the order of :meth:`cut`.
+
+        >>> Tiles().boxes(32, 64)
+        [Box(left=0.0, top=0.0, width=0.5, height=1.0), Box(left=0.5, top=0.0, width=0.5, \
+height=1.0), Box(left=0.0, top=0.0, width=1.0, height=1.0)]
+        """
+        side = min(self.side, height, width)
+        whole = -(-height // side) * -(-width // side)
+        levels = [most for most in LEVELS if most < whole]
+        rows, columns = _grid(height, width, side, self.most - sum(levels))
+        starts = product(_places(height, side, rows), _places(width, side, columns))
+        boxes = [Box(x / width, y / height, side / width, side / height) for y, x in starts]
+        for most in levels:
+            rows, columns = _grid(height, width, self.side, most)
+            cells = product(range(rows), range(columns))
+            boxes += [Box(x / columns, y / rows, 1 / columns, 1 / rows) for y, x in cells]
+        return boxes
 
     def prepare(self, image: Opened) -> Prepared:
         """Cut a decoded image into parts."""

@@ -19,7 +19,8 @@ from detector.bundled import find
 from detector.calibration import Calibration
 from detector.card import Card, Measured, TrainingSet
 from detector.combination import Combination, combined
-from detector.inputs import About, Parts, Prepared, Tiles
+from detector.inputs import About, Box, Parts, Prepared, Tiles
+from detector.occlusion import covered, windows
 from detector.runtime import OnCpu, OnGpu, Runtime, has_gpu
 from detector.scores import DECIMALS, Scores
 from detector.storage import DetectorError, one_line
@@ -29,6 +30,10 @@ if TYPE_CHECKING:  # torch takes a second to load, and scoring on a CPU has no u
     from detector.lending import Lent
     from detector.network import Network
     from detector.training.loop import Trained
+
+
+#: By how much a logit falls where a place is covered that matters: odds of 1 in 7 of before.
+MUCH = 2.0
 
 
 class _NotFiniteError(DetectorError):
@@ -134,6 +139,33 @@ class Detector:
         if not np.isfinite(values).all():
             raise _NotFiniteError(self.identity)
         return np.split(values, np.cumsum([len(image) for image in images])[:-1])
+
+    def most_suspicious(self, pixels: np.ndarray) -> Box | None:
+        """Where an image looks most manipulated; None where that is everywhere.
+
+        Of an image that is seen in several parts it is the one with the highest score; in a single
+        part, the place without which the score falls most, if it falls much.
+
+        Args:
+            pixels: (height, width, 3) uint8, at least one.
+
+        Raises:
+            DetectorError: as :meth:`score`.
+        """
+        parts = self.inputs.cut(pixels)
+        if len(parts) == 1:
+            return self._without(parts.tiles[0])
+        (logits,) = self.logits([parts])
+        return self.inputs.boxes(*pixels.shape[:2])[int(logits.argmax())]
+
+    def _without(self, tile: np.ndarray) -> Box | None:
+        tiles = np.concatenate([tile[None], covered(tile)])
+        whole, *rest = self._run(tiles).astype(np.float64)
+        falls = whole - np.array(rest)
+        if falls.max() < MUCH:
+            return None
+        top, left, side = (length / len(tile) for length in windows(len(tile))[falls.argmax()])
+        return Box(left, top, side, side)
 
     def _check(self, image: Parts) -> None:
         tiles, side = image.tiles, self.inputs.side

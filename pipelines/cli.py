@@ -726,6 +726,37 @@ def report(output: str, as_json: bool) -> None:
 
 
 @main.command()
+@output_argument
+@click.argument("decisions", metavar="DECISIONS.csv")
+@output_options
+def apply(output: str, decisions: str, as_json: bool, **options: Any) -> None:
+    """Move samples of the finished run in OUTPUT between its splits, as a reviewer has decided.
+
+    DECISIONS.csv has the columns sample_id and decision, keep or remove, and why if you like:
+    the review in report/index.html gives such a file, and so may any other tool. Images go from
+    split to split bit for bit; scores/ and the manifest say who decided, when and why.
+
+    \b
+    freqsan apply cleaned/ decisions.csv
+    """
+    from pipelines.jobs.apply import apply as job
+
+    applied = job(output, decisions, **options)
+    if as_json:
+        return _print_json(applied.to_json())
+    if not applied.decided:
+        _print("all of this was applied before: nothing to do")
+    back, out = applied.moved_to_clean, applied.moved_to_poisoned
+    _print(
+        f"decided   {applied.decided:>9,}  {back:,} put back, {out:,} removed, the rest as before",
+        f"clean     {applied.counts.clean:>9,}  {output}/data/clean-*.parquet",
+        f"poisoned  {applied.counts.poisoned:>9,}  {output}/data/poisoned-*.parquet",
+        f"checksum  {applied.sha256}",
+        f"report    {applied.page}",
+    )
+
+
+@main.command()
 @click.argument("attack")
 @click.argument("input")
 @click.option("--output", required=True, metavar="FILE", help="The .safetensors file to write.")

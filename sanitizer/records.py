@@ -11,6 +11,9 @@ import pyarrow as pa
 CLEAN, POISONED, REJECTED = "clean", "poisoned", "rejected"
 VERDICTS = (CLEAN, POISONED, REJECTED)
 
+#: Who may have decided on a sample.
+FREQSAN, REVIEW = "freqsan", "review"
+
 #: The log odds of an image whose class shares no trigger; no finding's odds are below it.
 NO_FINDING = -40.0
 
@@ -61,6 +64,10 @@ class ScoreRow:
     verdict: str  #: one of VERDICTS
     reason: str  #: in words, what decided
     detector: str  #: name and weights digest, such as "freqsan-small@0123abcd4567"; "" if none
+    decided_by: str = FREQSAN  #: who gave the verdict, FREQSAN or REVIEW
+    decided_at: str | None = None  #: of a review: when it was applied, ISO 8601 in UTC
+    decided_why: str | None = None  #: of a review: why, in the reviewer's words
+    verdict_before: str | None = None  #: of a review: what freqsan itself had said
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -87,6 +94,10 @@ _RANGES = (
 )
 
 
+#: What score rows say of a review beside who decided; null where there was none.
+REVIEWED = ("decided_at", "decided_why", "verdict_before")
+
+
 def scored_schema(label_type: pa.DataType) -> pa.Schema:
     """The schema of :class:`ScoredSample`; the label keeps the input's type."""
     counts = [pa.field(name, pa.int64()) for name in ("as_high", "compared", "parts", "encoding")]
@@ -98,9 +109,11 @@ def score_schema(label_type: pa.DataType) -> pa.Schema:
     """The schema of ``scores/``, of :class:`ScoreRow`; the label keeps the input's type."""
     scanned = [pa.field("scan_log_odds", pa.float32()), pa.field("finding", pa.string())]
     decided = [
-        pa.field(name, pa.string(), nullable=False) for name in ("verdict", "reason", "detector")
+        pa.field(name, pa.string(), nullable=False)
+        for name in ("verdict", "reason", "detector", "decided_by")
     ]
-    return pa.schema([*_sample_fields(label_type), *scanned, *decided])
+    reviewed = [pa.field(name, pa.string()) for name in REVIEWED]
+    return pa.schema([*_sample_fields(label_type), *scanned, *decided, *reviewed])
 
 
 def _sample_fields(label_type: pa.DataType) -> list[pa.Field]:

@@ -8,8 +8,8 @@ form. :class:`Summary` is what people and ``report/summary.json`` are given of a
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -160,6 +160,16 @@ class Histogram(Record):
     clean: list[int]  #: samples in each bin
     poisoned: list[int]
 
+    def with_moved(self, moved: Iterable["Moved"]) -> "Histogram":
+        """The same, with some samples under another verdict."""
+        bins = {CLEAN: list(self.clean), POISONED: list(self.poisoned)}
+        for each in moved:
+            if each.score is not None:
+                place = min(int(each.score * BINS), BINS - 1)
+                bins[each.before][place] -= 1
+                bins[each.after][place] += 1
+        return Histogram(self.edges, bins[CLEAN], bins[POISONED])
+
 
 @dataclass(frozen=True)
 class CalibrationGroupFacts(Record):
@@ -234,6 +244,26 @@ class SourceFacts(Record):
 
 
 @dataclass(frozen=True)
+class ReviewFacts(Record):
+    """What reviewers have made of the verdicts of a run."""
+
+    decided: int  #: samples on which one has decided
+    kept: int  #: of them, those that freqsan had removed and that are clean now
+    removed: int  #: those that freqsan had kept and that are poisoned now
+    at: str  #: of the last review, ISO 8601 in UTC
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A sample whose verdict a review has changed."""
+
+    label: str  #: a :func:`label_key`
+    score: float | None
+    before: str  #: its verdict until then, one of JUDGED
+    after: str  #: and since
+
+
+@dataclass(frozen=True)
 class Summary(Record):
     """What a run of ``clean`` amounts to, as in ``report/summary.json``."""
 
@@ -250,15 +280,47 @@ class Summary(Record):
     source: SourceFacts
     versions: dict[str, str]  #: of the packages that may change a result
     signatures: tuple[SignatureFacts, ...] = ()  #: triggers of other sets that were looked for
+    review: ReviewFacts | None = None  #: None where nobody has decided otherwise, or the same
 
     @property
-    def removed(self) -> int:
-        return self.counts.poisoned
+    def judged_counts(self) -> Counts:
+        """Samples by the verdict that freqsan gave, whatever a review has made of it."""
+        counts, review = self.counts, self.review
+        if review is None:
+            return counts
+        back = review.removed - review.kept
+        return replace(counts, clean=counts.clean + back, poisoned=counts.poisoned - back)
+
+    def reviewed(self, moved: Sequence[Moved], review: ReviewFacts) -> "Summary":
+        """The same run, with some samples in another split."""
+        by_label: dict[str, list[Moved]] = {}
+        for each in moved:
+            by_label.setdefault(each.label, []).append(each)
+        return replace(
+            self,
+            counts=_with_moved(self.counts, moved),
+            per_class=tuple(
+                _with_moved(one, by_label.get(one.label, ())) for one in self.per_class
+            ),
+            score_histogram=self.score_histogram.with_moved(moved),
+            review=review,
+        )
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the scan found; nothing where there was no scan."""
         return self.scan.findings if self.scan is not None else ()
+
+
+Counted = TypeVar("Counted", Counts, ClassCounts)
+
+
+def _with_moved(counts: Counted, moved: Iterable[Moved]) -> Counted:
+    by_verdict = {verdict: getattr(counts, verdict) for verdict in JUDGED}
+    for each in moved:
+        by_verdict[each.before] -= 1
+        by_verdict[each.after] += 1
+    return replace(counts, **by_verdict)
 
 
 def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:

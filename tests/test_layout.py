@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("sanitizer", "attacks"),
         *("pipelines.poisoning", "pipelines.runs", "pipelines.sources"),
     ),
+    "pipelines.reviewing": ("sanitizer", "pipelines.runs"),
     "pipelines.report": ("sanitizer", "pipelines.runs", "pipelines.sources"),
     "pipelines.jobs": (*LEAVES, "pipelines"),
     "pipelines.process": (),

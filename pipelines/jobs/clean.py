@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from detector.bundled import DEFAULT_DETECTOR
+from detector.inputs import Box
 from pipelines.judging.coverage import check_judged, look_ahead
 from pipelines.judging.policies import (
     DEFAULT_POLICY,
@@ -14,12 +18,13 @@ from pipelines.judging.policies import (
     open_signatures,
     open_trusted,
 )
+from pipelines.reviewing.audit import Review
 from pipelines.runs import layout
-from pipelines.runs.cards import write_card
+from pipelines.runs.cards import card
 from pipelines.runs.checksums import vouch_for_report
 from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, Settings
-from pipelines.runs.manifest import Manifest
+from pipelines.runs.manifest import Manifest, ShardFacts
 from pipelines.runs.output import Output
 from pipelines.runs.public import public
 from pipelines.runs.store import Store
@@ -51,6 +56,7 @@ class CleanManifest(Manifest):
     counts: Counts
     rejected_by_reason: dict[str, int]  #: the most frequent first
     detector: str  #: name and digest
+    detector_at: str  #: where it was read: a bundled name, or an absolute directory or address
     policy: PolicyFacts
     decision: Decision
     threshold: dict[str, float]  #: by the numbers of parts, the score that is flagged above
@@ -58,6 +64,7 @@ class CleanManifest(Manifest):
     fit: CalibrationFit  #: whether the calibration fits the set
     scan: ScanFacts | None  #: what the scan found; None without one
     signatures: tuple[SignatureFacts, ...]  #: triggers of other sets that were looked for
+    reviews: tuple[Review, ...] = ()  #: what people have decided since, one after the other
     seed: None = None  #: nothing in this job is drawn at random
 
 
@@ -146,7 +153,6 @@ class _Finish:
         from pipelines.judging.scan import write_findings
         from pipelines.report.page import write_pages
         from pipelines.report.validation import check_valid
-        from pipelines.report.words import warnings
 
         store = output.store
         summary = self._summary(common, made)
@@ -154,28 +160,15 @@ class _Finish:
         write_findings(output, made.decided.scanned)
         rows = score_rows(common)
         check_valid(store, self.validator.validate(store, rows, summary))
-        write_pages(store, summary, len(common.shards))
+        write_pages(store, summary, len(common.shards), self._locate)
         vouch_for_report(store, [one.name for one in summary.findings])
-        counts = summary.counts
-        splits = {}
-        # load_dataset fails on a split without a row, so an empty one is not announced.
-        if counts.clean:
-            splits[CLEAN] = layout.CLEAN
-        if counts.poisoned:
-            splits[POISONED] = layout.POISONED
-        write_card(
-            output,
-            common.shards,
-            splits,
-            "Image set cleaned by freqsan",
-            "\n\n".join([*warnings(summary), _counted(counts)]),
-            self.source,
-        )
+        output.write(layout.CARD, cleaned_card(summary, common.shards, self.source.schema))
         return CleanManifest.of(
             common,
-            counts=counts,
+            counts=summary.counts,
             rejected_by_reason=summary.rejected_by_reason,
             detector=summary.detector,
+            detector_at=self.judging.address,
             policy=summary.policy,
             decision=summary.decision,
             threshold=summary.calibration.thresholds,
@@ -184,6 +177,9 @@ class _Finish:
             scan=summary.scan,
             signatures=summary.signatures,
         )
+
+    def _locate(self, pixels: np.ndarray) -> Box | None:
+        return self.judging.detector.most_suspicious(pixels)
 
     def _summary(self, common: Manifest, made: "Outcome") -> Summary:
         source, judging, tally = self.source, self.judging, made.tally
@@ -204,6 +200,27 @@ class _Finish:
             versions=common.versions,
             signatures=tuple(one.facts(tally.findings) for one in judging.known),
         )
+
+
+def cleaned_card(summary: Summary, shards: Sequence[ShardFacts], schema: pa.Schema) -> bytes:
+    """The dataset card of a run.
+
+    Args:
+        summary: of the run.
+        shards: all of them.
+        schema: of the splits.
+    """
+    from pipelines.report.words import warnings
+
+    splits = {}
+    # load_dataset fails on a split without a row, so an empty one is not announced.
+    if summary.counts.clean:
+        splits[CLEAN] = layout.CLEAN
+    if summary.counts.poisoned:
+        splits[POISONED] = layout.POISONED
+    text = "\n\n".join([*warnings(summary), _counted(summary.counts)])
+    title = "Image set cleaned by freqsan"
+    return card(shards, splits, title, text, schema, summary.source.image_column)
 
 
 def _counted(counts: Counts) -> str:

@@ -6,11 +6,10 @@ from pathlib import Path
 from pipelines.jobs.clean import CleanManifest, score_rows
 from pipelines.runs import layout
 from pipelines.runs.checksums import described, vouch_for_report
-from pipelines.runs.earlier import Earlier, Finished
-from pipelines.runs.guards import check_folders
-from pipelines.runs.lock import locked
+from pipelines.runs.earlier import Finished
 from pipelines.runs.output import not_what_was_written
 from pipelines.runs.public import public
+from pipelines.runs.reopening import reopened
 from pipelines.runs.store import Store
 from sanitizer.errors import InputError, RunError
 from sanitizer.record import Record
@@ -40,36 +39,15 @@ def report(output: str | Path) -> Checked:
             itself, it is rewritten before.
     """
     store = Store.at(output)
-    nothing = InputError(
-        f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
-    )
-    if not store.exists(layout.MANIFEST):
-        raise nothing
-    check_folders(store)
-    try:
-        with locked(store):
-            earlier = Earlier.read(store)
-            if earlier.broken is not None:
-                raise InputError(f"{earlier.broken}; clean again with --overwrite")
-            if earlier.finished is None:
-                raise nothing
-            if (job := earlier.finished.manifest.job) != "clean":
-                raise InputError(
-                    f"{store.address} holds a run of freqsan {job}, which has no report; "
-                    "freqsan clean makes one"
-                )
-            if earlier.plan is not None and earlier.plan.replaces is not None:
-                raise InputError(f"{store.address} is being replaced; clean again with --overwrite")
-            return _report(store, earlier.finished)
-    except OSError as error:
-        raise RunError(f"{error.strerror or error} ({error.filename or store.address})") from error
+    with reopened(store) as finished:
+        return _report(store, finished)
 
 
 def _report(store: Store, finished: Finished) -> Checked:
     if changed := finished.changes(store):
         raise RunError(not_what_was_written(store, changed))
     altered = finished.report_changes(store)
-    _rebuild(store, finished)
+    rebuild(store, finished)
     if altered:
         raise RunError(
             f"{store.address}: {described(altered)} since it was written, and is made anew now; "
@@ -81,7 +59,15 @@ def _report(store: Store, finished: Finished) -> Checked:
     )
 
 
-def _rebuild(store: Store, finished: Finished) -> None:
+def rebuild(store: Store, finished: Finished) -> None:
+    """Write the report of a finished run anew.
+
+    Raises:
+        InputError: another version wrote the run.
+        RunError: the files of the run are not what they should be.
+        OSError: a file cannot be read or written.
+    """
+    from pipelines.judging.places import locator
     from pipelines.report.page import write_pages
     from pipelines.report.validation import Validator, check_valid
 
@@ -92,11 +78,16 @@ def _rebuild(store: Store, finished: Finished) -> None:
         summary = Summary.from_json(store.read_json(layout.SUMMARY))
         with Validator() as validator:  # Great Expectations changes the process it is in
             check_valid(store, validator.validate(store, score_rows(manifest), summary))
-        write_pages(store, summary, len(manifest.shards))
+        locate = locator(manifest.detector_at, manifest.detector)
+        write_pages(store, summary, len(manifest.shards), locate)
     except ValueError as error:
         # Also what Arrow says of a Parquet file that it cannot read.
-        raise InputError(
-            f"{store.address} was written by another version ({error}); clean again with "
-            "--overwrite"
-        ) from error
+        raise written_by_another_version(store, error) from error
     vouch_for_report(store, [one.name for one in summary.findings])
+
+
+def written_by_another_version(store: Store, error: ValueError) -> InputError:
+    """The line on a run whose records this version cannot read."""
+    return InputError(
+        f"{store.address} was written by another version ({error}); clean again with --overwrite"
+    )

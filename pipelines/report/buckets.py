@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.runs.layout import SCORES
 from pipelines.runs.store import Store
+from sanitizer.errors import InputError
+from sanitizer.records import POISONED
 from sanitizer.summary import label_counts
 
 if TYPE_CHECKING:
@@ -40,8 +43,17 @@ SCHEMA = pa.schema(
         ("p_value", pa.float64()),
         ("scan_log_odds", pa.float64()),
         ("verdict", pa.string()),
+        ("decided_by", pa.string()),
+        ("verdict_before", pa.string()),
+        ("format", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("content_sha256", pa.string()),
     ]
 )
+
+#: Columns that describe an image file: of the many that were kept they would cost much memory.
+OF_FILES = ("format", "width", "height", "content_sha256")
 
 
 @dataclass
@@ -99,13 +111,37 @@ def _blocks(store: Store, shards: int, written: WrittenRows) -> Iterator[pa.Tabl
             continue
         verdicts = written.verdicts.setdefault(shard, Counter())
         with store.open(name) as handle, pq.ParquetFile(handle) as file:
+            _check_columns(file.schema_arrow, name)
             for batch in file.iter_batches(BUCKET_ROWS, columns=[*SCHEMA.names, "label"]):
                 for one in batch["verdict"].value_counts().to_pylist():
                     verdicts[one["values"]] += one["counts"]
                 written.labels.update(label_counts(batch["label"], batch["verdict"]))
-                waiting.append(batch.select(SCHEMA.names).cast(SCHEMA))
+                waiting.append(_looked_at(batch))
                 if sum(b.num_rows for b in waiting) >= BUCKET_ROWS:
                     yield pa.Table.from_batches(waiting)
                     waiting = []
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def _check_columns(schema: pa.Schema, name: str) -> None:
+    """Refuse score rows that another version wrote.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    if missing := [column for column in SCHEMA.names if column not in schema.names]:
+        raise InputError(
+            f"{name} has no column {', '.join(missing)}: another version wrote it; clean again "
+            "with --overwrite"
+        )
+
+
+def _looked_at(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """What the suites look at; what describes a file only where that was removed."""
+    removed = pc.equal(batch["verdict"], POISONED)
+    columns = [
+        pc.if_else(removed, batch[name], None) if name in OF_FILES else batch[name]
+        for name in SCHEMA.names
+    ]
+    return pa.RecordBatch.from_arrays(columns, SCHEMA.names).cast(SCHEMA)

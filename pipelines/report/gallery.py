@@ -1,9 +1,8 @@
-"""The images that a report shows: the most suspicious of the removed, and those of findings."""
+"""The images that the pages of findings show, each beside its spectrum."""
 
-import heapq
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -20,12 +19,6 @@ from sanitizer.records import CLEAN, POISONED
 from sanitizer.spectrum import block_spectrum, log_spectra
 from sanitizer.summary import Summary, class_name, label_key
 
-#: Removed images that are shown.
-GALLERY = 60
-
-#: Of them, those that stand for a finding, if there are enough findings, and for each of these.
-FOR_FINDINGS, FOR_EACH = 20, 2
-
 #: Log-magnitude that is drawn brightest in the spectrum of one image. Triggers are faint
 #: beside the lowest frequencies, which reach 9.
 BRIGHTEST = 6.0
@@ -35,7 +28,7 @@ BRIGHTEST = 6.0
 MAX_WHOLE = 256
 
 #: The files of each verdict that hold images.
-_SPLITS = {CLEAN: layout.CLEAN, POISONED: layout.POISONED}
+SPLITS = {CLEAN: layout.CLEAN, POISONED: layout.POISONED}
 
 
 @dataclass(frozen=True)
@@ -84,9 +77,8 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Exhibits:
-    """All images that a report shows."""
+    """All images that the pages of findings show."""
 
-    removed: list[Exhibit]  #: the first of all first
     by_id: dict[str, Exhibit]
 
     @classmethod
@@ -96,11 +88,7 @@ class Exhibits:
         Of the score rows only those that are shown are kept, of the images their thumbnails.
         """
         named = {i for f in summary.findings for i in (*f.strongest, *f.weakest, *f.nearest)}
-        chosen = _Chosen(named)
-        for row in _rows(store, shards, named):
-            chosen.add(row)
-        removed = chosen.removed()
-        shown = {row.sample_id: row for row in (*removed, *chosen.named.values())}
+        shown = {row.sample_id: row for row in _rows(store, shards, named)}
         pictures = _pictures(store, shown, summary.source.image_column)
         names = {one.label: one.name for one in summary.per_class}
         by_id = {}
@@ -108,55 +96,17 @@ class Exhibits:
             key = label_key(row.label)
             name = None if key == "null" else names.get(key, class_name(key))
             by_id[sample_id] = Exhibit(row, name, pictures.get(sample_id, GONE))
-        return cls([by_id[row.sample_id] for row in removed], by_id)
+        return cls(by_id)
 
     def of_ids(self, ids: Sequence[str]) -> list[Exhibit]:
         """Those of some images, but for any that is in no split."""
         return [self.by_id[sample_id] for sample_id in ids if sample_id in self.by_id]
 
 
-@dataclass
-class _Chosen:
-    """The rows that are shown, of all that pass by."""
-
-    ids: Collection[str]  #: of rows that are shown whatever they say
-    named: dict[str, Shown] = field(default_factory=dict)
-    _first: list[Shown] = field(default_factory=list)
-    _by_finding: dict[str, list[Shown]] = field(default_factory=dict)
-
-    def add(self, row: Shown) -> None:
-        if row.sample_id in self.ids:
-            self.named[row.sample_id] = row
-        if row.verdict != POISONED:
-            return
-        self._first = _with(self._first, row, GALLERY)
-        if name := row.finding:
-            self._by_finding[name] = _with(self._by_finding.get(name, []), row, FOR_EACH)
-
-    def removed(self) -> list[Shown]:
-        """The most suspicious, with some of each finding among them."""
-        of_findings = [row for rows in self._by_finding.values() for row in rows]
-        shown = {row.sample_id: row for row in heapq.nsmallest(FOR_FINDINGS, of_findings, _rank)}
-        for row in self._first:
-            if len(shown) < GALLERY:
-                shown.setdefault(row.sample_id, row)
-        return sorted(shown.values(), key=_rank)
-
-
-def _with(kept: list[Shown], row: Shown, most: int) -> list[Shown]:
-    """The first ``most`` of some rows, in order, and one more."""
-    if len(kept) == most and _rank(row) > _rank(kept[-1]):
-        return kept
-    return sorted([*kept, row], key=_rank)[:most]
-
-
-def _rank(row: Shown) -> tuple[float, float, str]:
-    """The most suspicious first: by the score, where there is one, then by the scan."""
-    return -(row.score or 0), -(row.scan_log_odds or 0), row.sample_id
-
-
 def _rows(store: Store, shards: int, ids: Collection[str]) -> Iterator[Shown]:
-    """The score rows of removed images, and of some others."""
+    """The score rows of some images that are in a split."""
+    if not ids:
+        return
     columns = ["sample_id", "label", "score", "p_value", "scan_log_odds", "finding"]
     columns += ["verdict", "reason", "width", "height"]
     wanted = pa.array(sorted(ids), pa.string())
@@ -164,10 +114,9 @@ def _rows(store: Store, shards: int, ids: Collection[str]) -> Iterator[Shown]:
         end = name.removeprefix(layout.SCORES.prefix)
         with store.open(name) as handle, pq.ParquetFile(handle) as scores:
             for batch in scores.iter_batches(10_000, columns=columns):
-                removed = pc.equal(batch["verdict"], POISONED)
                 asked = pc.is_in(batch["sample_id"], value_set=wanted)
-                for row in batch.filter(pc.or_(removed, asked)).to_pylist():
-                    if split := _SPLITS.get(row["verdict"]):
+                for row in batch.filter(asked).to_pylist():
+                    if split := SPLITS.get(row["verdict"]):
                         yield Shown(**row, file=split.prefix + end)
 
 

@@ -1,13 +1,16 @@
 """The pages that show what was removed, and why: HTML files that load nothing else.
 
 There is one for the run and one for each trigger that the scan has found. Styles, pictures and
-drawings are inside the pages, and they hold no script. What comes from the
-data is hostile until proven otherwise: text is escaped, and images are decoded and encoded
-again before they are shown. Memory stays bounded however large the run, and what the page
-leaves out it says.
+drawings are inside the pages. The first holds one script, that of the review, and a policy by
+which a browser runs no other. What comes from the data is hostile until proven otherwise: text is
+escaped, and images are decoded and encoded again before they are shown. Memory stays bounded
+however large the run, and what the page leaves out it says.
 """
 
+import base64
+import hashlib
 import posixpath
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,13 +29,15 @@ from pipelines.report.findings import (
 )
 from pipelines.report.gallery import Exhibits
 from pipelines.report.images import sampled_images
-from pipelines.report.plots import SpectraDrawing, draw_histogram, draw_spectra
+from pipelines.report.plots import draw_histogram, draw_spectra
 from pipelines.report.results import Validation
+from pipelines.report.review.review import Locate, Review, Trigger
 from pipelines.report.words import (
     carriers,
     headline,
     percent,
     removals,
+    review_line,
     scan_lines,
     signature_line,
     warnings,
@@ -47,6 +52,8 @@ from sanitizer.summary import Summary
 if TYPE_CHECKING:
     import jinja2
 
+TEMPLATES = Path(__file__).with_name("templates")
+
 #: Classes, reasons and failed checks that are listed.
 LISTED = 20
 
@@ -54,13 +61,14 @@ LISTED = 20
 SPECTRUM_IMAGES = 500
 
 
-def write_pages(store: Store, summary: Summary, shards: int) -> None:
+def write_pages(store: Store, summary: Summary, shards: int, locate: Locate | None = None) -> None:
     """Write the pages of a run of ``clean`` from its files and its summary.
 
     Args:
         store: OUTPUT, with its splits and score rows; its validation is shown if it is there.
         summary: of the run.
         shards: that it has.
+        locate: tells the place in an image that speaks most for its score; None: nobody can.
 
     Raises:
         OSError, pyarrow.ArrowInvalid: a file of the run cannot be read.
@@ -68,7 +76,15 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
     """
     templates = _templates(pages=[finding.name for finding in summary.findings])
     shown = Exhibits.of(store, summary, shards)
+    triggers = []
     for finding in summary.findings:
+        portrait = portrait_of(store, finding)
+        seen = Likenesses.of(portrait, finding)
+        address = posixpath.relpath(
+            layout.finding_page(finding.name), posixpath.dirname(layout.PAGE)
+        )
+        picture = seen.trigger if seen.has_trigger else ""
+        triggers.append(Trigger.of(finding.name, address, picture, portrait))
         _write(
             *(store, templates, layout.finding_page(finding.name), "finding.html"),
             finding=finding,
@@ -76,15 +92,19 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             innocents=at_most(finding.innocents),
             elsewhere=elsewhere(finding),
             expected=expected(finding),
-            seen=Likenesses.of(portrait_of(store, finding), finding),
+            seen=seen,
             grounds=grounds(finding),
             screening=screened(finding),
+            is_reviewed=summary.review is not None,
             separations=separations(finding),
             strongest=shown.of_ids(finding.strongest),
             weakest=shown.of_ids(finding.weakest),
             nearest=shown.of_ids(finding.nearest),
         )
-    counts, wrong = summary.counts, summary.fit.wrong
+    counts, wrong = summary.judged_counts, summary.fit.wrong
+    removed, kept = _mean_spectra(store, summary.source.image_column, shards)
+    review = Review.of(store, summary, shards, kept, triggers, locate)
+    script = _script()
     shared, known = carriers(summary)
     _write(
         *(store, templates, layout.PAGE, "report.html"),
@@ -96,7 +116,12 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             *(counts, summary.decision, summary.scan, summary.signatures), wrong=wrong
         ),
         summary=summary,
-        counts=counts,
+        counts=summary.counts,
+        review=review,
+        review_line=review_line(summary.review) if summary.review else "",
+        output_word=shlex.quote(store.address if store.local is None else str(store.local)),
+        script=script,
+        script_hash=_hash(script),
         judged=summary.decision.judged,
         findings=by_strength(summary.findings),
         scan_lines=scan_lines(summary.scan) if summary.scan else [],
@@ -106,10 +131,8 @@ def write_pages(store: Store, summary: Summary, shards: int) -> None:
             *(summary.per_class, summary.decision.limit, summary.findings),
             accuse=not summary.fit.doubtful,
         ),
-        gallery=shown.removed,
-        spectra=_mean_spectra(store, summary.source.image_column, shards),
+        spectra=draw_spectra(removed, kept) if removed.images and kept.images else None,
         validation=_validation(store),
-        data_docs=[name for name in layout.DATA_DOCS_PAGES if store.exists(name)],
         listed=LISTED,
     )
 
@@ -123,7 +146,7 @@ def _templates(pages: Sequence[str]) -> "jinja2.Environment":
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -160,15 +183,28 @@ def _write(
     store.write(page, html.encode("utf-8", "replace"))
 
 
-def _mean_spectra(store: Store, image_column: str, shards: int) -> SpectraDrawing | None:
-    """The mean spectra of a sample of both splits; None where one has no image."""
-    means = []
-    for split in (layout.POISONED, layout.CLEAN):
-        files = store.shards(split, shards)
-        means.append(MeanSpectrum.of(sampled_images(store, files, image_column, SPECTRUM_IMAGES)))
-        if not means[-1].images:
-            return None
-    return draw_spectra(*means)
+def _mean_spectra(
+    store: Store, image_column: str, shards: int
+) -> tuple[MeanSpectrum, MeanSpectrum]:
+    """The mean spectra of a sample of the removed and of the kept images."""
+    removed, kept = (
+        MeanSpectrum.of(
+            sampled_images(store, store.shards(split, shards), image_column, SPECTRUM_IMAGES)
+        )
+        for split in (layout.POISONED, layout.CLEAN)
+    )
+    return removed, kept
+
+
+def _script() -> str:
+    """What draws the review, in the browser."""
+    return (TEMPLATES / "review.js").read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """By which a page's policy knows its own script from any other."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _validation(store: Store) -> Validation | None:

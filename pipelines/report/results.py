@@ -1,32 +1,22 @@
-"""The results of the suites, added up over batches: records, and Great Expectations' own pages."""
+"""The results of the suites, added up over batches, in Great Expectations' own form."""
 
-import copy
-import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from sanitizer.record import Record
-
 #: Failing rows that are named for each expectation.
 EXAMPLES = 20
-
-#: What a Data Docs page may load: nothing but what is in it.
-POLICY = (
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-)
 
 #: The arguments of an expectation that name its columns.
 _COLUMN_KEYS = ("column", "column_A", "column_B")
 
 
 @dataclass(frozen=True)
-class ExpectationResult(Record):
+class ExpectationResult:
     """One expectation and whether the rows met it."""
 
     suite: str
@@ -36,8 +26,31 @@ class ExpectationResult(Record):
     description: str  #: in words
     success: bool
     rows: int | None  #: that were looked at; None where it could not be evaluated
+    missing: int | None  #: of them, those that have nothing there
     unexpected: int | None  #: of them, that do not meet it
     examples: list[Any]  #: the first of those, by the column that identifies a row
+
+    @classmethod
+    def of(cls, suite: str, one: Mapping[str, Any]) -> Self:
+        """Read Great Expectations' own result.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        config, result = one["expectation_config"], one["result"]
+        given = config["kwargs"]
+        return cls(
+            suite=suite,
+            type=config["type"],
+            columns=[given[k] for k in _COLUMN_KEYS if k in given],
+            parameters={k: v for k, v in given.items() if k not in ("batch_id", *_COLUMN_KEYS)},
+            description=config["description"],
+            success=bool(one["success"]),
+            rows=result.get("element_count"),
+            missing=result.get("missing_count"),
+            unexpected=result.get("unexpected_count"),
+            examples=result.get("partial_unexpected_index_list", []),
+        )
 
     def failure(self) -> str:
         """One line on an expectation that is not met."""
@@ -49,21 +62,77 @@ class ExpectationResult(Record):
             line += f", such as {json.dumps(self.examples[0], ensure_ascii=False)}"
         return line
 
+    @property
+    def observed(self) -> str:
+        """What was found, in words."""
+        if self.rows is None or self.unexpected is None:
+            return "could not be evaluated"
+        if self.unexpected:
+            return f"{self.unexpected:,} of {self.rows:,} do not"
+        if not self.rows:
+            return "there are none"
+        told = self.rows - (self.missing or 0)
+        return f"all {self.rows:,}" if told == self.rows else f"all {told:,} that have one"
+
 
 @dataclass(frozen=True)
-class Validation(Record):
-    """Whether the files of a run are what they should be, as in ``report/validation.json``."""
+class Validation:
+    """Whether the files of a run are what they should be, as in ``report/validation.json``.
 
-    success: bool  #: there are no failures
-    failures: list[str]  #: one line each
-    rows: int  #: samples read
+    That file is Great Expectations' own: the result of each suite as its library writes it, in a
+    list as its checkpoints have it.
+    """
+
+    json: dict[str, Any]
     expectations: list[ExpectationResult]
 
     @classmethod
-    def of(cls, rows: int, expectations: Iterable[ExpectationResult]) -> Self:
-        checked = list(expectations)
-        failures = [one.failure() for one in checked if not one.success]
-        return cls(not failures, failures, rows, checked)
+    def of(cls, suites: Sequence["SuiteResult"]) -> Self:
+        results = [suite.to_json() for suite in suites]
+        passed = sum(result["success"] for result in results)
+        return cls.from_json(
+            {
+                "success": passed == len(results),
+                "statistics": {
+                    "evaluated_validations": len(results),
+                    "successful_validations": passed,
+                    "unsuccessful_validations": len(results) - passed,
+                    "success_percent": 100 * passed / len(results),
+                },
+                "validation_results": results,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """What :attr:`json` was.
+
+        Raises:
+            ValueError: it is not Great Expectations' results.
+        """
+        try:
+            return cls(
+                value,
+                [
+                    ExpectationResult.of(suite["suite_name"], one)
+                    for suite in value["validation_results"]
+                    for one in suite["results"]
+                ],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no results of Great Expectations ({error!r})") from error
+
+    @property
+    def success(self) -> bool:
+        return all(one.success for one in self.expectations)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each expectation that is not met."""
+        return [one.failure() for one in self.expectations if not one.success]
+
+    def of_suite(self, name: str) -> list[ExpectationResult]:
+        return [one for one in self.expectations if one.suite == name]
 
 
 class SuiteResult:
@@ -90,50 +159,9 @@ class SuiteResult:
             "success_percent": 100 * successes / evaluated,
         }
 
-    def expectations(self) -> list[ExpectationResult]:
-        return [self._record(one) for one in self._merged.results]
-
-    def _record(self, one: Any) -> ExpectationResult:
-        config, result = one.expectation_config, one.result
-        return ExpectationResult(
-            suite=self.name,
-            type=config.type,
-            columns=[config.kwargs[k] for k in _COLUMN_KEYS if k in config.kwargs],
-            parameters={
-                k: v for k, v in config.kwargs.items() if k not in ("batch_id", *_COLUMN_KEYS)
-            },
-            description=config.description,
-            success=bool(one.success),
-            rows=result.get("element_count"),
-            unexpected=result.get("unexpected_count"),
-            examples=result.get("partial_unexpected_index_list", []),
-        )
-
-    def escaped(self) -> Any:
-        """Great Expectations' result with ids and labels escaped.
-
-        It writes values into its pages as they are, and an id may hold a script.
-        """
-        escaped = copy.deepcopy(self._merged)
-        for one in escaped.results:
-            one.result = _escaped(one.result)
-        return escaped
-
-
-class DataDocs:
-    """Renders results as Great Expectations does; of its templates each is compiled once."""
-
-    def __init__(self) -> None:
-        from great_expectations.render.renderer import ValidationResultsPageRenderer
-        from great_expectations.render.view import DefaultJinjaPageView
-
-        self._renderer, self._view = ValidationResultsPageRenderer(), DefaultJinjaPageView()
-
-    def page(self, suite: SuiteResult) -> str:
-        """The page of a suite, which loads nothing."""
-        page = str(self._view.render(self._renderer.render(suite.escaped())))
-        # Great Expectations takes styles and scripts from the web; nothing may leave this page.
-        return page.replace("<head>", f"<head>{POLICY}", 1)
+    def to_json(self) -> dict[str, Any]:
+        """As Great Expectations writes it."""
+        return dict(self._merged.to_json_dict())
 
 
 def _total(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,12 +198,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
-
-
-def _escaped(value: Any) -> Any:
-    """The same with markup in strings, and the dollar of GX's own templates, made harmless."""
-    if isinstance(value, Mapping):
-        return {key: _escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    return html.escape(value).replace("$", "&#36;") if isinstance(value, str) else value

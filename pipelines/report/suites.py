@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.report.results import EXAMPLES, SuiteResult
-from sanitizer.records import CLEAN, POISONED, REJECTED, VERDICTS
+from sanitizer.images import FORMATS
+from sanitizer.records import CLEAN, FREQSAN, POISONED, REJECTED, REVIEW, VERDICTS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: The suite on the quality of what was removed.
+REMOVED = "removed"
 
 #: As in :meth:`sanitizer.policy.Decision.poisoned`.
 ROUNDING = 1e-12
@@ -55,6 +59,7 @@ class Suites:
             samples: with the columns of :data:`pipelines.report.buckets.SCHEMA`.
             limit: the largest p-value that is called poisoned.
         """
+        by_review = samples["decided_by"] == REVIEW
         # What judged a sample: its score, else the scan of its class.
         judged_by = samples["score"].fillna(samples["scan_log_odds"])
         # Above 0 where the score or the scan says that it is poisoned.
@@ -65,6 +70,8 @@ class Suites:
             poisoned_by=poisoned_by,
             has_score=samples["score"].notna(),
             has_p_value=samples["p_value"].notna(),
+            # A reviewer may decide against score and scan; what freqsan said has to follow them.
+            own_verdict=samples["verdict"].mask(by_review, samples["verdict_before"]),
         )
         self._validate("samples", samples, "sample_id", self._of_all_samples())
         for verdict, expectations in (
@@ -72,8 +79,10 @@ class Suites:
             (POISONED, [*self._of_judged_samples(), *self._of_poisoned_samples(limit)]),
             (REJECTED, self._of_rejected_samples()),
         ):
-            split = samples[samples["verdict"] == verdict]
+            split = samples[samples["own_verdict"] == verdict]
             self._validate(verdict, split, "sample_id", expectations)
+        removed = samples[samples["verdict"] == POISONED]
+        self._validate(REMOVED, removed, "sample_id", self._of_removed_samples())
 
     def check_files(self, table: "pd.DataFrame") -> None:
         """The suite over :func:`pipelines.report.tables.file_table`."""
@@ -124,6 +133,14 @@ class Suites:
                 value_set=list(VERDICTS),
                 description="verdicts are clean, poisoned or rejected",
             ),
+            self._gxe.ExpectColumnValuesToBeInSet(
+                column="decided_by",
+                value_set=[FREQSAN, REVIEW],
+                description="freqsan or a review has decided",
+            ),
+            self._present(
+                "own_verdict", "of a sample that a review has decided on, freqsan's verdict is kept"
+            ),
         ]
 
     def _of_judged_samples(self) -> list[Any]:
@@ -171,6 +188,28 @@ class Suites:
             self._present("poisoned_by", words),
             self._gxe.ExpectColumnValuesToBeBetween(
                 column="poisoned_by", min_value=0, strict_min=True, description=words
+            ),
+        ]
+
+    def _of_removed_samples(self) -> list[Any]:
+        positive = self._gxe.ExpectColumnValuesToBeBetween
+        return [
+            self._gxe.ExpectColumnValuesToBeInSet(
+                column="format",
+                value_set=list(FORMATS),
+                description=f"a removed image is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
+            ),
+            positive(column="width", min_value=1, description="a removed image has columns"),
+            positive(column="height", min_value=1, description="a removed image has rows"),
+            self._gxe.ExpectColumnValuesToMatchRegex(
+                column="content_sha256",
+                regex="^[0-9a-f]{64}$",
+                description="the SHA-256 of a removed image is one, to find it by anywhere",
+            ),
+            self._gxe.ExpectColumnValuesToBeInSet(
+                column="verdict_before",
+                value_set=[CLEAN, POISONED],
+                description="a review removes only what was judged",
             ),
         ]
 

@@ -4,8 +4,7 @@ What is checked is read back from where it was written, so that what a user load
 judged. Counts by file and by class are tables of their own, so that every check is an
 expectation and stands in one list.
 
-Results go to ``report/validation.json`` and, rendered by Great Expectations, to one page a
-suite. Both are over all rows.
+Results, over all rows, go to ``report/validation.json``; the report shows them.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ import pyarrow as pa
 
 from pipelines.report.buckets import read_buckets, spread
 from pipelines.report.loading import load_great_expectations
-from pipelines.report.results import DataDocs, Validation
+from pipelines.report.results import Validation
 from pipelines.report.suites import Suites, quiet
 from pipelines.report.tables import class_table, count_table, file_table
 from pipelines.runs import layout
@@ -62,14 +61,8 @@ def validate_run(store: Store, rows: Sequence[int], summary: Summary) -> Validat
         suites.check_files(file_table(store, rows, written))
         suites.check_counts(count_table(rows, summary, written))
         suites.check_classes(class_table(summary, written))
-        results = suites.results()
-        for page in layout.DATA_DOCS_PAGES:
-            store.remove(page)
-        docs = DataDocs()
-        for suite in results:
-            store.write(layout.data_docs_page(suite.name), docs.page(suite).encode())
-    validation = Validation.of(sum(rows), (one for s in results for one in s.expectations()))
-    store.write_json(layout.VALIDATION, validation.to_json())
+        validation = Validation.of(suites.results())
+    store.write_json(layout.VALIDATION, validation.json)
     return validation
 
 
@@ -214,7 +207,7 @@ def answer_one_order(folder: str, signs: str) -> None:
     address, rows, summary = json.loads(Path(folder, _ORDER).read_bytes())
     try:
         validation = validate_run(Store(address), rows, Summary.from_json(summary))
-        Path(folder, _ANSWER).write_text(json.dumps(validation.to_json()), encoding="utf-8")
+        Path(folder, _ANSWER).write_text(json.dumps(validation.json), encoding="utf-8")
     except (OSError, FreqsanError, pa.ArrowInvalid) as error:
         words = " ".join(str(error).split())
         print(f"{type(error).__name__}: {words}", file=sys.stderr)

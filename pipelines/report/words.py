@@ -12,6 +12,7 @@ from sanitizer.summary import (
     CalibrationFacts,
     Counts,
     PolicyFacts,
+    ReviewFacts,
     ScanFacts,
     SignatureFacts,
     unjudged,
@@ -107,6 +108,23 @@ carrier of a known trigger.'
     if wrong:
         start = f"The calibration does not seem to fit this set: {start}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
+
+
+def review_line(review: ReviewFacts) -> str:
+    """What reviewers have made of the verdicts.
+
+    >>> review_line(ReviewFacts(decided=9, kept=5, removed=1, at="2026-11-28T14:18:05+00:00"))
+    'Reviewed: people have decided on 9 images, the last time on 2026-11-28; 5 that freqsan had \
+removed are kept, 1 that it had kept is removed.'
+    """
+    images = "image" if review.decided == 1 else "images"
+    kept, removed = (f"{n:,} that" for n in (review.kept, review.removed))
+    are, is_now = ("is" if n == 1 else "are" for n in (review.kept, review.removed))
+    return (
+        f"Reviewed: people have decided on {review.decided:,} {images}, the last time on "
+        f"{review.at[:10]}; {kept} freqsan had removed {are} kept, {removed} it had kept "
+        f"{is_now} removed."
+    )
 
 
 def _of_them(some: int, removed: int) -> str:

@@ -43,9 +43,21 @@ def write_card(
             are images: the metadata of the files cannot, as ``datasets`` believes it only there.
         schema: of the data files, where it is not that of the input.
     """
+    schema = source.schema if schema is None else schema
+    output.write(layout.CARD, card(shards, splits, title, text, schema, source.image_column))
+
+
+def card(
+    shards: Sequence[ShardFacts],
+    splits: Mapping[str, ShardedFile],
+    title: str,
+    text: str,
+    schema: pa.Schema,
+    image_column: str,
+) -> bytes:
+    """The dataset card, as :func:`write_card` writes it."""
     from huggingface_hub import DatasetCardData
 
-    schema = source.schema if schema is None else schema
     total = len(shards)
     files = [
         {"split": split, "path": [file.name(shard.index, total) for shard in shards]}
@@ -56,10 +68,9 @@ def write_card(
         described = f"freqsan {_digest(shards)}"
         config = {"config_name": "default", "data_files": files, "description": described}
         data["configs"] = [config]
-    if schema.field(source.image_column).type != IMAGE_TYPE:
-        _add_features(data, schema, source.image_column)
-    card = f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n"
-    output.write(layout.CARD, card.encode())
+    if schema.field(image_column).type != IMAGE_TYPE:
+        _add_features(data, schema, image_column)
+    return f"---\n{data.to_yaml()}\n---\n# {title}\n\n{text}\n".encode()
 
 
 def _digest(shards: Iterable[ShardFacts]) -> str:

@@ -107,7 +107,7 @@ def _digest(value: Mapping[str, Any]) -> str:
 def _report(findings: Iterable[str]) -> set[str]:
     """What ``freqsan report`` makes anew, of a run with some findings."""
     pages = map(layout.finding_page, findings)
-    return {layout.PAGE, layout.VALIDATION, *layout.DATA_DOCS_PAGES, *pages}
+    return {layout.PAGE, layout.VALIDATION, *pages}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class ReportChecksums(Record):
     """The files of ``report/`` that follow from the results, as in ``report/checksums.json``.
 
     They are apart from the manifest because ``freqsan report`` writes them again, and another
-    version may write them otherwise, while a manifest never changes.
+    version may write them otherwise, while a manifest changes only with the results.
     """
 
     files: dict[str, Checksum]  #: by name

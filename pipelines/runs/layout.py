@@ -80,16 +80,6 @@ SCORE_SUMMARY = "summary.json"
 PAGE = "report/index.html"
 SUMMARY = "report/summary.json"
 VALIDATION = "report/validation.json"
-DATA_DOCS = "report/data_docs"
-
-
-def data_docs_page(suite: str) -> str:
-    """Of Great Expectations' own page on the results of one suite."""
-    return f"{DATA_DOCS}/{suite}.html"
-
-
-_SUITES = ("samples", "clean", "poisoned", "rejected", "files", "counts", "classes")
-DATA_DOCS_PAGES = tuple(map(data_docs_page, _SUITES))
 REPORT_CHECKSUMS = "report/checksums.json"
 
 #: What the scan found: of each finding its figures, and what finds it in other data.
@@ -152,13 +142,16 @@ LISTING = f"{WORK}/listing.arrow"
 CLASSES = f"{WORK}/classes.arrow"
 POPULATION = f"{WORK}/population.arrow"
 
+#: What takes the place of files of a finished run, see :mod:`pipelines.runs.amending`.
+AMENDED = f"{WORK}/amended"
+
 #: What workers on other machines are to do, a file for each pass that is under way.
 ORDERS = f"{WORK}/orders"
 
 #: The folders that runs write to, an inner one after the outer.
 FOLDERS = (
     *("data", "rejected", "scores", "features", FINDINGS),
-    *("report", DATA_DOCS, FINDING_PAGES, PROOF_WORK, WORK),
+    *("report", FINDING_PAGES, PROOF_WORK, WORK),
 )
 
 #: The files of which there is one.
@@ -205,7 +198,6 @@ def is_ours(name: str) -> bool:
     return (
         name in _SINGLE
         or shards_of(name) is not None
-        or name in DATA_DOCS_PAGES
         or _FINDING.fullmatch(name) is not None
         or _FINDING_PAGE.fullmatch(name) is not None
         or _RECORD_OF_PROOF.fullmatch(name) is not None
@@ -220,7 +212,7 @@ def shards_of(name: str) -> int | None:
 def is_report(name: str) -> bool:
     """Whether a file follows from the results of ``clean``, so that it can be made anew."""
     single = (PAGE, VALIDATION, REPORT_CHECKSUMS)
-    return name in single or name in DATA_DOCS_PAGES or _FINDING_PAGE.fullmatch(name) is not None
+    return name in single or _FINDING_PAGE.fullmatch(name) is not None
 
 
 def is_proof_work(name: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from pipelines.runs import layout
+from pipelines.runs.amending import settle
 from pipelines.runs.checksums import (
     STRAY,
     Changes,
@@ -77,6 +78,7 @@ class Output:
         """
         check_folders(self.store)
         self._held.enter_context(locked(self.store, say))
+        settle(self.store)
         earlier = Earlier.read(self.store)
         if not earlier.is_there and self._holds_foreign_files():
             raise InputError(

@@ -225,6 +225,16 @@ class Store:
                 files.put_file(str(staged), path)
             staged.unlink()
 
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, replacing an older one of that name."""
+        if self.local is not None:
+            (self.local / to).parent.mkdir(parents=True, exist_ok=True)
+            publish(self.local / name, self.local / to)
+            return
+        with self._remotely(name, "moved") as (files, path), self._remotely(to, "moved") as there:
+            files.cp_file(path, there[1])
+        self.remove(name)
+
     def remove(self, name: str) -> None:
         """Remove a file, a link, or a folder with all that is in it; missing is fine."""
         if self.local is not None:
