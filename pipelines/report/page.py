@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.report.before_after import BeforeAfter
 from pipelines.report.classes import rank_classes
 from pipelines.report.findings import (
     Likenesses,
@@ -118,6 +119,7 @@ def write_pages(store: Store, summary: Summary, shards: int, locate: Locate | No
         summary=summary,
         counts=summary.counts,
         review=review,
+        before_after=BeforeAfter.of(store, summary, shards),
         review_line=review_line(summary.review) if summary.review else "",
         output_word=shlex.quote(store.address if store.local is None else str(store.local)),
         script=script,
@@ -158,7 +160,9 @@ def _templates(pages: Sequence[str]) -> "jinja2.Environment":
     environment.filters["shortened"] = _shortened
     environment.filters["quoted"] = quoted
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
-    environment.filters["stem"] = lambda name: posixpath.splitext(posixpath.basename(name))[0]
+    environment.filters["about"] = lambda number: (
+        f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+    )
     return environment
 
 

@@ -72,6 +72,8 @@ class ExpectationResult:
         if not self.rows:
             return "there are none"
         told = self.rows - (self.missing or 0)
+        if not told:
+            return "none has one"
         return f"all {self.rows:,}" if told == self.rows else f"all {told:,} that have one"
 
 

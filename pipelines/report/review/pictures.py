@@ -1,7 +1,7 @@
 """Pictures for the review, within a number of bytes: many at a time in sheets, or one by one."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ class Sheets:
     def __init__(self, total: int, most_bytes: int):
         self._left, self._bytes = total, most_bytes
         self._waiting: list[np.ndarray] = []
+        self._form = 0
         self.sheets: list[Sheet] = []
 
     def add(self, thumb: np.ndarray) -> None:
@@ -59,20 +60,33 @@ class Sheets:
         if not self._waiting:
             return
         allowed = self._bytes * len(self._waiting) // max(1, self._left)
-        sheet = _fitting(self._waiting, allowed)
+        # Most sheets are like the one before: of it the next better form is tried first.
+        self._form, sheet = _fitting(self._waiting, allowed, max(0, self._form - 1))
         self._bytes -= len(sheet.data)
         self._left -= len(self._waiting)
         self.sheets.append(sheet)
         self._waiting = []
 
 
-def _fitting(thumbs: Sequence[np.ndarray], most_bytes: int) -> Sheet:
-    """The sharpest sheet of at most so many bytes; the smallest where none is."""
-    for side, quality in _FORMS:
+def _fitting(thumbs: Sequence[np.ndarray], most_bytes: int, first: int) -> tuple[int, Sheet]:
+    """The sharpest sheet of at most so many bytes; the smallest where none is.
+
+    Args:
+        thumbs: to be laid out.
+        most_bytes: that it may take.
+        first: the form that is tried first.
+
+    Returns:
+        The place of its form among ``_FORMS``, and the sheet.
+    """
+    largest = max(max(thumb.shape) for thumb in thumbs)
+    for form in range(first, len(_FORMS)):
+        side, quality = _FORMS[form]
+        side = min(side, largest)  # nothing is enlarged
         sheet = Sheet(_webp(_laid_out(thumbs, side), quality), side)
         if len(sheet.data) <= most_bytes:
             break
-    return sheet
+    return form, sheet
 
 
 def _laid_out(thumbs: Sequence[np.ndarray], side: int) -> np.ndarray:
@@ -114,10 +128,3 @@ def _webp(pixels: np.ndarray, quality: int | None) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.save(buffer, "WEBP", lossless=quality is None, quality=quality or 60, method=3)
     return buffer.getvalue()
-
-
-def in_order(values: Iterator[np.ndarray], sheets: Sheets) -> None:
-    """Add all pictures."""
-    for value in values:
-        sheets.add(value)
-    sheets.finish()

@@ -373,7 +373,7 @@
           reason,
           ...(cases.why[one] ? [made("p", { textContent: `The reviewer wrote: ${shown(cases.why[one])}` })] : []),
           made("div", { className: "marks" }, ...buttons(one, () => look(place)), step(-1, "Previous"), step(1, "Next")),
-          made("label", { className: "why" }, "Why (if you like) ", why),
+          made("label", { className: "note" }, "Why (if you like) ", why),
           ...(marked ? [made("p", { className: "small soft", textContent: marked })] : []),
           ...(seen ? [] : [made("p", { className: "small soft", textContent: "Spectrum and neighbours are in this page for the images nearest the line; this one is not among them." })]),
           made("div", { className: "spectra" }, ...beside), ...near)));
