@@ -218,5 +218,5 @@ def _suspicious(sums: _Sums, summary: Summary) -> Told:
         Expected.excess(sums.suspicious, by_chance),
         "If clean images of this set score as those do that they are compared with: of them "
         f"{percent(PROBED)} have a p-value that low. Triggers that change neither the score of an "
-        "image nor show in its class are in no estimate; freqsan evaluate measures which these are.",
+        "image nor show in its class are in no estimate; freqsan evaluate measures which.",
     )

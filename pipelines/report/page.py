@@ -160,15 +160,20 @@ def _templates(pages: Sequence[str]) -> "jinja2.Environment":
     environment.filters["shortened"] = _shortened
     environment.filters["quoted"] = quoted
     environment.filters["tiny"] = lambda number: f"{number:.2g}"
-    environment.filters["about"] = lambda number: (
-        f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
-    )
+    environment.filters["about"] = _about
     return environment
 
 
 def _shortened(text: str, most: int = 200) -> str:
     """A text as a page may show it, as :func:`sanitizer.errors.one_line` has it."""
     return one_line(shortened(text, most))
+
+
+def _about(number: float) -> str:
+    """A number that nobody has counted, as exactly as is worth it."""
+    if 0 < number < 0.1:
+        return "<0.1"
+    return f"{number:,.0f}" if number >= 10 or number == 0 else f"{number:.1f}"
 
 
 def _write(
