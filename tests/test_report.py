@@ -3,8 +3,11 @@
 import base64
 import dataclasses
 import functools
+import gzip
+import hashlib
 import html
 import io
+import json
 import os
 import posixpath
 import re
@@ -24,10 +27,11 @@ import pytest
 from PIL import Image
 from summaries import summary_of, tally_of
 
-from pipelines.report import gallery, page, plots
+from pipelines.report import page, plots
 from pipelines.report.classes import rank_classes
 from pipelines.report.findings import VIEWS_IN_WORDS, expected, grounds, screened
 from pipelines.report.page import write_pages
+from pipelines.report.review import cases
 from pipelines.report.validation import validate_run
 from pipelines.report.words import headline, innocents, percent, removals, scan_lines
 from pipelines.runs import layout
@@ -185,8 +189,12 @@ def attacked_set(n: int = 60) -> list[list[Sample]]:
     return [samples[: n // 2], samples[n // 2 :]]
 
 
+#: Elements whose text nobody sees.
+HIDDEN = ("style", "script")
+
+
 class Page(HTMLParser):
-    """What a browser would make of a page: its elements, and its text outside of styles."""
+    """What a browser would make of a page: its elements, and its text but styles and scripts."""
 
     def __init__(self, store: Store, name: str = layout.PAGE):
         super().__init__()
@@ -200,7 +208,31 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data if self.elements and self.elements[-1][0] != "style" else ""
+        self.text += data if self.elements and self.elements[-1][0] not in HIDDEN else ""
+
+    def own_script(self) -> str:
+        """The one script that it has, beside what this script draws."""
+        (script,) = re.findall(r"<script>(.*?)</script>", self.html, re.DOTALL)
+        data = [a["type"] for a in self.of("script") if "type" in a]
+        assert set(data) == {"application/octet-stream"}
+        assert len(data) + 1 == len(self.of("script"))
+        return script
+
+    def unpacked(self, name: str) -> Any:
+        """What it holds for the review, such as ``review-cases``."""
+        (packed,) = re.findall(f'id="{name}">([^<]*)<', self.html)
+        return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+    def thumbnail(self, place: int) -> np.ndarray:
+        """The pixels of the square of the sheet that holds the thumbnail of an image."""
+        cases = self.unpacked("review-cases")
+        number, within = divmod(place, cases["sheet"])
+        ((side, sheet),) = re.findall(
+            f'id="review-sheet-{number}" data-side="([0-9]+)">([^<]*)<', self.html
+        )
+        row, column = (int(side) * part for part in divmod(within, cases["sheetColumns"]))
+        with Image.open(io.BytesIO(base64.b64decode(sheet))) as image:
+            return np.asarray(image)[row : row + int(side), column : column + int(side)]
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -245,29 +277,25 @@ def test_the_attacked_class_stands_out_and_no_other(attacked: Store) -> None:
     assert '<tr class="stands-out"><th scope="row"><bdi>&#39;dog&#39;</bdi>' in page.html
 
 
-def test_the_gallery_shows_the_most_suspicious_first_each_beside_its_spectrum(attacked) -> None:
-    page = Page(attacked)
-    shown = [a for a in page.of("img") if (a["alt"] or "").startswith("Removed image ")]
-    ids = [(a["alt"] or "").split()[2].rstrip(",") for a in shown]
-    assert ids[0] == "train/0/0003.png"
-    assert ids[-1] == "train/0/0000.png"
-    assert len(ids) == 7
-    assert page.html.count('alt="Its spectrum"') == 7
-    first = base64.b64decode((shown[0]["src"] or "").partition("base64,")[2])
-    with Image.open(io.BytesIO(first)) as image:
-        np.testing.assert_array_equal(np.asarray(image), with_trigger(pictures(4)[3]))
-
-
 def test_the_page_needs_nothing_but_itself(attacked: Store) -> None:
     page = Page(attacked)
-    assert not page.of("script")
+    script = page.own_script()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (a["content"] for a in page.of("meta") if a.get("http-equiv"))
+    # A browser runs no other script than this one, and loads nothing from anywhere.
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digest}'; img-src data: blob:; "
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
     for tag, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes), tag
         if tag in ("img", "link"):
             assert (attributes.get("src") or attributes["href"] or "").startswith("data:")
     for a in page.of("a"):
         assert attacked.size(f"report/{a['href']}")
-    assert not re.search(r"url\(|@import|https?://", page.html)
+    assert not re.search(r"url\(|@import|https?://", page.html.replace(script, ""))
+    assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|WebSocket|sendBeacon", script)
 
 
 def test_the_page_can_be_read_without_seeing(attacked: Store) -> None:
@@ -300,10 +328,12 @@ def test_markup_in_data_is_shown_not_obeyed(tmp_path: Path) -> None:
     page = page_of(
         finished_run(tmp_path, [samples], label_type=pa.string(), source=source, decision=decision)
     )
-    assert not page.of("script")
+    assert hostile not in page.html
+    assert "alert" not in page.own_script()
     assert all((a["src"] or "").startswith("data:") for a in page.of("img"))
     assert hostile in page.text
     assert "{{ 7 * 7 }}" in page.text
+    assert hostile in page.unpacked("review-cases")["id"]
 
 
 @pytest.mark.parametrize(
@@ -338,12 +368,12 @@ def test_long_names_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
     ]
     page = page_of(finished_run(tmp_path, shards, class_names=classes))
     titles = [attributes.get("title") for attributes in page.of("bdi")]
-    assert titles.count(classes[3]) == 1 + 1 + 6  # in words, in the table, below the pictures
+    assert titles.count(classes[3]) == 1 + 1 + 1  # in words, in the table, before and after
     for i, name in enumerate(classes):
         assert name in titles
         assert name not in page.text
         assert f'name {i} "<b>' in page.text
-    assert "/1/3" in page.text
+    assert f"{'long folder ' * 99}/1/3" in page.unpacked("review-cases")["id"]
     assert all(len(title) <= 1000 for title in titles if title is not None)
 
 
@@ -352,18 +382,19 @@ def test_bytes_of_strangers_do_not_get_into_the_page(tmp_path: Path) -> None:
     Image.fromarray(pictures(1)[0]).save(buffer, "JPEG", comment=b"<?php hostile ?>")
     data = buffer.getvalue() + b"<script>trailing</script>"
     page = page_of(finished_run(tmp_path, [[Sample(POISONED, data, score=0.9)]]))
-    pictures_in_page = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", page.html)
-    assert len(pictures_in_page) == 2
-    for uri in pictures_in_page:
-        decoded = base64.b64decode(uri)
-        assert decoded.startswith(b"\x89PNG")
+    sheets = re.findall(r'data-side="[0-9]+">([^<]+)<', page.html)
+    close = page.unpacked("review-close")["images"]["0"]
+    assert len(sheets) == 1
+    for text in (*sheets, close["picture"]):
+        decoded = base64.b64decode(text)
+        assert decoded.startswith(b"RIFF")
         assert b"hostile" not in decoded
         assert b"trailing" not in decoded
 
 
 def test_an_image_that_cannot_be_decoded_leaves_its_place_and_its_words(tmp_path: Path) -> None:
     page = page_of(finished_run(tmp_path, [[Sample(POISONED, b"no image", score=0.9)]]))
-    assert "cannot be shown: unsupported format" in page.text
+    assert page.unpacked("review-cases")["errors"]["0"].startswith("unsupported format")
 
 
 def test_black_images_and_names_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
@@ -397,13 +428,13 @@ def test_a_run_without_some_verdicts_has_a_page(tmp_path: Path, verdicts, words:
 
 
 def test_a_large_run_has_a_small_page_that_says_what_it_leaves_out(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(gallery, "GALLERY", 5)
+    monkeypatch.setattr(cases, "MOST_CASES", 5)
     data = png(pictures(1)[0])
     samples = [Sample(POISONED, data, i, score=0.9 + i / 10_000) for i in range(300)]
     shown = page_of(finished_run(tmp_path, [samples[:100], samples[100:]]))
-    assert "The 5 most suspicious of 300" in shown.text
+    assert "Of the 300 removed images those 5 nearest to being kept." in shown.text
+    assert "The 295 removed images that are not here are the surest ones" in shown.text
     assert f"the first {page.LISTED} of 300 classes" in shown.text
-    assert "train/1/0199.png" in shown.text  # the highest score, in the last shard
     assert len(shown.html) < 200_000
 
 
@@ -411,7 +442,7 @@ def test_a_large_run_has_a_small_page_that_says_what_it_leaves_out(tmp_path, mon
     ("size", "thumbnail"), [((40, 150), (96, 26)), ((700, 500), (69, 96)), ((9, 300), (96, 3))]
 )
 def test_images_of_any_size_and_storage_are_shown(tmp_path: Path, size, thumbnail) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(200, 256, (*size, 3), dtype=np.uint8)
     samples = [Sample(v, png(pixels), score=0.9) for v in (POISONED, CLEAN)]
     source = SourceFacts("train", "image folder", (), "picture")
     run = finished_run(tmp_path, [samples], source=source)
@@ -419,18 +450,21 @@ def test_images_of_any_size_and_storage_are_shown(tmp_path: Path, size, thumbnai
         table = pq.read_table(file)
         plain = table["image"].combine_chunks().field("bytes")
         pq.write_table(table.set_column(0, "picture", plain), file)
-    sizes = []
-    for uri in re.findall(r'src="data:image/png;base64,([^"]+)"', page_of(run).html):
-        with Image.open(io.BytesIO(base64.b64decode(uri))) as image:
-            sizes.append(image.size)
-    assert len(sizes) == 2 + 6  # one removed image, and three mean spectra with a scale each
-    assert max(max(size) for size in sizes) == plots.THUMBNAIL
-    assert sizes[-2] == thumbnail
+    page = page_of(run)
+    close = page.unpacked("review-close")["images"]["0"]
+    with Image.open(io.BytesIO(base64.b64decode(close["picture"]))) as image:
+        assert max(image.size) == min(256, *sorted(size)[1:])
+    square = page.thumbnail(0)
+    assert square.shape == (96, 96, 3)
+    width, height = thumbnail
+    assert square[: height - 1, : width - 1].min() > 180  # the image
+    assert np.abs(square[height + 4 :].astype(int) - 128).max(initial=0) <= 20  # nothing
+    assert np.abs(square[:, width + 4 :].astype(int) - 128).max(initial=0) <= 20
 
 
 def test_a_failed_validation_is_in_the_page(tmp_path: Path) -> None:
     store, summary = finished_run(tmp_path, [[Sample(CLEAN, png(pictures(1)[0]))]])
-    store.remove("scores/part-00000-of-00001.parquet")
+    store.remove("rejected/part-00000-of-00001.parquet")
     assert not validate_run(store, [1], summary).success
     text = page_of((store, summary)).text
     assert "Failed." in text
@@ -540,7 +574,10 @@ def test_images_that_carry_a_trigger_known_before_are_told_apart(tmp_path: Path)
     unmeasured = dataclasses.replace(signature, false_alarms=Share.from_counts(0, 0))
     said = removals(run[1].counts, decision, None, [unmeasured])
     assert said.endswith("How many innocent images a signature marks was not measured.")
-    assert "an_owl.safetensors 98.2%" in page.text
+    held = page.unpacked("review-cases")
+    assert held["findings"] == ["an_owl.safetensors"]
+    assert held["finding"].count(0) == 2
+    assert "an_owl.safetensors" not in held["triggers"]  # which are this run's own
     assert not [a for a in page.of("a") if "findings" in (a["href"] or "")]
 
 
@@ -548,7 +585,7 @@ def test_a_run_that_judged_nothing_does_not_speak_of_what_it_found(tmp_path: Pat
     page = page_of(finished_run(tmp_path, [[Sample(REJECTED, b"GIF") for _ in range(3)]]))
     assert "<h1>None of 3 images could be judged.</h1>" in page.html
     assert "None of 3 images could be judged (3 truncated or corrupt)." in page.text
-    assert "Removed images None: no image could be judged." in page.text
+    assert "Review No image could be judged, so there is none to look at." in page.text
     for untrue in ("No class", "No image of", "most suspicious", "How suspicious"):
         assert untrue not in page.text
 
@@ -760,29 +797,12 @@ def test_the_page_of_a_finding_needs_nothing_but_itself(scanned: Store) -> None:
     assert len(page.of("h1")) == 1
 
 
-def test_images_of_a_finding_are_in_the_gallery_whatever_their_scores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gallery, "GALLERY", 4)
-    data = png(pictures(1)[0])
-    loud = [Sample(POISONED, data, score=0.9 + i / 1000) for i in range(20)]
-    quiet = [
-        Sample(POISONED, data, score=0.1, scan_log_odds=5.0 + i, finding="finding-1")
-        for i in range(5)
-    ]
-    page = page_of(finished_run(tmp_path, [loud, quiet]))
-    shown = [a["alt"] or "" for a in page.of("img") if (a["alt"] or "").startswith("Removed")]
-    assert [alt.split()[2].rstrip(",") for alt in shown] == [
-        *("train/0/0019.png", "train/0/0018.png", "train/1/0004.png", "train/1/0003.png")
-    ]
-
-
 def test_markup_in_a_finding_is_shown_not_obeyed(tmp_path: Path) -> None:
     hostile = '"><script>alert(1)</script><img src=http://evil.example/x>'
     store = scanned_run(tmp_path, class_name=hostile)
     for name in (layout.PAGE, FINDING_PAGE):
         page = Page(store, name)
-        assert not page.of("script")
+        assert "<script>alert" not in page.html
         assert all((a["src"] or "").startswith("data:") for a in page.of("img"))
         assert hostile in page.text
 
@@ -1019,6 +1039,6 @@ def test_a_browser_draws_all_pictures_and_asks_nobody(attacked: Store, tmp_path:
     copy.write_text(without_policy.replace("</body>", f"{probe}</body>"))
     dom, asked = opened(copy, tmp_path / "probed")
     shown = len(page.of("img"))
-    assert shown == 2 * 7 + 6
+    assert shown == 6  # three mean spectra, with a scale each
     assert f'data-drawn="{shown}"' in dom
     assert set(asked) == {"https://example.invalid/style.css"}

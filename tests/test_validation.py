@@ -20,6 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import PATIENCE
+from great_expectations.core.expectation_validation_result import (
+    expectationSuiteValidationResultSchema,
+)
 from hostile import hostile_folder, hostile_variables
 from summaries import summary_of, tally_of
 
@@ -28,19 +31,21 @@ from pipelines.report.results import Validation
 from pipelines.report.validation import Validator, check_valid, validate_run
 from pipelines.runs import layout
 from pipelines.runs.store import Store
-from sanitizer.errors import RunError
+from sanitizer.errors import InputError, RunError
 from sanitizer.policy import Decision
 from sanitizer.records import (
     CLEAN,
+    FREQSAN,
     POISONED,
     REJECT_SCHEMA,
     REJECTED,
+    REVIEW,
     VERDICTS,
     ScoreRow,
     score_schema,
     to_batch,
 )
-from sanitizer.summary import Summary, Tally
+from sanitizer.summary import Moved, ReviewFacts, Summary, Tally
 
 LIMIT = 0.01
 
@@ -132,13 +137,52 @@ def test_a_good_run_passes_and_says_what_was_checked(run: Run) -> None:
     assert run.failures() == []
     written = run.written()
     assert written["success"]
-    assert written["rows"] == 27
-    suites = {e["suite"] for e in written["expectations"]}
-    assert suites == {"samples", *VERDICTS, "files", "counts", "classes"}
-    assert all(e["success"] and e["unexpected"] == 0 for e in written["expectations"])
-    by_suite = {e["suite"]: e["rows"] for e in written["expectations"]}
-    assert [by_suite[v] for v in VERDICTS] == [18, 6, 3]
-    assert sorted(f.stem for f in (run.path / "report" / "data_docs").iterdir()) == sorted(suites)
+    assert written["statistics"]["unsuccessful_validations"] == 0
+    suites = {one["suite_name"]: one for one in written["validation_results"]}
+    assert suites.keys() == {"samples", *VERDICTS, "removed", "files", "counts", "classes"}
+    # Great Expectations reads its own form back.
+    for suite in suites.values():
+        read = expectationSuiteValidationResultSchema.load(suite)
+        assert read["success"]
+        assert len(read["results"]) == suite["statistics"]["evaluated_expectations"]
+    checked = Validation.from_json(written).expectations
+    assert all(one.success and one.unexpected == 0 for one in checked)
+    by_suite = {one.suite: one.rows for one in checked}
+    assert [by_suite[v] for v in (*VERDICTS, "removed", "samples")] == [18, 6, 3, 6, 27]
+
+
+def test_what_was_observed_is_told_in_words(run: Run) -> None:
+    run.change_scores(0, lambda rows: rows[7].update(width=0, format=None))
+    by_column = {one.columns[0]: one for one in run.validate().of_suite("removed")}
+    assert by_column["width"].observed == "1 of 6 do not"
+    assert by_column["height"].observed == "all 6"
+    assert by_column["format"].observed == "all 5 that have one"
+    assert by_column["verdict_before"].observed == "none has one"
+
+
+def reviewed(row: dict[str, Any], verdict: str) -> None:
+    """Let a review decide."""
+    row.update(decided_by=REVIEW, verdict_before=row["verdict"], verdict=verdict)
+
+
+def test_a_review_may_decide_against_the_score_and_freqsan_may_not(run: Run) -> None:
+    moved = [Moved("0", 0.25, CLEAN, POISONED)]
+    run.summary = run.summary.reviewed(moved, ReviewFacts(1, 0, 1, "2026-01-01"))
+    run.change_scores(0, lambda rows: reviewed(rows[0], POISONED))
+    assert all(line.startswith("files: ") for line in run.failures())  # the splits are as before
+    run.change_scores(0, lambda rows: rows[0].update(verdict_before=POISONED))
+    assert_fails(run, "poisoned", "at most 0.01")
+    run.change_scores(0, lambda rows: rows[0].update(verdict_before=None))
+    assert_fails(run, "samples", "freqsan's verdict is kept")
+    run.change_scores(0, lambda rows: rows[0].update(decided_by="somebody"))
+    assert_fails(run, "samples", "freqsan or a review has decided")
+
+
+def test_score_rows_of_another_version_are_one_line(run: Run) -> None:
+    table = pq.read_table(run.file("scores/part", 1)).drop_columns(["decided_by"])
+    run.write("scores/part", 1, table)
+    with pytest.raises(InputError, match=r"part-00001-.* no column decided_by: another version"):
+        run.validate()
 
 
 @pytest.mark.parametrize("only", VERDICTS)
@@ -191,7 +235,7 @@ def test_nothing_but_results_is_left_behind(run: Run, monkeypatch, tmp_path) -> 
     new = {f.relative_to(run.path).as_posix() for f in run.path.rglob("*") if f.is_file()} - {
         f.relative_to(run.path).as_posix() for f in before
     }
-    assert new == {layout.VALIDATION, *layout.DATA_DOCS_PAGES}
+    assert new == {layout.VALIDATION}
     assert list(temporary.iterdir()) == []
 
 
@@ -209,19 +253,12 @@ def test_a_run_that_failed_is_refused_with_every_reason(run: Run) -> None:
         check_valid(run.store, run.validate())
 
 
-def test_pages_of_others_beside_those_of_great_expectations_stay(run: Run) -> None:
-    run.store.write(layout.data_docs_page("mine"), b"")
-    run.validate()
-    assert run.store.exists(layout.data_docs_page("mine"))
-
-
 def test_a_run_in_another_file_system_is_validated(run: Run) -> None:
     remote = Store.at(f"memory://{uuid.uuid4().hex}/out")
     for file in run.path.rglob("*.parquet"):
         remote.write(file.relative_to(run.path).as_posix(), file.read_bytes())
     assert validate_run(remote, run.rows, run.summary) == run.validate()
     assert remote.read_json(layout.VALIDATION) == run.written()
-    assert remote.names(layout.DATA_DOCS) == run.store.names(layout.DATA_DOCS)
     remote.remove("rejected/part-00001-of-00003.parquet")
     assert not validate_run(remote, run.rows, run.summary).success
 
@@ -244,7 +281,7 @@ address, rows, summary = json.loads(sys.argv[1])
 validation = validate_run(Store(address), rows, Summary.from_json(summary))
 waiting = [name for name in SELDOM_USED if type(sys.modules[name]) is not types.ModuleType]
 from scipy import stats
-print(json.dumps([waiting, stats.norm.cdf(0), validation.to_json()]))
+print(json.dumps([waiting, stats.norm.cdf(0), validation.json]))
 """
     run.change_scores(0, lambda rows: rows[0].update(score=7.0))
     order = json.dumps([run.store.address, run.rows, run.summary.to_json()])
@@ -253,7 +290,7 @@ print(json.dumps([waiting, stats.norm.cdf(0), validation.to_json()]))
     assert json.loads(done.stdout) == [
         list(loading.SELDOM_USED),
         0.5,
-        run.validate().to_json(),
+        run.validate().json,
     ]
 
 
@@ -528,20 +565,6 @@ def test_what_cannot_be_evaluated_fails(run: Run, monkeypatch) -> None:
     assert_fails(run, "counts", "could not be evaluated")
 
 
-def test_the_pages_hold_no_markup_of_the_ids(tmp_path: Path) -> None:
-    hostile = "<script>alert(1)</script>${x} $y"
-    row = replace(rows_of(0, [CLEAN], ["<b>cat</b>"])[0], sample_id=hostile)
-    run = Run(tmp_path, [[row]], pa.string())
-    run.change_scores(0, lambda rows: rows[0].update(p_value=0.001))
-    assert hostile in json.loads((run.failures()[0]).split("such as ")[1])["sample_id"]
-    pages = list((tmp_path / "report" / "data_docs").iterdir())
-    assert pages
-    for page in pages:
-        assert "alert(1)</script>" not in page.read_text()
-        assert "<b>cat" not in page.read_text()
-        assert "default-src 'none'" in page.read_text()
-
-
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """200,000 rows cost no more than 20,000, but for what Arrow keeps around."""
     code = f"""
@@ -589,6 +612,8 @@ def write_large_run(path: Path, rows: int) -> Summary:
                     "score": pa.array(numbers.random(n)),
                     "p_value": pa.array(numbers.uniform(0.02, 1, n)),
                     "verdict": pa.array([CLEAN] * n),
+                    "decided_by": pa.array([FREQSAN] * n),
+                    "verdict_before": pa.nulls(n),
                 }
                 writer.write_table(pa.table(columns).cast(schema))
     return summary_of(Tally({CLEAN: rows}, {}, {"0": {CLEAN: rows}}, {}))

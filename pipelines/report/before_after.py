@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.report.words import percent
+from pipelines.report.words import doubtful_calibration, percent, wrong_calibration
 from pipelines.runs import layout
 from pipelines.runs.store import Store
 from sanitizer.estimates import Expected
@@ -181,7 +181,7 @@ def _compared(
 def _lost(sums: _Sums, summary: Summary) -> Told:
     what = "innocent images that were removed"
     decision, removed = summary.decision, sums.removed_by_score + sums.removed_by_trigger
-    if summary.fit.doubtful and sums.removed_by_score:
+    if _in_doubt(summary) and sums.removed_by_score:
         return Told(what, None, "The calibration is in doubt, so nobody can tell.")
     # A review has looked at the others.
     left = sums.removed_by_score / max(1, decision.removed)
@@ -192,6 +192,10 @@ def _lost(sums: _Sums, summary: Summary) -> Told:
         "If clean images of this set score as those do that they are compared with, and the odds "
         "of carrying a trigger are right. For scores it is the most that is expected.",
     )
+
+
+def _in_doubt(summary: Summary) -> bool:
+    return bool(wrong_calibration(summary) or doubtful_calibration(summary))
 
 
 def _missed(sums: _Sums, summary: Summary) -> Told:
@@ -209,7 +213,7 @@ def _suspicious(sums: _Sums, summary: Summary) -> Told:
     what = "kept images that look manipulated, beyond those that are so by chance"
     if not sums.suspicious + sums.unsuspicious:
         return Told(what, None, "No image has a score.")
-    if summary.fit.doubtful:
+    if _in_doubt(summary):
         return Told(what, None, "The calibration is in doubt, so nobody can tell.")
     # Clean images lie evenly over all p-values.
     by_chance = sums.unsuspicious * (PROBED - summary.decision.limit) / (1 - PROBED)

@@ -121,7 +121,7 @@ def write_pages(store: Store, summary: Summary, shards: int, locate: Locate | No
         review=review,
         before_after=BeforeAfter.of(store, summary, shards),
         review_line=review_line(summary.review) if summary.review else "",
-        output_word=shlex.quote(store.address if store.local is None else str(store.local)),
+        output_word=shlex.quote(store.address if store.local is None else store.local.name),
         script=script,
         script_hash=_hash(script),
         judged=summary.decision.judged,

@@ -162,9 +162,8 @@
       page = at = 0;
       draw();
     }
-    for (const control of root.querySelectorAll(".review-tools select, .review-tools input")) {
-      control.addEventListener("input", choose);
-    }
+    for (const list of root.querySelectorAll(".review-tools select")) list.onchange = choose;
+    for (const field of root.querySelectorAll(".review-tools input")) field.oninput = choose;
     for (const [id, decision] of [["keep-all", "keep"], ["remove-all", "remove"], ["clear-all", null]]) {
       byId(`review-${id}`).onclick = () => { mark(order, decision); draw(); };
     }
