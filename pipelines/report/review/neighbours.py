@@ -21,6 +21,9 @@ from sanitizer.summary import label_key
 #: Kept images that are looked at, in all and of one class, and files that are opened for them.
 LOOKED_AT, OF_A_CLASS, FILES = 3_000, 400, 64
 
+#: Pixels of them that are decoded, about: of photographs fewer are looked at than of thumbnails.
+PIXELS = 150_000_000
+
 #: Of them, those that are shown beside a removed image.
 NEAREST = 3
 
@@ -80,13 +83,18 @@ def sample_neighbours(
     descriptors, keys = [np.zeros((0, 3 * _CELLS**2), np.float32)], []
     step = max(1, math.ceil(shards / FILES))
     opened = list(range(0, shards, step))
+    pixels_left = PIXELS
     for left, shard in zip(range(len(opened), 0, -1), opened, strict=True):
         of_shard = _kept(store, shard, shards, wanted, left)
+        least = pixels_left * (left - 1) // left  # for the shards that are still to come
         for sample_id, pixels in _decoded(store, shard, shards, image_column, of_shard):
             found.append(Neighbour(sample_id, thumbnail(pixels)))
             descriptors.append(describe(pixels)[None])
             keys.append(of_shard[sample_id])
             wanted[of_shard[sample_id]] -= 1
+            pixels_left -= pixels.shape[0] * pixels.shape[1]
+            if pixels_left <= least:
+                break
     return Neighbours(found, np.concatenate(descriptors), np.array(keys, str))
 
 
