@@ -36,7 +36,7 @@ def is_temporary(name: str) -> bool:
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[Path]:
+def publishing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path``: what is written there gets the name ``path`` in the end.
 
     Nobody ever sees half of the file, see :func:`publish`. On an error it is removed.
@@ -45,7 +45,7 @@ def publishing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
-        publish(temporary, path)
+        publish(temporary, path, synced=synced)
     except OSError as error:
         error.filename = error.filename or str(path)  # to write into a file does not tell which
         raise
@@ -64,23 +64,31 @@ def check_writable(path: Path) -> None:
     temporary.unlink(missing_ok=True)  # a run beside this one may have tidied up
 
 
-def publish(temporary: Path, path: Path) -> None:
+def publish(temporary: Path, path: Path, *, synced: bool = True) -> None:
     """Give a whole file its final name, replacing an older one of that name.
 
     The file is synced before it is renamed and its folder after, so that not even a power cut
     leaves an empty file under the final name, or lets a later file be there without this one.
 
+    Args:
+        temporary: the file.
+        path: its name from now on.
+        synced: False where thousands of files are brought to the disk together, by whoever then
+            says that they are there.
+
     Raises:
         OSError: the disk did not take it.
     """
-    _sync(temporary)
+    if synced:
+        _sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    if synced:
+        _sync(path.parent)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, synced: bool = True) -> None:
     """Write a whole file, or none: see :func:`publishing`."""
-    with publishing(path) as temporary:
+    with publishing(path, synced=synced) as temporary:
         temporary.write_bytes(data)
 
 
