@@ -36,7 +36,7 @@ def is_temporary(name: str) -> bool:
 
 
 @contextmanager
-def publishing(path: Path, *, synced: bool = True) -> Iterator[Path]:
+def publishing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``: what is written there gets the name ``path`` in the end.
 
     Nobody ever sees half of the file, see :func:`publish`. On an error it is removed.
@@ -45,7 +45,7 @@ def publishing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
-        publish(temporary, path, synced=synced)
+        publish(temporary, path)
     except OSError as error:
         error.filename = error.filename or str(path)  # to write into a file does not tell which
         raise
@@ -64,32 +64,54 @@ def check_writable(path: Path) -> None:
     temporary.unlink(missing_ok=True)  # a run beside this one may have tidied up
 
 
-def publish(temporary: Path, path: Path, *, synced: bool = True) -> None:
+def publish(temporary: Path, path: Path) -> None:
     """Give a whole file its final name, replacing an older one of that name.
 
     The file is synced before it is renamed and its folder after, so that not even a power cut
     leaves an empty file under the final name, or lets a later file be there without this one.
 
-    Args:
-        temporary: the file.
-        path: its name from now on.
-        synced: False where thousands of files are brought to the disk together, by whoever then
-            says that they are there.
-
     Raises:
         OSError: the disk did not take it.
     """
-    if synced:
-        _sync(temporary)
+    _sync(temporary)
     temporary.replace(path)
-    if synced:
-        _sync(path.parent)
+    _sync(path.parent)
 
 
-def write_atomically(path: Path, data: bytes, *, synced: bool = True) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a whole file, or none: see :func:`publishing`."""
-    with publishing(path, synced=synced) as temporary:
+    with publishing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_one_of_many(path: str, data: bytes) -> None:
+    """Write a whole file, or none, and leave it to the caller to bring it to the disk.
+
+    For thousands of small files, of which none counts before all are synced together: it does only
+    what it must, as :func:`publishing` would take most of the time that they need.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/{temporary_name(name)}"
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        handle = os.open(temporary, how, 0o666)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        handle = os.open(temporary, how, 0o666)
+    try:
+        with open(handle, "wb", buffering=0) as file:  # noqa: PTH123
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException as error:
+        os.unlink(temporary)  # noqa: PTH108
+        if isinstance(error, OSError):
+            error.filename = error.filename or path  # to write into a file does not tell which
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 _declared: list[Any] = []
 
 
-def image_folder(folder: Path) -> dict[str, str]:
+def classes_seen(folder: Path) -> dict[str, str]:
     """The class of each file by ``torchvision.datasets.ImageFolder``, by relative path.
 
     Every image is decoded. Their number, the index of the class, must be the place of its name.
@@ -48,7 +48,7 @@ def _load_operators() -> None:
         _declared.append(library)
 
 
-def loaded(folder: Path, kind: str, **how: Any) -> list[dict[str, Any]]:
+def loaded(kind: str, **how: Any) -> list[dict[str, Any]]:
     """All rows by ``load_dataset``, which must be the same when they are streamed.
 
     Images are decoded, and come out as their size.

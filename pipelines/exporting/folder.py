@@ -6,7 +6,6 @@ each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 from pipelines.exporting.destination import Written, ignores_case
 from pipelines.exporting.finished import CleanRun, Image, Judged
@@ -132,7 +131,7 @@ class FolderForm:
     def _class_name(self, image: Image, judged: Judged) -> str:
         """A name in the folder of its class: its own, where it is plain and free."""
         folder = self._classes.get(label_key(judged.label))
-        base = PurePosixPath(image.path).name if image.path else ""
+        base = (image.path or "").rpartition("/")[2]
         made = image.sample_id.replace("/", "-").replace("#", "-")
         wanted = [base, made] if base and made_of(base) == base else [made]
         names = [made_of(with_extension(one, judged.format)) for one in wanted]

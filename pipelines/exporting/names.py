@@ -10,7 +10,6 @@ import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -38,6 +37,9 @@ UNKNOWN_EXTENSION = ".bin"
 
 #: What some system does not take in a name, or takes for more than a letter.
 _NOT_IN_NAMES = frozenset('\\/:*?"<>|')
+
+#: What needs no look at its letters.
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 
 #: What Windows takes for devices, whatever their extension.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE | re.DOTALL)
@@ -69,8 +71,11 @@ def made_of(text: str) -> str:
     >>> made_of("golf ball"), made_of("../a: b?.png"), made_of("con"), made_of("")
     ('golf ball', '-a- b-.png', 'con_', 'unnamed')
     """
-    letters = unicodedata.normalize("NFC", text)
-    name = "".join(c if c.isprintable() and c not in _NOT_IN_NAMES else "-" for c in letters)
+    if _PLAIN.fullmatch(text):  # as most are
+        name = text
+    else:
+        letters = (c if c.isprintable() and c not in _NOT_IN_NAMES else "-" for c in _normal(text))
+        name = "".join(letters)
     name = _shortened(name.strip(" .")).strip(" .")
     if _DEVICES.fullmatch(name):
         stem, dot, rest = name.partition(".")
@@ -134,34 +139,41 @@ class Names:
         self._files: set[int] = set()
         self._folders: set[int] = set()
         self._numbers: dict[int, int] = defaultdict(lambda: 1)
+        self._last: tuple[str, set[int]] = "", set()  # a folder, and itself and all above it
 
     def take(self, *wanted: str) -> str:
         """The first of some names that is free, else the last with a number; it is taken then."""
         for name in wanted:
             if self._take(name):
                 return name
-        last = PurePosixPath(wanted[-1])
-        key = self._key(wanted[-1])
+        last, key = wanted[-1], self._key(wanted[-1])
         while True:
             self._numbers[key] += 1
-            name = str(
-                last.with_name(f"{stem_of(last.name)}-{self._numbers[key]}{suffix(last.name)}")
-            )
+            name = f"{stem_of(last)}-{self._numbers[key]}{suffix(last)}"
             if self._take(name):
                 return name
 
     def _take(self, name: str) -> bool:
         """Take a name, unless it is a file or a folder, or leads through a file."""
-        own = self._key(name)
-        folders = {self._key(str(outer)) for outer in PurePosixPath(name).parents}
+        own, folders = self._key(name), self._keys_of(name.rpartition("/")[0])
         if own in self._files or own in self._folders or folders & self._files:
             return False
         self._files.add(own)
         self._folders |= folders
         return True
 
+    def _keys_of(self, folder: str) -> set[int]:
+        """Of a folder and all above it."""
+        if folder != self._last[0]:
+            parts = folder.split("/")
+            paths = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+            self._last = folder, {self._key(path) for path in paths}
+        return self._last[1]
+
     def _key(self, name: str) -> int:
-        return hash(unicodedata.normalize("NFC", name).casefold() if self._folded else name)
+        if not self._folded:
+            return hash(name)
+        return hash(name.lower() if name.isascii() else _normal(name).casefold())
 
 
 class NameSet:
@@ -181,6 +193,10 @@ class NameSet:
             self._sorted = np.unique(np.frombuffer(self._hashes, np.int64))
         place = int(np.searchsorted(self._sorted, hash(name)))
         return place < len(self._sorted) and bool(self._sorted[place] == hash(name))
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _encoded(name: str) -> bytes:

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipelines.exporting.destination import Written
 from pipelines.exporting.names import NameSet, is_plain, stem_of
 from pipelines.exporting.origin import Origin
@@ -25,9 +22,6 @@ from pipelines.sources.folder import is_image
 
 #: Bytes of a file that are in memory at a time.
 BLOCK = 1 << 20
-
-#: Rows of a table that are in memory at a time.
-ROWS = 10_000
 
 
 class OddTableError(ValueError):
@@ -173,26 +167,6 @@ def _copy_json_lines(source: IO[bytes], target: IO[bytes], is_kept: IsKept) -> i
     return rows
 
 
-def _copy_parquet(source: IO[bytes], target: IO[bytes], is_kept: IsKept) -> int:
-    """Copy the rows of a Parquet file that are kept, with their values and types."""
-    try:
-        with pq.ParquetFile(source) as file:
-            schema = file.schema_arrow
-            columns = [name for name in schema.names if _tells_images(name)]
-            if not columns:
-                raise OddTableError
-            rows = 0
-            with pq.ParquetWriter(target, schema) as writer:
-                for batch in file.iter_batches(ROWS):
-                    told = batch.select(columns).to_pylist()
-                    kept = [is_kept(_images_of(row)) for row in told]
-                    writer.write_batch(batch.filter(pa.array(kept, pa.bool_())))
-                    rows += sum(kept)
-            return rows
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise OddTableError from error
-
-
 def _images_of(row: Any) -> Iterator[str]:
     """The images that a row of a table names."""
     if not isinstance(row, dict):
@@ -207,8 +181,4 @@ def _tells_images(column: str) -> bool:
     return column in ("file_name", "file_names") or column.endswith(("_file_name", "_file_names"))
 
 
-_TABLES = {
-    "metadata.csv": _copy_csv,
-    "metadata.jsonl": _copy_json_lines,
-    "metadata.parquet": _copy_parquet,
-}
+_TABLES = {"metadata.csv": _copy_csv, "metadata.jsonl": _copy_json_lines}

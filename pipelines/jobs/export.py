@@ -171,18 +171,20 @@ def _origin(
             )
         return None, []
     try:
-        return _found(run, place, moved, quiet), []
+        origin = _found(run, moved, quiet)
     except InputError as error:
         if form != FOLDER or moved is not None:
             raise
         return None, [f"nothing but the images is exported, no README or metadata.csv: {error}"]
+    _check_apart(origin, place)
+    return origin, []
 
 
-def _found(run: CleanRun, place: Store, moved: str | None, quiet: bool) -> Origin:
+def _found(run: CleanRun, moved: str | None, quiet: bool) -> Origin:
     """INPUT.
 
     Raises:
-        InputError: it is gone, none of the first samples is there, or DEST lies in it.
+        InputError: it is gone, or none of the first samples is there.
     """
     with counting("listing INPUT", unit="files", quiet=quiet) as found:
         origin = Origin.find(run.input, moved, found)
@@ -191,8 +193,17 @@ def _found(run: CleanRun, place: Store, moved: str | None, quiet: bool) -> Origi
         ids = run.scores(0, ["sample_id"])["sample_id"].to_pylist()
         if not any(origin.holds(name_of(one)) for one in ids):
             raise InputError(f"INPUT {location} holds none of the images that were cleaned")
-    check_apart(origin.local, f"INPUT {location}", origin.root, place, "DEST")
     return origin
+
+
+def _check_apart(origin: Origin, place: Store) -> None:
+    """Refuse a DEST that lies in INPUT, or the other way round.
+
+    Raises:
+        InputError: so it is.
+    """
+    given = f"INPUT {origin.listing.location}"
+    check_apart(origin.local, given, origin.root, place, "DEST")
 
 
 def _needed(run: CleanRun, form: str, split: str, origin: Origin | None) -> int:
@@ -228,7 +239,9 @@ def _one_file(
     else:
         check_listable(run)
         assert split is not None
-        files = FileList(run, split, _found(run, place, moved, quiet), null=null)
+        origin = _found(run, moved, quiet)
+        _check_apart(origin, place)
+        files = FileList(run, split, origin, null=null)
         left_out = files.left_out
         write = partial(files.write, progress=progress)
     progress.start(total=run.samples(split))

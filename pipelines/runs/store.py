@@ -31,6 +31,7 @@ from sanitizer.files import (
     publish,
     temporary_name,
     write_atomically,
+    write_one_of_many,
 )
 
 
@@ -186,11 +187,13 @@ class Store:
             data: what it holds.
             synced: False where :meth:`sync` will be called for many files at once.
         """
-        if self.local is not None:
-            write_atomically(self.local / name, data, synced=synced)
-        else:
+        if self.local is None:
             with self._remotely(name, "written") as (files, path):
                 files.pipe_file(path, data)
+        elif synced:
+            write_atomically(self.local / name, data)
+        else:
+            write_one_of_many(self.locate(name), data)
 
     def sync(self) -> None:
         """Bring what was written without that to the disk; a store elsewhere has it already."""
