@@ -5,6 +5,7 @@ each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipelines.exporting.destination import Written, ignores_case
@@ -21,8 +22,9 @@ from sanitizer.summary import label_key
 #: Where images without a label go, beside the folders of the classes.
 UNLABELLED = "unlabelled"
 
-#: Why a sample is not exported.
+#: Why there is no file for a sample.
 NO_BYTES = "had no bytes that could be read, as a broken link has none"
+SAME_FILE = "is the same file of INPUT as another"
 
 
 class FolderForm:
@@ -53,7 +55,7 @@ class FolderForm:
         return self._run.shards + (self._origin is not None)
 
     def names(self, piece: int) -> list[str]:
-        """The names of the images of a shard in order, empty for those without bytes."""
+        """The names of the images of a shard in order, empty where there is no file for one."""
         if piece == self._run.shards:
             assert self._origin is not None
             top = next(iter(self._tops)) if len(self._tops) == 1 else ""
@@ -68,14 +70,15 @@ class FolderForm:
         if piece == self._run.shards:
             assert self._sides is not None
             return self._sides.write(dest, names)
-        sizes, left_out = {}, 0
+        sizes: dict[str, int] = {}
+        left_out = Counter[str]()
         for name, image in zip(names, self._run.images(piece, self._split), strict=True):
-            if image.data is None:
-                left_out += 1
+            if image.data is None or not name:
+                left_out[NO_BYTES if image.data is None else SAME_FILE] += 1
                 continue
             dest.write(name, image.data, synced=False)
             sizes[name] = len(image.data)
-        return Written(sizes, len(sizes), {NO_BYTES: left_out} if left_out else {})
+        return Written(sizes, len(sizes), dict(left_out))
 
     def notes(self) -> list[str]:
         """What the user should know."""
@@ -110,6 +113,8 @@ class FolderForm:
         if self._split == REJECTED and image.data is None:
             return ""
         name = self._own_name(image) if self._as_files else self._class_name(image, judged)
+        if not name:
+            return ""
         self._exported.add(name)
         if len(self._tops) < 2:
             self._tops.add(name.partition("/")[0] if "/" in name else "")
@@ -117,10 +122,12 @@ class FolderForm:
         return name
 
     def _own_name(self, image: Image) -> str:
-        """The name that the file had, unless it cannot have it in DEST."""
-        own = name_of(image.sample_id)
+        """The name that the file had, unless it cannot have it in DEST; empty if it is there."""
+        own = name_of(image.path or image.sample_id)
         other = made_of(image.sample_id.replace("/", "-"))
         fits = is_plain(own) and (self._takes_any or text(own) == own)
+        if fits and self._taken.has(own) and not self._taken.folded:
+            return ""  # a table beside the images may have several rows for one
         name = self._taken.take(*([own, other] if fits else [other]))
         if name != own:
             self._renamings += 1

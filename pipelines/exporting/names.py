@@ -135,7 +135,7 @@ class Names:
     """
 
     def __init__(self, *, folded: bool):
-        self._folded = folded
+        self.folded = folded
         self._files: set[int] = set()
         self._folders: set[int] = set()
         self._numbers: dict[int, int] = defaultdict(lambda: 1)
@@ -152,6 +152,10 @@ class Names:
             name = f"{stem_of(last)}-{self._numbers[key]}{suffix(last)}"
             if self._take(name):
                 return name
+
+    def has(self, name: str) -> bool:
+        """Whether a file has a name."""
+        return self._key(name) in self._files
 
     def _take(self, name: str) -> bool:
         """Take a name, unless it is a file or a folder, or leads through a file."""
@@ -171,7 +175,7 @@ class Names:
         return self._last[1]
 
     def _key(self, name: str) -> int:
-        if not self._folded:
+        if not self.folded:
             return hash(name)
         return hash(name.lower() if name.isascii() else _normal(name).casefold())
 

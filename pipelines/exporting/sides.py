@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipelines.exporting.destination import Written
 from pipelines.exporting.names import NameSet, is_plain, stem_of
 from pipelines.exporting.origin import Origin
@@ -20,8 +23,8 @@ from pipelines.runs.store import Store
 from pipelines.sources.files import SPLIT_NAMES, some
 from pipelines.sources.folder import is_image
 
-#: Bytes of a file that are in memory at a time.
-BLOCK = 1 << 20
+#: Bytes of a file, and rows of a table, that are in memory at a time.
+BLOCK, ROWS = 1 << 20, 10_000
 
 
 class OddTableError(ValueError):
@@ -167,6 +170,25 @@ def _copy_json_lines(source: IO[bytes], target: IO[bytes], is_kept: IsKept) -> i
     return rows
 
 
+def _copy_parquet(source: IO[bytes], target: IO[bytes], is_kept: IsKept) -> int:
+    """Copy the rows of a Parquet file that are kept, with their values and types."""
+    rows = 0
+    try:
+        with pq.ParquetFile(source) as file:
+            columns = [name for name in file.schema_arrow.names if _tells_images(name)]
+            if not columns:
+                raise OddTableError
+            with pq.ParquetWriter(target, file.schema_arrow) as writer:
+                for batch in file.iter_batches(ROWS):
+                    named = map(list, map(_images_of, batch.select(columns).to_pylist()))
+                    kept = [bool(images) and is_kept(images) for images in named]
+                    writer.write_batch(batch.filter(pa.array(kept, pa.bool_())))
+                    rows += sum(kept)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise OddTableError from error
+    return rows
+
+
 def _images_of(row: Any) -> Iterator[str]:
     """The images that a row of a table names."""
     if not isinstance(row, dict):
@@ -181,4 +203,8 @@ def _tells_images(column: str) -> bool:
     return column in ("file_name", "file_names") or column.endswith(("_file_name", "_file_names"))
 
 
-_TABLES = {"metadata.csv": _copy_csv, "metadata.jsonl": _copy_json_lines}
+_TABLES = {
+    "metadata.csv": _copy_csv,
+    "metadata.jsonl": _copy_json_lines,
+    "metadata.parquet": _copy_parquet,
+}

@@ -243,7 +243,7 @@ class NewTars:
     def _key(self, row: _Row, taken: Names) -> str:
         """What the members of a sample are called: its name without dots, which end a key."""
         files = self._run.input.kind == FILES_KIND
-        own = row.sample_id if files else (row.path or "").rpartition("/")[2]
+        own = (row.path or row.sample_id) if files else (row.path or "").rpartition("/")[2]
         made = row.sample_id.replace("/", "-").replace("#", "-")
         wanted = [stem_of(own), made] if own and is_plain(own) else [made]
         return taken.take(*("/".join(map(_without_dots, one.split("/"))) for one in wanted))
