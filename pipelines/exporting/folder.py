@@ -15,6 +15,7 @@ from pipelines.exporting.origin import FILES_KIND, Origin
 from pipelines.exporting.sides import Sides
 from pipelines.runs.store import Store
 from pipelines.sources.files import SPLIT_NAMES, name_of, text
+from pipelines.sources.folder import is_image
 from sanitizer.errors import quoted
 from sanitizer.records import REJECTED
 from sanitizer.summary import label_key
@@ -61,7 +62,8 @@ class FolderForm:
             top = next(iter(self._tops)) if len(self._tops) == 1 else ""
             folder = top if top.lower() in SPLIT_NAMES else None
             self._sides = Sides(self._origin, self._exported, folder)
-            return self._sides.names()
+            # In an object store a file may have the name of a folder.
+            return [name for name in self._sides.names() if self._taken.take(name) == name]
         judged = self._run.judged(piece, self._split)
         images = self._run.images(piece, self._split, data=False)
         return [self._name(one, self._run.said_of(one.sample_id, judged)) for one in images]
@@ -112,7 +114,7 @@ class FolderForm:
     def _name(self, image: Image, judged: Judged) -> str:
         if self._split == REJECTED and image.data is None:
             return ""
-        name = self._own_name(image) if self._as_files else self._class_name(image, judged)
+        name = (self._own_name if self._as_files else self._class_name)(image, judged)
         if not name:
             return ""
         self._exported.add(name)
@@ -121,11 +123,11 @@ class FolderForm:
         self._splits.setdefault(split_word(name), name)
         return name
 
-    def _own_name(self, image: Image) -> str:
+    def _own_name(self, image: Image, judged: Judged) -> str:
         """The name that the file had, unless it cannot have it in DEST; empty if it is there."""
         own = name_of(image.path or image.sample_id)
-        other = made_of(image.sample_id.replace("/", "-"))
-        fits = is_plain(own) and (self._takes_any or text(own) == own)
+        other = made_of(with_extension(one_part(image.sample_id), judged.format))
+        fits = is_plain(own) and is_image(own) and (self._takes_any or text(own) == own)
         if fits and self._taken.has(own) and not self._taken.folded:
             return ""  # a table beside the images may have several rows for one
         name = self._taken.take(*([own, other] if fits else [other]))
@@ -139,10 +141,15 @@ class FolderForm:
         """A name in the folder of its class: its own, where it is plain and free."""
         folder = self._classes.get(label_key(judged.label))
         base = (image.path or "").rpartition("/")[2]
-        made = image.sample_id.replace("/", "-").replace("#", "-")
+        made = one_part(image.sample_id)
         wanted = [base, made] if base and made_of(base) == base else [made]
         names = [made_of(with_extension(one, judged.format)) for one in wanted]
         return self._taken.take(*(f"{folder}/{name}" if folder else name for name in names))
+
+
+def one_part(sample_id: str) -> str:
+    """An id without what stands between its parts."""
+    return sample_id.replace("/", "-").replace("#", "-")
 
 
 def class_folders(names: Mapping[str, str]) -> dict[str, str]:

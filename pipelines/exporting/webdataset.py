@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.exporting.destination import Written
 from pipelines.exporting.finished import CleanRun, Judged, image_paths
-from pipelines.exporting.folder import NO_BYTES
+from pipelines.exporting.folder import NO_BYTES, one_part
 from pipelines.exporting.names import Names, extension_of, is_plain, made_of, stem_of
 from pipelines.exporting.origin import FILES_KIND, Origin
 from pipelines.runs.store import Store
@@ -244,7 +244,7 @@ class NewTars:
         """What the members of a sample are called: its name without dots, which end a key."""
         files = self._run.input.kind == FILES_KIND
         own = (row.path or row.sample_id) if files else (row.path or "").rpartition("/")[2]
-        made = row.sample_id.replace("/", "-").replace("#", "-")
+        made = one_part(row.sample_id)
         wanted = [stem_of(own), made] if own and is_plain(own) else [made]
         return taken.take(*("/".join(map(_without_dots, one.split("/"))) for one in wanted))
 
