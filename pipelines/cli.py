@@ -787,7 +787,7 @@ def export(output: str, dest: str, as_json: bool, **options: Any) -> None:
     freqsan export cleaned/ photos_clean/
     freqsan export cleaned/ shards_clean/ --as webdataset
     freqsan export cleaned/ verdicts.csv --as csv
-    freqsan export cleaned/ delete.txt --as list && xargs -d '\\n' rm < delete.txt
+    freqsan export cleaned/ delete.txt --as list
     """
     from pipelines.jobs.export import export as job
 

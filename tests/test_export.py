@@ -336,8 +336,10 @@ def test_hostile_names_stay_inside_and_apart(rows: list[dict[str, Any]], tmp_pat
     pq.write_table(pa.Table.from_pylist(own), at / "set.parquet")
     clean(at / "set.parquet", at / "out", **BUDGET)
     files: list[str] = []
+    notes: list[str] = []
     for split in ("clean", "poisoned"):
         done = export(at / "out", at / "back" / split, split=split, quiet=True)
+        notes += done.notes
         tree = _tree(at / "back" / split)
         assert done.samples == len(tree)
         assert sorted(tree.values()) == sorted(
@@ -349,6 +351,7 @@ def test_hostile_names_stay_inside_and_apart(rows: list[dict[str, Any]], tmp_pat
             assert name.endswith((".png", ".PNG", ".jpg"))
         files += [f"{split}/{name}" for name in tree]
     assert any(name.endswith("/set.parquet-3.jpg") for name in files)
+    assert any("test_1.png' for a split" in note for note in notes)
     images = [path for path in tmp_path.rglob("*") if path.suffix.lower() in (".png", ".jpg")]
     assert sorted(path.relative_to(at / "back").as_posix() for path in images) == sorted(files)
     assert sorted(path.name for path in at.iterdir()) == ["back", "out", "set.parquet"]

@@ -92,9 +92,9 @@ def check_listable(run: CleanRun) -> None:
     """
     if run.input.kind != FILES_KIND:
         raise InputError(
-            f"the samples of {run.input.location} are rows or members, not files that could be "
-            f"deleted (INPUT is of the kind {run.input.kind}); export the clean ones with "
-            "--as folder or --as webdataset, or the verdicts with --as csv"
+            f"--as list names the files of a folder of images, and INPUT {run.input.location} is "
+            f"of the kind {run.input.kind}; export the clean ones with --as folder or --as "
+            "webdataset, or the verdicts with --as csv"
         )
 
 
