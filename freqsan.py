@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
     from pipelines.jobs.evaluate import evaluate
+    from pipelines.jobs.export import export
     from pipelines.jobs.features import features
     from pipelines.jobs.ingest import ingest
     from pipelines.jobs.poison import poison
@@ -56,6 +57,7 @@ __all__ = [
     "demo",
     "detectors",
     "evaluate",
+    "export",
     "features",
     "ingest",
     "judge",

@@ -58,6 +58,7 @@ setup(
         "rivals": ["adversarial-robustness-toolbox>=1.20,<1.21", "scikit-learn>=1.5,<2"],
         "test": [
             *DASK,
+            "duckdb>=1.4,<2",
             "hypothesis>=6.130",
             "ipykernel>=7,<8",
             "jupyter-client>=8.6,<9",
@@ -69,6 +70,8 @@ setup(
             S3FS,
             "selenium>=4.30,<5",
             "setuptools>=77",  # which the tests build the wheel with
+            "torchvision>=0.21,<0.29",  # those that go with torch 2.6 to 2.13
+            "webdataset>=0.2.111,<2",
         ],
     },
     entry_points={"console_scripts": ["freqsan = freqsan:main"]},

@@ -757,6 +757,55 @@ def apply(output: str, decisions: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@output_argument
+@click.argument("dest")
+@click.option(
+    "--as",
+    "as_",
+    default="folder",
+    show_default=True,
+    metavar="folder|webdataset|csv|list",
+    help="What to write: image files, tars, a table of verdicts, or paths to delete.",
+)
+@click.option(
+    "--split",
+    metavar="clean|poisoned|rejected",
+    show_default="clean, of csv all, of list poisoned",
+    help="What to export.",
+)
+@click.option("--null", "-0", is_flag=True, help="Of list: end each path with a NUL.")
+@click.option("--input", metavar="PATH", help="Where INPUT is now, if not where it was cleaned.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export in DEST.")
+@output_options
+def export(output: str, dest: str, as_json: bool, **options: Any) -> None:
+    """Write the set that was cleaned into OUTPUT to DEST, in the form that it came in.
+
+    Images come out byte for byte: as the files that they were, else in a folder for each class;
+    as tars of the original members, else of new ones. DEST is a folder, of csv and list a file.
+
+    \b
+    freqsan export cleaned/ photos_clean/
+    freqsan export cleaned/ shards_clean/ --as webdataset
+    freqsan export cleaned/ verdicts.csv --as csv
+    freqsan export cleaned/ delete.txt --as list
+    """
+    from pipelines.jobs.export import export as job
+
+    exported = job(output, dest, **_arguments(options))
+    if as_json:
+        return _print_json(exported.to_json())
+    for note in exported.notes:
+        _print(f"note: {note}")
+    what = f"{exported.split} images" if exported.split else "images"
+    _print(
+        f"{exported.samples:,} {what}, {exported.files:,} files, {exported.bytes:,} bytes: "
+        f"{exported.dest}"
+    )
+    for why, count in exported.left_out.items():
+        _print(f"{count:>9,} not there: {why}")
+
+
+@main.command()
 @click.argument("attack")
 @click.argument("input")
 @click.option("--output", required=True, metavar="FILE", help="The .safetensors file to write.")

@@ -84,6 +84,36 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_one_of_many(path: str, data: bytes) -> None:
+    """Write a whole file, or none, and leave it to the caller to bring it to the disk.
+
+    For thousands of small files, of which none counts before all are synced together: it does only
+    what it must, as :func:`publishing` would take most of the time that they need.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/{temporary_name(name)}"
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        handle = os.open(temporary, how, 0o666)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        handle = os.open(temporary, how, 0o666)
+    try:
+        with open(handle, "wb", buffering=0) as file:  # noqa: PTH123
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException as error:
+        os.unlink(temporary)  # noqa: PTH108
+        if isinstance(error, OSError):
+            error.filename = error.filename or path  # to write into a file does not tell which
+        raise
+
+
 def _sync(path: Path) -> None:
     """Bring a file or a folder to the disk, where its file system can."""
     handle = os.open(path, os.O_RDONLY)

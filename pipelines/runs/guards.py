@@ -11,8 +11,12 @@ from sanitizer.errors import InputError, RunError
 from sanitizer.files import check_writable
 
 
-def check_output(store: Store) -> None:
+def check_output(store: Store, what: str = "OUTPUT") -> None:
     """Refuse an OUTPUT that cannot become a directory of ours.
+
+    Args:
+        store: the OUTPUT.
+        what: it is called in messages.
 
     Raises:
         InputError: its name is not UTF-8; or, on this machine, it is a file or a dangling link,
@@ -24,18 +28,18 @@ def check_output(store: Store) -> None:
     except UnicodeEncodeError as error:
         raise InputError(
             f"{store.address!a}: the name is not UTF-8, and Arrow writes no such file; give "
-            "another OUTPUT"
+            f"another {what}"
         ) from error
     folder = store.local
     if folder is None:
         store.names()
         return
-    _check_name(folder, "OUTPUT")
+    _check_name(folder, what)
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise InputError(f"{folder} is a file or a broken link; OUTPUT must be a directory")
+        raise InputError(f"{folder} is a file or a broken link; {what} must be a directory")
     parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{parent} cannot be written to; give another OUTPUT")
+        raise InputError(f"{parent} cannot be written to; give another {what}")
 
 
 def _check_name(path: Path, what: str) -> None:
@@ -121,7 +125,9 @@ def check_outside(path: Path, *folders: str | Path | None) -> None:
             raise InputError(f"{path} lies in {folder}, among the images; give a path outside it")
 
 
-def check_apart(root: str | None, given: str, location: str, store: Store) -> None:
+def check_apart(
+    root: str | None, given: str, location: str, store: Store, what: str = "OUTPUT"
+) -> None:
     """Refuse an output inside an input, or the other way round.
 
     Args:
@@ -129,6 +135,7 @@ def check_apart(root: str | None, given: str, location: str, store: Store) -> No
         given: the input in the user's words.
         location: of the input, a path or URL.
         store: the output.
+        what: it is called in messages.
 
     Raises:
         InputError: one lies within the other.
@@ -144,8 +151,8 @@ def check_apart(root: str | None, given: str, location: str, store: Store) -> No
         return
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(
-            f"OUTPUT {store.address} and {given} lie within each other; give an OUTPUT apart "
-            "from it"
+            f"{what} {store.address} and {given} lie within each other; give another {what}, "
+            "apart from it"
         )
 
 

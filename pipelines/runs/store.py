@@ -31,6 +31,7 @@ from sanitizer.files import (
     publish,
     temporary_name,
     write_atomically,
+    write_one_of_many,
 )
 
 
@@ -178,13 +179,26 @@ class Store:
 
     # --- Writing --------------------------------------------------------------------------
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing an older one of that name."""
-        if self.local is not None:
-            write_atomically(self.local / name, data)
-        else:
+    def write(self, name: str, data: bytes, *, synced: bool = True) -> None:
+        """Write a whole file, replacing an older one of that name.
+
+        Args:
+            name: of the file.
+            data: what it holds.
+            synced: False where :meth:`sync` will be called for many files at once.
+        """
+        if self.local is None:
             with self._remotely(name, "written") as (files, path):
                 files.pipe_file(path, data)
+        elif synced:
+            write_atomically(self.local / name, data)
+        else:
+            write_one_of_many(self.locate(name), data)
+
+    def sync(self) -> None:
+        """Bring what was written without that to the disk; a store elsewhere has it already."""
+        if self.local is not None:
+            os.sync()
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file of a store that is not on this machine, unless there is one of that name.

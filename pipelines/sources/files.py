@@ -598,6 +598,20 @@ def text(name: str) -> str:
     return name
 
 
+def name_of(shown: str) -> str:
+    """The file name that :func:`text` was given.
+
+    >>> name_of(text("a/b.png")), name_of(text("odd-\\udcff.png")) == "odd-\\udcff.png"
+    ('a/b.png', True)
+    """
+    if not shown.startswith("./"):
+        return shown
+    # Every other part is what followed a backslash.
+    parts = re.split(r"\\(\\|udc[0-9a-f]{2})", shown[2:])
+    parts[1::2] = [part if part == "\\" else chr(int(part[1:], 16)) for part in parts[1::2]]
+    return "".join(parts)
+
+
 def some(names: Sequence[str]) -> str:
     """The first ``SOME`` of some names, for messages.
 

@@ -36,17 +36,17 @@ class Member:
 
     name: str
     size: int  #: bytes that it claims to hold
-    _info: tarfile.TarInfo
+    header: tarfile.TarInfo  #: as it was read
     _stream: "_Forward"
 
     def error(self) -> ImageError | None:
         """Why it is not to be read, as far as its header tells."""
-        if self._info.islnk() or self._info.issym():
-            target = shortened(files.text(self._info.linkname))
+        if self.header.islnk() or self.header.issym():
+            target = shortened(files.text(self.header.linkname))
             return ImageError("link in a tar", f"leads to {target} and is not followed")
-        if not self._info.isreg():
-            return ImageError("no file", f"a member of type {self._info.type!r}, expected a file")
-        if self._info.issparse():
+        if not self.header.isreg():
+            return ImageError("no file", f"a member of type {self.header.type!r}, expected a file")
+        if self.header.issparse():
             return ImageError("sparse file", "its holes are not filled; pack it without --sparse")
         return files.too_large(self.size)
 
@@ -57,7 +57,7 @@ class Member:
             tarfile.ReadError: the tar ends before.
             OSError, EOFError, zlib.error: it cannot be read or is damaged.
         """
-        return self._stream.content(self._info)
+        return self._stream.content(self.header)
 
 
 def members(file: IO[bytes]) -> Iterator[Member]:

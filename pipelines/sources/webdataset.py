@@ -55,6 +55,8 @@ class Sample:
     key: str
     #: by extension without a dot, the bytes or why they were not read
     members: dict[str, bytes | ImageError] = field(default_factory=dict)
+    #: their headers, likewise
+    headers: dict[str, tarfile.TarInfo] = field(default_factory=dict)
     weight: int = 0  #: bytes, about, that it takes
     error: ImageError | None = None  #: why nothing of it is kept
 
@@ -68,12 +70,14 @@ class Sample:
         self.weight += MEMBER_BYTES + len(extension) + (0 if error else member.size)
         if self.weight > MAX_SAMPLE_BYTES:
             self.members.clear()
+            self.headers.clear()
             self.error = ImageError(
                 "sample too large",
                 f"its members take more than {MAX_SAMPLE_BYTES:,} bytes together",
             )
         else:
             self.members[extension] = error or member.read()
+            self.headers[extension] = member.header
 
     def image_extensions(self) -> list[str]:
         """The extensions of those members that are images."""
@@ -132,15 +136,8 @@ class TarReader:
             yield from self._rows_of_tar(*files.file_of(unit))
 
     def _rows_of_tar(self, name: str, stamp: files.Stamp) -> Iterator[columns.Row]:
-        file = files.text(name)
-        seen: dict[str, int] = {}  # how often each id was asked for
-        for sample in _samples(self.root, name, stamp):
-            sample_id = wanted = f"{file}#{sample.key}"
-            while sample_id in seen:
-                seen[wanted] += 1
-                sample_id = f"{wanted}##{seen[wanted]}"
-            seen[sample_id] = 1
-            yield self._row(sample, sample_id, file)
+        for sample_id, sample in samples_of(self.root, name, stamp):
+            yield self._row(sample, sample_id, files.text(name))
 
     def _row(self, sample: Sample, sample_id: str, file: str) -> columns.Row:
         extension = self.image or next(iter(sample.image_extensions()), None)
@@ -291,6 +288,30 @@ def _schema(looks: list[_Look], others: list[str], label: str | None) -> pa.Sche
             fields.append(pa.field(name, pa.string() if name in _TEXT else pa.binary()))
     fields += [pa.field("__key__", pa.string()), pa.field(OTHER, _OTHER_TYPE)]
     return columns.output_schema(pa.schema(fields), "image")
+
+
+def samples_of(
+    root: str, name: str, stamp: files.Stamp = files.UNKNOWN
+) -> Iterator[tuple[str, Sample]]:
+    """The samples of one tar with their ids, in their order.
+
+    Args:
+        root: absolute folder or URL.
+        name: of the tar in it.
+        stamp: what it was when it was listed.
+
+    Raises:
+        InputError: it is gone, has changed or is not whole.
+    """
+    file = files.text(name)
+    seen: dict[str, int] = {}  # how often each id was asked for
+    for sample in _samples(root, name, stamp):
+        sample_id = wanted = f"{file}#{sample.key}"
+        while sample_id in seen:
+            seen[wanted] += 1
+            sample_id = f"{wanted}##{seen[wanted]}"
+        seen[sample_id] = 1
+        yield sample_id, sample
 
 
 def _samples(
