@@ -28,6 +28,7 @@ from PIL import Image
 from summaries import summary_of, tally_of
 
 from pipelines.report import page, plots
+from pipelines.report.before_after import BeforeAfter
 from pipelines.report.classes import rank_classes
 from pipelines.report.findings import VIEWS_IN_WORDS, expected, grounds, screened
 from pipelines.report.page import write_pages
@@ -460,6 +461,29 @@ def test_images_of_any_size_and_storage_are_shown(tmp_path: Path, size, thumbnai
     assert square[: height - 1, : width - 1].min() > 180  # the image
     assert np.abs(square[height + 4 :].astype(int) - 128).max(initial=0) <= 20  # nothing
     assert np.abs(square[:, width + 4 :].astype(int) - 128).max(initial=0) <= 20
+
+
+def test_the_page_tells_what_has_changed_and_what_may_be_wrong(tmp_path: Path) -> None:
+    held = BeforeAfter.of(*finished_run(tmp_path, attacked_set(), class_names="abcdefg"), 2)
+    dog = next(one for one in held.classes if one.name == "d")
+    assert (dog.before, dog.after) == (14, 8)
+    assert held.classes[0] == dog  # its share has changed most
+    assert dog.share_before == 14 / 59
+    assert [(one.name, one.before, one.after) for one in held.formats] == [("PNG", 59, 52)]
+    assert [(one.name, one.before, one.after) for one in held.sizes] == [("32 x 32", 59, 52)]
+    assert held.lost.expected is not None
+    assert held.lost.expected.expected == pytest.approx(0.59)  # at most 1 % of the 59
+    assert held.missed.expected is None  # no trigger was found
+    assert held.suspicious.expected is not None
+    assert held.suspicious.expected.expected == 0  # no kept image has a p-value up to 0.1
+
+
+def test_where_all_that_is_suspicious_was_removed_none_is_expected_among_the_kept(tmp_path) -> None:
+    decision = Decision("budget", 0.3, 59, 7, 17.7, "words")
+    policy = PolicyFacts("budget", 0.3)
+    run = finished_run(tmp_path, attacked_set(), decision=decision, policy=policy)
+    assert BeforeAfter.of(*run, 2).suspicious.expected is None
+    assert "All images that look so were removed." in page_of(run).text
 
 
 def test_a_failed_validation_is_in_the_page(tmp_path: Path) -> None:

@@ -215,6 +215,8 @@ def _suspicious(sums: _Sums, summary: Summary) -> Told:
         return Told(what, None, "No image has a score.")
     if _in_doubt(summary):
         return Told(what, None, "The calibration is in doubt, so nobody can tell.")
+    if summary.decision.limit >= PROBED:
+        return Told(what, None, "All images that look so were removed.")
     # Clean images lie evenly over all p-values.
     by_chance = sums.unsuspicious * (PROBED - summary.decision.limit) / (1 - PROBED)
     return Told(
