@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -125,4 +126,7 @@ def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Read
     if len(kinds) > 1:
         names = " and ".join(kind.name for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
+    if kinds[0].resolve is not folder.resolve:
+        # One file is the user's own choice, link or not; what it names is not.
+        listing = replace(listing, follow_links=follow_links)
     return partial(kinds[0].resolve, listing)

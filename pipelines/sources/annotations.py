@@ -179,21 +179,30 @@ def together(where: str, tables: list[Table]) -> pa.Table:
     Raises:
         InputError: a column is of types that do not go together.
     """
-    rows = [
-        table.rows.cast(plain_schema(files.text(table.file), table.rows.schema)) for table in tables
-    ]
+    rows = [table.rows for table in tables]
     known = {name: one for each in reversed(rows) for name, one in features_of(each.schema).items()}
+    schemas = [plain_schema(files.text(table.file), table.rows.schema) for table in tables]
     try:
         whole = pa.concat_tables(
-            [each.replace_schema_metadata(None) for each in rows], promote_options="permissive"
+            [_under(each, schema) for each, schema in zip(rows, schemas, strict=True)],
+            promote_options="permissive",
         )
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         names = files.some([table.file for table in tables])
         raise InputError(f"{where}: the columns of {names} do not go together ({error})") from error
-    fields = [field.with_nullable(True) for field in whole.schema]
-    schema = pa.schema(fields)
+    plain = plain_schema(where, whole.schema)  # concatenating has its own names within a map
+    schema = pa.schema([field.with_nullable(True) for field in plain])
     known = {name: one for name, one in known.items() if name in schema.names}
-    return whole.cast(with_features(schema, known) if known else schema)
+    return _under(whole, with_features(schema, known) if known else schema)
+
+
+def _under(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows under a schema of like columns."""
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def texts_of(rows: pa.Table, name: str) -> list[str | None]:

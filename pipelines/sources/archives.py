@@ -57,7 +57,7 @@ def members(root: str, name: str) -> list[Member]:
     with files.open_file(root, name) as file:
         try:
             with zipfile.ZipFile(_Bounded(file)) as opened:
-                infos = [info for info in opened.infolist() if not info.is_dir()]
+                infos = [info for info in opened.infolist() if not info.filename.endswith("/")]
         except (
             zipfile.BadZipFile,
             OSError,

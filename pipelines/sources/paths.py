@@ -210,6 +210,8 @@ def _units(
             except ImageError as error:
                 kind, _, detail = str(error).partition(": ")
                 refusal = {"kind": kind, "detail": detail}
+            while sample_id in taken:  # by a file of such a name
+                sample_id += "#"
             taken.add(sample_id or files.text(name))
             unit = files.unit_of(name, stamp) | {"label": None, "refusal": refusal}
             yield unit | {columns.SAMPLE_ID: None if has_ids else sample_id}
