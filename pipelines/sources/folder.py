@@ -204,12 +204,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     )
     plan = metadata.columns_of(listing.location, map(folders.class_of, images), said, reading)
     units = (
-        files.unit_of(row.name, listing.stamps[row.name])
+        files.unit_of(name, listing.stamps[name])
         | {
-            "label": plan.numbers.get(folders.class_of(row.name) or ""),
-            columns.SAMPLE_ID: row.sample_id,
+            "label": plan.numbers.get(folders.class_of(name) or ""),
+            columns.SAMPLE_ID: said.ids.get(row),
         }
-        for row in said.rows
+        for row, name in enumerate(said.names)
     )
     kind = _UNITS if said.values is None else ROW_UNITS
     return Source(
@@ -225,9 +225,9 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         image_column=plan.image,
         label_column=plan.label,
         class_names=plan.class_names,
-        shards=tuple(cut([1] * len(said.rows), reading.shard_rows)),
-        rows=len(said.rows),
+        shards=tuple(cut([1] * len(said.names), reading.shard_rows)),
+        rows=len(said.names),
         root=listing.local,
-        nbytes=files.total_size(listing.stamps[row.name] for row in said.rows),
+        nbytes=files.total_size(listing.stamps[name] for name in said.names),
         notes=(*notes, *said.notes, *plan.notes),
     )

@@ -4,8 +4,9 @@ A ``metadata.csv``, ``.jsonl`` or ``.parquet`` says something of images in its f
 row each, by their ``file_name``.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -33,18 +34,12 @@ def is_metadata(name: str) -> bool:
     return name.rpartition("/")[2] in NAMES
 
 
-class Row(NamedTuple):
-    """A row of a source, that of an image."""
-
-    name: str  #: of the image in its listing
-    sample_id: str | None  #: where that is not the name
-
-
 class Joined(NamedTuple):
-    """Images with what is said of them."""
+    """Images with what is said of them, a row each."""
 
-    rows: list[Row]
-    values: pa.Table | None  #: the columns of the tables, a row for each; None without a table
+    names: Sequence[str]  #: of the image of each row, in the listing
+    ids: Mapping[int, str]  #: by row, its id where that is not the name
+    values: pa.Table | None  #: the columns of the tables, of each row; None without a table
     notes: tuple[str, ...]
 
 
@@ -68,26 +63,29 @@ def joined(listing: Listing, chosen: Sequence[str], read: Read) -> Joined:
             go with those of another.
     """
     tables = [name for name in listing.names if is_metadata(name)]
-    folders = [name.rpartition("/")[0] for name in tables]
-    twice = [name for name in tables if folders.count(name.rpartition("/")[0]) > 1]
-    if twice:
-        names = [name for name in twice if name.rpartition("/")[0] == twice[0].rpartition("/")[0]]
+    in_folder = Counter(map(_folder, tables))
+    if twice := [name for name in tables if in_folder[_folder(name)] > 1]:
+        names = [name for name in twice if _folder(name) == _folder(twice[0])]
         raise InputError(f"{listing.location}: found {files.some(names)}; keep one of them")
     used: list[annotations.Table] = []
     said = _Said(listing, chosen)
     for name in sorted(tables, key=lambda name: (-name.count("/"), name)):
-        folder = name[: len(name) - len(name.rpartition("/")[2])]
-        if not any(image.startswith(folder) for image in chosen):
-            continue
-        table = read(name)
-        if said.add(table, folder):
-            used.append(table._replace(rows=table.rows.drop_columns([_FILE_NAME])))
+        first = bisect_left(chosen, _folder(name))
+        if first < len(chosen) and chosen[first].startswith(_folder(name)):
+            table = read(name)
+            if said.add(table):
+                used.append(table._replace(rows=table.rows.drop_columns([_FILE_NAME])))
     if not used:
-        return Joined([Row(name, None) for name in chosen], None, tuple(said.notes()))
+        return Joined(chosen, {}, None, tuple(said.notes()))
     everything = annotations.together(listing.location, used)
-    rows, indices = said.rows()
+    names, ids, indices = said.rows()
     values = everything.take(pa.array(indices, pa.int64()))
-    return Joined(rows, values, tuple(said.notes()))
+    return Joined(names, ids, values, tuple(said.notes()))
+
+
+def _folder(name: str) -> str:
+    """The folder of a file, with a slash at the end; empty for the outermost."""
+    return name[: name.rfind("/") + 1]
 
 
 @dataclass(frozen=True)
@@ -153,21 +151,29 @@ def _pieces(values: pa.Table, column: str) -> Iterator[Piece]:
         yield Piece("the tables", chunk)
 
 
+class _Place(NamedTuple):
+    """Where a row is."""
+
+    file: str  #: the table
+    row: int  #: in the table
+    overall: int  #: in all tables together
+
+
 class _Said:
     """What tables say of the images, table after table, the inner ones first."""
 
     def __init__(self, listing: Listing, chosen: Sequence[str]):
         self._listing = listing
         self._chosen = chosen
-        self._images = set(chosen)
-        #: by image, its rows: the table, the row in it, and in all tables together
-        self._places: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+        self._images: set[str] | None = None  #: all of them; None before there is a table
+        self._read: set[str] = set()  #: the chosen ones
+        self._places: dict[str, list[_Place]] = defaultdict(list)  #: by image
         self._count = 0  #: of rows so far
         self._tables: list[str] = []
         self._missing: list[str] = []
         self._notes: list[str] = []
 
-    def add(self, table: annotations.Table, folder: str) -> bool:
+    def add(self, table: annotations.Table) -> bool:
         """Take in a table; False where it says nothing of images."""
         shown = files.text(table.file)
         names = table.rows.schema.names
@@ -179,19 +185,20 @@ class _Said:
             return False
         if taken := next((name for name in names if name in _OWN), None):
             raise InputError(f"{shown}: has a column {taken}, which each image gets; rename it")
-        inner = set(self._places)
-        others = set(self._listing.names)
+        if self._images is None:
+            self._images, self._read = set(self._listing.names), set(self._chosen)
         passed_over = 0
         for row, given in enumerate(annotations.texts_of(table.rows, _FILE_NAME)):
             try:
-                image = annotations.inside(folder, given)
+                image = annotations.inside(_folder(table.file), given)
             except ImageError:
                 image = ""
-            if image in inner:
+            places = self._places.get(image)
+            if places is not None and places[0].file != table.file:
                 passed_over += 1
-            elif image in self._images:
-                self._places[image].append((table.file, row, self._count + row))
-            elif image not in others:
+            elif image in self._read:
+                self._places[image].append(_Place(table.file, row, self._count + row))
+            elif image not in self._images:
                 self._missing.append(f"{given}")
         self._count += table.rows.num_rows
         self._tables.append(table.file)
@@ -202,18 +209,21 @@ class _Said:
             )
         return True
 
-    def rows(self) -> tuple[list[Row], list[int | None]]:
-        """The rows in the order of the images, and where in all tables each is."""
-        rows: list[Row] = []
+    def rows(self) -> tuple[list[str], dict[int, str], list[int | None]]:
+        """The image of each row, some ids, and where in all tables each is."""
+        names: list[str] = []
+        ids: dict[int, str] = {}
         indices: list[int | None] = []
         for image in self._chosen:
-            for number, (file, row, index) in enumerate(self._places.get(image, ())):
-                rows.append(Row(image, f"{files.text(file)}#{row}" if number else None))
-                indices.append(index)
+            for number, place in enumerate(self._places.get(image, ())):
+                if number:
+                    ids[len(names)] = f"{files.text(place.file)}#{place.row}"
+                names.append(image)
+                indices.append(place.overall)
             if image not in self._places:
-                rows.append(Row(image, None))
+                names.append(image)
                 indices.append(None)
-        return rows, indices
+        return names, ids, indices
 
     def notes(self) -> Iterator[str]:
         """What the user should be told."""

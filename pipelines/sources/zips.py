@@ -162,11 +162,11 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     classes = {name: folders.class_of(inner[name]) for name in images}
     plan = metadata.columns_of(listing.location, classes.values(), said, reading)
     units = (
-        files.unit_of(entries[row.name].archive, stamps[entries[row.name].archive])
-        | _columns_of(entries[row.name].member)
-        | {"label": plan.numbers.get(classes[row.name] or "")}
-        | {columns.SAMPLE_ID: row.sample_id or row.name}
-        for row in said.rows
+        files.unit_of(entries[name].archive, stamps[entries[name].archive])
+        | _columns_of(entries[name].member)
+        | {"label": plan.numbers.get(classes[name] or "")}
+        | {columns.SAMPLE_ID: said.ids.get(row, name)}
+        for row, name in enumerate(said.names)
     )
     return Source(
         location=listing.location,
@@ -177,8 +177,8 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         image_column=plan.image,
         label_column=plan.label,
         class_names=plan.class_names,
-        shards=tuple(cut([1] * len(said.rows), reading.shard_rows)),
-        rows=len(said.rows),
+        shards=tuple(cut([1] * len(said.names), reading.shard_rows)),
+        rows=len(said.names),
         root=listing.local,
         nbytes=files.total_size(stamps.values()),
         notes=(*notes, *others, *said.notes, *plan.notes),

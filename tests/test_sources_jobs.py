@@ -1,0 +1,166 @@
+"""The jobs on each kind of input that is a file or a table of files: same images, same result."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import run
+from datasets import load_dataset
+from outputs import table_of
+from PIL import Image
+
+from pipelines.sources import open_source
+
+#: Images of the set, in two classes.
+IMAGES = 40
+
+KINDS = ("metadata", "csv", "parquet", "zip", "tiff")
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    data_dir: Path, real_images: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The same images, given in each way."""
+    root = tmp_path_factory.mktemp("inputs")
+    names = [f"images/{i:02d}.png" for i in range(IMAGES)]
+    labels = ["cat" if i % 2 else "dog" for i in range(IMAGES)]
+    (root / "metadata" / "images").mkdir(parents=True)
+    for name, data in zip(names, real_images, strict=True):
+        (root / "metadata" / name).write_bytes(data)
+    lines = [f"{name},{label}\n" for name, label in zip(names, labels, strict=True)]
+    (root / "metadata" / "metadata.csv").write_text("file_name,label\n" + "".join(lines))
+    (root / "metadata" / "list.csv").write_text("path,label\n" + "".join(lines))
+    table = pa.table({"image": names, "label": labels})
+    pq.write_table(table, root / "metadata" / "list.parquet")
+    with zipfile.ZipFile(root / "set.zip", "w") as opened:
+        for name, label, data in zip(names, labels, real_images, strict=True):
+            opened.writestr(f"set/{label}/{Path(name).name}", data)
+    for name, label in zip(names, labels, strict=True):
+        (root / "tiff" / label).mkdir(parents=True, exist_ok=True)
+        with Image.open(root / "metadata" / name) as image:
+            image.convert("RGB").save(root / "tiff" / label / f"{Path(name).stem}.tif")
+    folder = root / "folder"
+    (folder / "images").mkdir(parents=True)
+    for path in (root / "metadata" / "images").iterdir():
+        (folder / "images" / path.name).write_bytes(path.read_bytes())
+    (folder / "metadata.csv").write_bytes((root / "metadata" / "metadata.csv").read_bytes())
+    return {
+        "metadata": folder,
+        "csv": root / "metadata" / "list.csv",
+        "parquet": root / "metadata" / "list.parquet",
+        "zip": root / "set.zip",
+        "tiff": root / "tiff",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clean_judges_each_kind_alike(
+    inputs: dict[str, Path], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    output = tmp_path / "out"
+    done = run("clean", inputs[kind], output, "--json", "--quiet", "--trusted", inputs["zip"])
+    assert done.exit_code == 0, done.stderr
+    counts = json.loads(done.stdout)["counts"]
+    assert (counts["read"], counts["rejected"]) == (IMAGES, 0)
+    scores = {
+        r["sample_id"][-6:-4]: r["score"] for r in table_of(output, "scores/part").to_pylist()
+    }
+    alone = tmp_path / "alone"
+    done = run("score", inputs["metadata"], alone, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    expected = table_of(alone, "scores/part").to_pylist()
+    assert scores == pytest.approx({r["sample_id"][-6:-4]: r["score"] for r in expected}, abs=1e-5)
+    loaded = load_dataset(str(output), cache_dir=str(tmp_path / "cache"))
+    assert sum(part.num_rows for part in loaded.values()) == IMAGES
+    assert {"image", "label", "sample_id"} == set(loaded["clean"].column_names)
+    assert loaded["clean"][0]["image"].size == (32, 32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("job", ["ingest", "poison", "scan", "features"])
+def test_other_jobs_read_each_kind(
+    inputs: dict[str, Path], tmp_path: Path, kind: str, job: str
+) -> None:
+    options: tuple[str, ...] = ()
+    if job == "poison":
+        options = ("--attack", "badnets", "--rate", "0.5")
+    if job == "scan":
+        options = ("--allow-unjudged",)
+    output = tmp_path / "out"
+    done = run(job, inputs[kind], output, "--quiet", "--workers", 2, *options)
+    assert done.exit_code == 0, done.stderr
+    if job == "ingest":
+        source = open_source(inputs[kind])
+        read = pa.Table.from_batches([samples.batch for samples in source.samples()])
+        assert table_of(output, "data/train").equals(read.replace_schema_metadata(None))
+    if job == "poison":
+        rows = table_of(output, "data/train").to_pylist()
+        assert len(rows) == IMAGES
+        assert 0 < sum(row["is_poisoned"] for row in rows) < IMAGES
+
+
+def test_hashes_in_a_table_are_compared(real_images: list[bytes], tmp_path: Path) -> None:
+    import hashlib
+
+    root = tmp_path / "in"
+    root.mkdir()
+    lines = []
+    for i, data in enumerate(real_images):
+        (root / f"{i}.png").write_bytes(data)
+        lines.append(f"{i}.png,{hashlib.sha256(data if i else b'another').hexdigest()}\n")
+    for name in ("metadata.csv", "list.csv"):
+        (root / name).write_text("file_name,sha256\n" + "".join(lines))
+    for place, path in enumerate((root, root / "list.csv")):
+        output = tmp_path / f"out{place}"
+        done = run("score", path, output, "--verify-hashes", "--json", "--quiet")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["rejected_by_reason"] == {"hash mismatch": 1}
+
+
+def test_one_image_is_an_input(real_images: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(real_images[0])
+    done = run("clean", path, tmp_path / "out", "--json", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    (row,) = table_of(tmp_path / "out", "scores/part").to_pylist()
+    assert row["sample_id"] == "cat.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("set.tfrecord", "TFRecord files are not read, as it takes TensorFlow"),
+        ("set.tfrecord-00000-of-00010", "TFRecord files are not read"),
+        ("set.h5", "arrays of pixels are not read"),
+        ("set.rar", "archives are read as zip, tar and tar.gz; unpack it"),
+        ("set.lmdb", "databases of LMDB, MXNet and FFCV are not read"),
+        ("set.mp4", "videos are not read"),
+    ],
+)
+def test_what_is_not_read_says_what_to_do(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    refused = run("clean", tmp_path / name, tmp_path / "out")
+    assert refused.exit_code == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"freqsan: {tmp_path / name}: found no images, ")
+    assert words in line
+
+
+def test_heic_among_images_is_a_reject_with_a_way_out(
+    real_images: list[bytes], tmp_path: Path
+) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "a.png").write_bytes(real_images[0])
+    (root / "b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    done = run("score", root, tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    rows = {
+        r["sample_id"]: r["reason"] for r in table_of(tmp_path / "out", "scores/part").to_pylist()
+    }
+    assert rows["b.heic"].startswith("unsupported format: HEIC is not read; convert it to PNG or")
