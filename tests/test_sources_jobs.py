@@ -1,7 +1,10 @@
 """The jobs on each kind of input that is a file or a table of files: same images, same result."""
 
 import json
+import re
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +15,10 @@ from datasets import load_dataset
 from outputs import table_of
 from PIL import Image
 
-from pipelines.sources import open_source
+from pipelines.sources import annotations, archives, metadata, open_source, paths
+from pipelines.sources.columns import LABEL_NAMES
+from pipelines.sources.files import MAX_FILE_BYTES, SPLIT_NAMES
+from sanitizer.images import MAX_METADATA_BYTES, MAX_PIXELS, MAX_SCANS
 
 #: Images of the set, in two classes.
 IMAGES = 40
@@ -164,3 +170,59 @@ def test_heic_among_images_is_a_reject_with_a_way_out(
         r["sample_id"]: r["reason"] for r in table_of(tmp_path / "out", "scores/part").to_pylist()
     }
     assert rows["b.heic"].startswith("unsupported format: HEIC is not read; convert it to PNG or")
+
+
+@pytest.mark.parametrize("kind", ["csv", "zip", "metadata"])
+def test_a_run_goes_on_unless_its_input_has_changed(
+    inputs: dict[str, Path], tmp_path: Path, kind: str, touch: Callable[[Path], None]
+) -> None:
+    copied = tmp_path / "in"
+    shutil.copytree(inputs[kind] if kind == "metadata" else inputs[kind].parent, copied)
+    given = copied if kind == "metadata" else copied / inputs[kind].name
+    command = ("ingest", given, tmp_path / "out", "--quiet")
+    for _ in range(2):
+        assert run(*command).exit_code == 0
+    if kind == "metadata":
+        table = given / "metadata.csv"
+        table.write_text(table.read_text().replace("cat", "bat"))
+    else:
+        touch(given if kind == "zip" else copied / "images" / "00.png")
+    refused = run(*command)
+    assert refused.exit_code == 2
+    assert "differs in the input's files; give --overwrite" in refused.stderr
+    assert run(*command, "--overwrite").exit_code == 0
+
+
+def test_the_page_on_formats_tells_what_is_so() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    for name in (*paths.NAMES, *LABEL_NAMES, *SPLIT_NAMES, *metadata.NAMES):
+        assert f"`{name}`" in page, name
+    limits = {
+        f"up to {annotations.MAX_BYTES >> 20} MiB and {annotations.MAX_COLUMNS:,} columns",
+        f"gives it and {MAX_FILE_BYTES >> 20} MiB",
+        f"up to {archives.MAX_DIRECTORY >> 20} MiB",
+        f"more than {MAX_SCANS} scans",
+        f"more than {MAX_METADATA_BYTES >> 20} MiB beside",
+        f"than {MAX_PIXELS // 1_000_000} megapixels",
+    }
+    words = " ".join(page.split())
+    assert {limit for limit in limits if limit not in words} == set()
+
+
+def test_the_commands_of_the_page_on_formats_run(
+    real_images: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/1.png", "photos/2.png", "cat.png"):
+        Path(name).write_bytes(real_images[0])
+    Path("photos/list.csv").write_text("path\n1.png\n")
+    with zipfile.ZipFile("photos.zip", "w") as opened:
+        opened.write("cat.png", "train/x/1.png")
+        opened.write("cat.png", "test/x/1.png")
+    for command in block.splitlines():
+        program, job, *arguments = command.split()
+        done = run(job, *arguments, "--overwrite", "--quiet")
+        assert (program, done.exit_code) == ("freqsan", 0), done.stderr

@@ -183,6 +183,10 @@ def test_whole_labels_stay_whole_where_some_are_missing(write_folder: Write) -> 
     source = open_source(root)
     assert source.label_column == "label"
     assert [(r["label"], r["size"]) for r in rows_of(source)] == [(7, 7.0), (None, None)]
+    assert source.notes == (
+        "1 row without a label; in text, NA, None, null and the like count as missing, as for "
+        "load_dataset",
+    )
 
 
 @pytest.mark.parametrize("shard_rows", [1, 2, 3])
@@ -229,6 +233,17 @@ def test_a_damaged_table_is_one_line(
     with pytest.raises(InputError, match=rf"^{name}: .*{message}") as caught:
         open_source(root)
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_not_utf8_are_one_line(write_folder: Write) -> None:
+    root = write_folder("a.png")
+    odd = pa.array([b"\xff.png"]).view(pa.string())
+    pq.write_table(pa.table({"file_name": odd}), root / "metadata.parquet")
+    with pytest.raises(InputError, match="the column file_name is damaged or not UTF-8"):
+        open_source(root)
+    (root / "metadata.parquet").rename(root / "list.parquet")
+    with pytest.raises(InputError, match="the column file_name is damaged or not UTF-8"):
+        open_source(root / "list.parquet")
 
 
 def test_a_table_that_is_too_large_is_not_read(

@@ -19,6 +19,7 @@ from pipelines.sources import files, parquet
 from pipelines.sources.columns import LABEL_NAMES, with_features
 from pipelines.sources.columns import features as features_of
 from pipelines.sources.schemas import plain_schema
+from pipelines.sources.texts import check_text
 from sanitizer.errors import InputError, quoted, shortened
 from sanitizer.images import ImageError
 
@@ -205,9 +206,37 @@ def _under(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def texts_of(rows: pa.Table, name: str) -> list[str | None]:
-    """A column of paths."""
-    column = rows.column(name)
+def unlabelled(rows: pa.Table, label: str | None, without: int = 0) -> tuple[str, ...]:
+    """A note on rows without a label, of which one may be a class called "None".
+
+    Args:
+        rows: of the tables.
+        label: their column of labels, if they have one.
+        without: rows that no table says anything of.
+    """
+    if label not in rows.schema.names:
+        return ()
+    missing = rows.column(label).null_count - without
+    if not missing:
+        return ()
+    return (
+        f"{files.plural(missing, 'row')} without a {label}; in text, NA, None, null and the like "
+        "count as missing, as for load_dataset",
+    )
+
+
+def texts_of(shown: str, name: str, column: pa.ChunkedArray) -> list[str | None]:
+    """A column of paths.
+
+    Args:
+        shown: the table, for the message.
+        name: of the column, likewise.
+        column: of text, as a dictionary or not.
+
+    Raises:
+        InputError: text that is not UTF-8.
+    """
+    check_text(shown, name, column)
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     texts: list[str | None] = column.to_pylist()

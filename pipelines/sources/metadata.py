@@ -40,6 +40,7 @@ class Joined(NamedTuple):
     names: Sequence[str]  #: of the image of each row, in the listing
     ids: Mapping[int, str]  #: by row, its id where that is not the name
     values: pa.Table | None  #: the columns of the tables, of each row; None without a table
+    without: int  #: rows of which no table says anything, where there is one
     notes: tuple[str, ...]
 
 
@@ -76,11 +77,11 @@ def joined(listing: Listing, chosen: Sequence[str], read: Read) -> Joined:
             if said.add(table):
                 used.append(table._replace(rows=table.rows.drop_columns([_FILE_NAME])))
     if not used:
-        return Joined(chosen, {}, None, tuple(said.notes()))
+        return Joined(chosen, {}, None, 0, tuple(said.notes()))
     everything = annotations.together(listing.location, used)
     names, ids, indices = said.rows()
     values = everything.take(pa.array(indices, pa.int64()))
-    return Joined(names, ids, values, tuple(said.notes()))
+    return Joined(names, ids, values, indices.count(None), tuple(said.notes()))
 
 
 def _folder(name: str) -> str:
@@ -135,6 +136,7 @@ def columns_of(
         read = partial(_pieces, said.values)
         columns.check_texts(stored, label if label in stored.names else None, read)
         notes = columns.notes(stored, schema, label, read)
+        notes += annotations.unlabelled(said.values, label, said.without)
     return Columns(
         schema=schema,
         image=image,
@@ -188,7 +190,8 @@ class _Said:
         if self._images is None:
             self._images, self._read = set(self._listing.names), set(self._chosen)
         passed_over = 0
-        for row, given in enumerate(annotations.texts_of(table.rows, _FILE_NAME)):
+        column = table.rows.column(_FILE_NAME)
+        for row, given in enumerate(annotations.texts_of(shown, _FILE_NAME, column)):
             try:
                 image = annotations.inside(_folder(table.file), given)
             except ImageError:

@@ -91,7 +91,10 @@ def _source(
         raise InputError(f"{listing.location}: holds no rows")
     column = _chosen(listing.location, rows.schema, reading.image_column)
     index = rows.schema.get_field_index(column)
-    given = _texts(rows.column(index))
+    texts = rows.column(index)
+    if pa.types.is_struct(texts.type):
+        texts = pc.struct_field(texts, "path")
+    given = annotations.texts_of(listing.location, column, texts)
     others = rows.drop_columns([column])
     image = _IMAGE if _IMAGE not in others.schema.names else column
     stored = others.schema
@@ -137,7 +140,11 @@ def _source(
         rows=len(units),
         root=listing.local,
         nbytes=sum(unit["size"] or 0 for unit in units),
-        notes=(*notes, *columns.notes(stored, schema, label, read)),
+        notes=(
+            *notes,
+            *columns.notes(stored, schema, label, read),
+            *annotations.unlabelled(others, label),
+        ),
     )
 
 
@@ -168,12 +175,6 @@ def _chosen(location: str, schema: pa.Schema, wanted: str | None) -> str:
 def _path_column(schema: pa.Schema) -> str | None:
     texts = {field.name for field in schema if _is_text(field.type)}
     return next((name for name in NAMES if name in texts), None)
-
-
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    if pa.types.is_struct(column.type):
-        column = pc.struct_field(column, "path")
-    return annotations.texts_of(pa.table({"path": column}), "path")
 
 
 def _is_text(kind: pa.DataType) -> bool:

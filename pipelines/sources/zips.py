@@ -142,7 +142,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     if not images:
         raise InputError("; ".join((f"{listing.location}: found no images in the zip", *others)))
     inner = {name: entries[name].inner for name in images}
-    folders = Folders.of(inner.values())
+    folders = Folders.of([name for name in inner.values() if name])
     splits = {name: folders.split_of(inner[name]) for name in images}
     wanted = None if named else reading.split
     chosen = files.choose_split(listing.location, splits.values(), wanted)
