@@ -237,7 +237,7 @@ def _is_tiff(data: bytes) -> bool:
 
 #: Tags that hold whole numbers, and the types of those.
 _NUMBERS, _WHOLE = (
-    {*range(256, 260), 262, 273, 277, 279, *range(322, 326), 339},
+    {*range(256, 260), 262, 273, *range(277, 280), 284, *range(322, 326), 339},
     {1, 3, 4, 13, 16},
 )
 
@@ -267,9 +267,19 @@ def _is_an_odd_tiff(data: bytes) -> bool:
                     image.tag_v2.get(a, ()), image.tag_v2.get(b, ()), strict=True
                 )
             ]
-            return max(ends, default=0) > len(data)
+            return max(ends, default=0) > len(data) or len(ends) != _pieces(image)
     except Exception:  # noqa: BLE001
         return True
+
+
+def _pieces(image: Any) -> int:
+    """The strips or tiles that a TIFF must consist of."""
+    width, height = image.tag_v2[256], image.tag_v2[257]
+    tile_width, rows = width, image.tag_v2.get(278, height)
+    if 324 in image.tag_v2:
+        tile_width, rows = image.tag_v2[322], image.tag_v2[323]
+    planes = image.tag_v2.get(277, 1) if image.tag_v2.get(284) == 2 else 1
+    return -(-width // tile_width) * -(-height // rows) * planes
 
 
 def _is_undecodable_or_odd(data: bytes) -> bool:

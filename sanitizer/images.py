@@ -251,7 +251,7 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
 
     Args:
         data: the encoded image.
-        max_pixels: for the words on an image that is beyond Pillow's own limit.
+        max_pixels: larger images are refused, in these words if by Pillow's own limit.
     """
     if data is None:
         raise ImageError("no image", "expected an encoded image, found null")
@@ -262,7 +262,7 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
         quality = None
         if file.of_tiff:
             silence_libtiff()
-            quality = tiff.jpeg_quality(data)
+            quality = tiff.jpeg_quality(data, max_pixels)
         with Image.open(file, formats=FORMATS) as image:
             file.in_header, file.of_png = False, image.format == "PNG"
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.

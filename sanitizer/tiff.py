@@ -39,7 +39,7 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 _LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 
 _BITS_PER_SAMPLE, _COMPRESSION, _COLOUR, _SAMPLES, _FORMAT = 258, 259, 262, 277, 339
-_TILE_SIZE, _TABLES = (322, 323), 347
+_SIZE, _ROWS, _TILE_SIZE, _PLANES, _TABLES = (256, 257), 278, (322, 323), 284, 347
 _STRIPS, _TILES = (273, 279), (324, 325)
 
 #: Tags that lead to further directories, which Pillow reads, too.
@@ -120,25 +120,26 @@ class _File:
         return self.unpack(f"{entry.count}{letter}", entry.start)
 
 
-def jpeg_quality(data: bytes) -> int | None:
+def jpeg_quality(data: bytes, max_pixels: int | None = None) -> int | None:
     """The quality of the JPEG that a TIFF consists of; None where its pixels are lossless.
 
     Nothing is decompressed.
 
     Args:
         data: that begin like a TIFF.
+        max_pixels: more are refused by whoever asks, so that nothing is said of where those are.
 
     Raises:
         Refused: it is not whole, has several pages, pixels or a compression that are not read, or
             more of anything than a sane one.
     """
     try:
-        return _checked(_File(data))
+        return _checked(_File(data), max_pixels)
     except struct.error as error:
         raise Refused("truncated or corrupt", "a TIFF that ends within its directory") from error
 
 
-def _checked(file: _File) -> int | None:
+def _checked(file: _File, max_pixels: int | None) -> int | None:
     tags, following = file.directory(file.first())
     _check_tags(file, tags)
     if following:
@@ -150,6 +151,10 @@ def _checked(file: _File) -> int | None:
         raise _unread(f"compressed in way {compression}")
     _check_pixels(file, tags)
     pieces = list(_pieces(file, tags, compression))
+    width, height = (file.numbers(tags.get(tag), (1,))[0] for tag in _SIZE)
+    is_judged = max_pixels is None or width * height <= max_pixels
+    if is_judged and len(pieces) != _count(file, tags, width, height):  # a missing one is black
+        raise Refused("truncated or corrupt", "a TIFF of more or fewer pieces than its size takes")
     if any(start + size > len(file.data) for start, size in pieces):
         raise Refused("truncated or corrupt", "a TIFF that ends before its pixels do")
     if compression != _JPEG:
@@ -207,6 +212,19 @@ def _pieces(file: _File, tags: dict[int, _Entry], compression: int) -> Iterator[
     if sizes is not None and sizes.count != starts.count:
         raise Refused("truncated or corrupt", "a TIFF with other pieces than it tells the size of")
     return zip(file.numbers(starts), file.numbers(sizes, [0] * starts.count), strict=True)
+
+
+def _count(file: _File, tags: dict[int, _Entry], width: int, height: int) -> int:
+    """The strips or tiles that an image of its size consists of."""
+
+    def number(tag: int, otherwise: int) -> int:
+        return max(1, file.numbers(tags.get(tag), (otherwise,))[0])
+
+    across, down = 1, -(-height // number(_ROWS, height))
+    if _TILES[0] in tags:
+        tile = (number(tag, 1) for tag in _TILE_SIZE)
+        across, down = (-(-side // of) for side, of in zip((width, height), tile, strict=True))
+    return across * down * (number(_SAMPLES, 1) if number(_PLANES, 1) == 2 else 1)
 
 
 def _unread(how: str) -> Refused:

@@ -106,6 +106,7 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
     yield "strange pixels", plain(t258=(2,), t262=(2,)), "unsupported format: a TIFF with pixels"
     yield "no strips", plain(t259=(5,)).replace(struct.pack("<HHI", 279, 4, 1), bytes(8)), "trunc"
     yield "strips", plain(t273=(8, 9)), "truncated or corrupt: a TIFF with other pieces"
+    yield "few strips", plain(t278=(2,)), "truncated or corrupt: a TIFF of more or fewer pieces"
     yield "beyond", plain(t273=(1 << 30,)), "truncated or corrupt: a TIFF that ends before its pix"
     yield "many pieces", plain(t273=(8,) * 140_000, t279=(1,) * 140_000), "too much metadata"
     yield "bomb", plain(t256=(60_000,), t257=(60_000,)), "too many pixels: a bomb by Pillow's own"
