@@ -12,13 +12,14 @@ a run ends otherwise than done, or if anything is not as it must be.
 import argparse
 import io
 import json
+import struct
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -27,6 +28,7 @@ from benchmarks.children import DONE, call
 from benchmarks.mutations import Mutant, mutants
 from freqsan import clean
 from sanitizer.images import FORMATS, MAX_METADATA_READS, MAX_PIXELS, MAX_SCANS
+from sanitizer.tiff import MAX_ENTRIES, MAX_PIECES
 
 #: A file with more bytes is not read.
 MAX_BYTES = 256 << 20
@@ -209,21 +211,115 @@ def _is_undecodable(data: bytes) -> bool:
     return False
 
 
+class _Tags(NamedTuple):
+    """The directory of a TIFF, as far as it can be read."""
+
+    entries: list[tuple[int, int, int]]  #: tag, type, number of values
+    following: int | None  #: where the next one is; None where this one does not end
+
+
+def _tags_of(data: bytes) -> _Tags:
+    entries: list[tuple[int, int, int]] = []
+    order = "<" if data[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            entries.append(struct.unpack_from(order + "HHI", data, at))
+        return _Tags(entries, *struct.unpack_from(order + "I", data, start + 2 + 12 * count))
+    except struct.error:
+        return _Tags(entries, None)
+
+
+def _is_tiff(data: bytes) -> bool:
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+#: Tags that hold whole numbers, and the types of those.
+_NUMBERS, _WHOLE = (
+    {*range(256, 260), 262, 273, *range(277, 280), 284, *range(322, 326), 339},
+    {1, 3, 4, 13, 16},
+)
+
+
+#: Tags that lead to further directories.
+_INNER = {34665, 34853, 40965}
+
+
+def _is_an_odd_tiff(data: bytes) -> bool:
+    """Whether a TIFF is damaged, though Pillow may make something up in place of it."""
+    entries, following = _tags_of(data)
+    known = {tag: (kind, count) for tag, kind, count in entries}
+    odd = any(t in _NUMBERS and (k not in _WHOLE or not 0 < n < len(data)) for t, k, n in entries)
+    unlike = [
+        known.get(a, (0, 0))[1] != known.get(b, (0, 0))[1] for a, b in ((273, 279), (324, 325))
+    ]
+    odd = odd or len(known) < len(entries) or bool(_INNER & known.keys())
+    if following is None or odd or any(unlike) or len({273, 324} & known.keys()) != 1:
+        return True
+    try:
+        with _opened(data) as image:
+            pairs = ((273, 279), (324, 325))
+            ends = [
+                start + size
+                for a, b in pairs
+                for start, size in zip(
+                    image.tag_v2.get(a, ()), image.tag_v2.get(b, ()), strict=True
+                )
+            ]
+            return max(ends, default=0) > len(data) or len(ends) != _pieces(image)
+    except Exception:  # noqa: BLE001
+        return True
+
+
+def _pieces(image: Any) -> int:
+    """The strips or tiles that a TIFF must consist of."""
+    width, height = image.tag_v2[256], image.tag_v2[257]
+    tile_width, rows = width, image.tag_v2.get(278, height)
+    if 324 in image.tag_v2:
+        tile_width, rows = image.tag_v2[322], image.tag_v2[323]
+    planes = image.tag_v2.get(277, 1) if image.tag_v2.get(284) == 2 else 1
+    return -(-width // tile_width) * -(-height // rows) * planes
+
+
+def _is_undecodable_or_odd(data: bytes) -> bool:
+    return _is_undecodable(data) or (_is_tiff(data) and _is_an_odd_tiff(data))
+
+
+#: Numbers in tags of a TIFF that are not read: compressions, ways of colour, formats and bits.
+_UNREAD = (
+    (259, {6, 34676, 34677, 34887, 34925, 50001}),
+    (262, {8}),
+    (339, {2, 3}),
+    (258, {12, 32}),
+)
+
+
 def _is_of_another_format(data: bytes) -> bool:
     try:
         with _opened(data) as image:
+            if image.format == "TIFF":
+                tags = image.tag_v2
+                bands = max(_numbers(tags.get(277, 1)) | {len(_numbers(tags.get(258)))})
+                return bands > 5 or any(n & _numbers(tags.get(tag)) for tag, n in _UNREAD)
             return image.format not in (*FORMATS, "MPO")
     except Exception:  # noqa: BLE001
         return True
 
 
+def _numbers(value: Any) -> set[int]:
+    return set(value) if isinstance(value, tuple) else {value}
+
+
 def _has_a_second_frame(data: bytes) -> bool:
-    """Also one that is damaged: a reader that takes all frames would stumble over it."""
+    """Also one that is damaged, or only claimed: a reader of all frames would stumble over it."""
+    claimed = False
     try:
         with _opened(data) as image:
+            claimed = image.format == "PNG" and bool(getattr(image, "is_animated", False))
             image.seek(1)
     except EOFError:
-        return False
+        return claimed
     except Exception:  # noqa: BLE001
         return True
     return True
@@ -231,6 +327,15 @@ def _has_a_second_frame(data: bytes) -> bool:
 
 def _has_many_pieces(data: bytes) -> bool:
     """Whether there are so many bytes or pieces that the metadata may be what is too much."""
+    if _is_tiff(data):
+        counts = [count for _, _, count in _tags_of(data).entries]
+        leads_on = any(tag in _INNER for tag, _, _ in _tags_of(data).entries)
+        return (
+            len(counts) > MAX_ENTRIES
+            or max(counts, default=0) > MAX_PIECES
+            or leads_on
+            or _is_undecodable(data)
+        )
     return len(data) > MAX_METADATA_READS
 
 
@@ -247,8 +352,9 @@ TRUE_OF = {
     "no bytes": lambda data: data == b"",
     "file too large": lambda data: len(data) > MAX_BYTES,
     "unsupported format": _is_of_another_format,
-    "truncated or corrupt": _is_undecodable,
+    "truncated or corrupt": _is_undecodable_or_odd,
     "animated": _has_a_second_frame,
+    "several pages": lambda data: bool(_tags_of(data).following),
     "too much metadata": _has_many_pieces,
     "too many scans": lambda data: data.count(b"\xff\xda") > MAX_SCANS,
     "too many pixels": _has_too_many_pixels,

@@ -24,7 +24,7 @@ from pipelines.jobs.demo import SAMPLE
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 #: The formats that freqsan reads, by extension.
-READ = ("png", "jpg", "webp", "gif", "bmp")
+READ = ("png", "jpg", "webp", "gif", "bmp", "tif")
 
 #: What people put into fields that hold a size.
 _SIZES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -52,6 +52,13 @@ _FORMS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("bmp", "BMP", "RGB", {}),
     ("bmp", "BMP", "P", {}),
     ("tif", "TIFF", "RGB", {"compression": "tiff_lzw"}),
+    ("tif", "TIFF", "RGB", {}),
+    ("tif", "TIFF", "RGB", {"compression": "jpeg", "quality": 80}),
+    ("tif", "TIFF", "P", {"compression": "tiff_adobe_deflate"}),
+    ("tif", "TIFF", "CMYK", {"compression": "packbits"}),
+    ("tif", "TIFF", "1", {"compression": "group4"}),
+    ("tif", "TIFF", "I;16", {}),
+    ("tif", "TIFF", "RGB", {"animated": True}),
     ("ico", "ICO", "RGB", {}),
     ("avif", "AVIF", "RGB", {}),
     ("jp2", "JPEG2000", "RGB", {}),
@@ -369,6 +376,30 @@ def riff_chunk(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return b"RIFF" + struct.pack("<I", size) + body
 
 
+def tiff_tag(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A tag of a TIFF is another, or of another type, number or value; some lead to others."""
+    if len(data) < 8:
+        return data
+    changed, (start,) = bytearray(data), struct.unpack_from("<I", data, 4)
+    if start + 2 > len(data):
+        return data
+    (count,) = struct.unpack_from("<H", data, start)
+    at = start + 2 + 12 * rng.randrange(max(1, count))
+    if at + 12 > len(data):
+        return data
+    change = rng.randrange(4)
+    if change == 0:
+        tags = (258, 259, 262, 277, 284, 317, 322, 323, 324, 325, 330, 339, 347, 34665, 34853)
+        struct.pack_into("<H", changed, at, rng.choice(tags))
+    elif change == 1:
+        struct.pack_into("<H", changed, at + 2, rng.randrange(20))
+    elif change == 2:
+        struct.pack_into("<I", changed, at + 4, rng.choice((*_SIZES, start, 3)))
+    else:
+        struct.pack_into("<I", changed, at + 8, rng.choice((*_SIZES, start, 8, 2, 3, 6, 7, 16)))
+    return bytes(changed)
+
+
 BLIND: tuple[Mutation, ...] = (
     *(flip_bits, flip_head, truncate, cut_tail, append, splice, swap_head),
     *(repeat_block, drop_block, zero_block, lie_about_size),
@@ -381,4 +412,5 @@ _MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "webp": (*BLIND, huge_dimensions, riff_chunk, riff_chunk),
     "gif": (*BLIND, huge_dimensions, gif_frames),
     "bmp": (*BLIND, huge_dimensions),
+    "tif": (*BLIND, tiff_tag, tiff_tag, tiff_tag),
 }

@@ -31,12 +31,14 @@ _BANDS = (60, 84, 94)
 def encoding_of(header: Header | None) -> int:
     """The place in ``ENCODINGS`` of an image by its header; None for pixels without a file.
 
-    WebP counts as lossy: what it is takes more than its header to tell.
+    WebP counts as lossy: what it is takes more than its header to tell. A TIFF may hold a JPEG.
 
     >>> ENCODINGS[encoding_of(Header(32, 32, "JPEG", 75))], ENCODINGS[encoding_of(None)]
     ('JPEG of quality 61-84', 'lossless')
     """
-    if header is None or header.format in ("PNG", "BMP", "GIF"):
+    if header is None:
+        return LOSSLESS
+    if header.quality is None and header.format in ("PNG", "BMP", "GIF", "TIFF"):
         return LOSSLESS
     if header.quality is None:
         return OTHER

@@ -245,9 +245,9 @@ flip_option = click.option(
 def main(debug: bool) -> None:
     """Clean an image training set before it poisons a model.
 
-    INPUT is a folder of images (class sub-folders give labels), a Parquet file, directory or
-    glob, WebDataset tars, a directory from save_to_disk, or a Hub id. Where it has several
-    splits, add the one to read: photos:train.
+    INPUT is a folder of images (class sub-folders or a metadata.csv give labels), one image, a
+    zip, a CSV of paths, a Parquet file, directory or glob, WebDataset tars, a directory from
+    save_to_disk, or a Hub id. Where it has several splits, add the one to read: photos:train.
 
     \b
     Try:   freqsan demo

@@ -1,6 +1,6 @@
 """Encoded bytes in, RGB pixels out, and nothing that can hurt on the way.
 
-The bytes come from strangers. Only the plugins of five formats are tried, the size is
+The bytes come from strangers. Only the plugins of six formats are tried, the size is
 checked in the header before anything is decompressed, and every failure is an
 :class:`ImageError` that says in words why the image cannot be judged.
 """
@@ -17,11 +17,12 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
+from sanitizer import tiff
 from sanitizer.jpeg import quality_of
-from sanitizer.silence import without_warnings
+from sanitizer.silence import silence_libtiff, without_warnings
 
 #: The formats that are decoded, by Pillow's names.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 #: What the files of each begin with.
 _SIGNATURES = {
@@ -30,6 +31,14 @@ _SIGNATURES = {
     "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "BMP": re.compile(rb"BM"),
     "GIF": re.compile(rb"GIF8[79]a"),
+}
+
+#: What the files of formats begin with that are not decoded, and what makes another of one.
+_CONVERTED = {
+    "HEIC": (re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL), "heif-convert of libheif"),
+    "AVIF": (re.compile(rb".{4}ftypavi", re.DOTALL), "avifdec of libavif"),
+    "JPEG XL": (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "djxl of libjxl"),
+    "JPEG 2000": (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "opj_decompress of OpenJPEG"),
 }
 
 #: Default limit on width x height: about 150 MB once decoded.
@@ -87,7 +96,8 @@ class Header:
     width: int  #: pixels
     height: int  #: pixels
     format: str  #: one of FORMATS
-    quality: int | None = None  #: of a JPEG, 1 to 100, see :func:`sanitizer.jpeg.quality_of`
+    #: of a JPEG, also of one in a TIFF, 1 to 100, see :func:`sanitizer.jpeg.quality_of`
+    quality: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +151,8 @@ def decode(
     """Decode one encoded image to RGB.
 
     What common training code does is done here too: transparency is dropped, not
-    composited, and EXIF orientation is not applied. Sixteen-bit greyscale keeps its high
-    byte, where Pillow's own conversion would clip.
+    composited, and EXIF orientation is not applied but to a TIFF, which Pillow turns by itself.
+    Sixteen-bit greyscale keeps its high byte, where Pillow's own conversion would clip.
 
     Args:
         data: the encoded image.
@@ -154,8 +164,8 @@ def decode(
 
     Raises:
         ImageError: no image, zero bytes, a format outside ``FORMATS``, more than ``max_pixels``
-            pixels or ``MAX_SCANS`` scans, several frames, endless metadata, or data that does not
-            decode to its end.
+            pixels or ``MAX_SCANS`` scans, several frames or pages, endless metadata, or data that
+            does not decode to its end.
     """
     if data and (plain := _plain_png(data)) is not None:
         header, compressed = plain
@@ -241,7 +251,7 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
 
     Args:
         data: the encoded image.
-        max_pixels: for the words on an image that is beyond Pillow's own limit.
+        max_pixels: larger images are refused, in these words if by Pillow's own limit.
     """
     if data is None:
         raise ImageError("no image", "expected an encoded image, found null")
@@ -249,14 +259,20 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
         raise ImageError("no bytes", "expected an encoded image, found zero bytes")
     try:
         file = _Encoded(data)
+        quality = None
+        if file.of_tiff:
+            silence_libtiff()
+            quality = tiff.jpeg_quality(data, max_pixels)
         with Image.open(file, formats=FORMATS) as image:
             file.in_header, file.of_png = False, image.format == "PNG"
             # A phone's "MPO" is a JPEG with a second view behind it; its first frame is the photo.
             fmt = "JPEG" if image.format == "MPO" else str(image.format)
-            quality = quality_of(getattr(image, "quantization", {}))
+            quality = quality or quality_of(getattr(image, "quantization", {}))
             yield image, Header(image.width, image.height, fmt, quality)
     except ImageError:
         raise
+    except tiff.Refused as error:
+        raise ImageError(error.kind, str(error)) from error
     except Image.UnidentifiedImageError as error:
         raise _unidentified(data) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -269,11 +285,22 @@ def _opened(data: bytes | None, max_pixels: int) -> Iterator[tuple[Image.Image, 
 
 def _unidentified(data: bytes) -> ImageError:
     """Pillow says the same of another format and of a header that it cannot make sense of."""
+    if tiff.BEGINS.match(data):  # and was looked at before
+        return ImageError(
+            "unsupported format",
+            "a TIFF with pixels of a kind that is not read; save it as RGB of 8 bits, or as PNG",
+        )
     claimed = next((fmt for fmt, begins in _SIGNATURES.items() if begins.match(data)), None)
     if claimed is not None:
         return ImageError(
             "truncated or corrupt", f"begins like {claimed}, its header is unreadable"
         )
+    for fmt, (begins, tool) in _CONVERTED.items():
+        if begins.match(data):
+            return ImageError(
+                "unsupported format",
+                f"{fmt} is not read; convert it to PNG or JPEG, such as with {tool}",
+            )
     return ImageError(
         "unsupported format", f"not one of {', '.join(FORMATS)} (starts with {data[:8]!r})"
     )
@@ -285,13 +312,16 @@ class _Encoded(io.BytesIO):
     def __init__(self, data: bytes):
         super().__init__(data)
         self.in_header, self.of_png = True, False
+        #: whose directory may stand at its end
+        self.of_tiff = tiff.BEGINS.match(data) is not None
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.in_header or self.of_png:
             self._reads += 1
             more = 0 if self.in_header else self.tell() // PNG_BYTES_A_READ
-            too_long = self.in_header and self.tell() > MAX_METADATA_BYTES
+            begins = self.in_header and not self.of_tiff
+            too_long = begins and self.tell() > MAX_METADATA_BYTES
             if too_long or self._reads > MAX_METADATA_READS + more:
                 raise ImageError(
                     "too much metadata",

@@ -30,6 +30,35 @@ def quality_of(tables: Mapping[int, Sequence[int]]) -> int | None:
     return int(np.abs(sums - sum(tables[min(tables)])).argmin()) + 1
 
 
+def tables_of(stream: bytes) -> dict[int, tuple[int, ...]]:
+    """The tables of quantisation in a JPEG by number, up to its pixels; none where it is no JPEG.
+
+    Also of a stream that holds nothing but tables, as a TIFF has it, which Pillow does not open.
+
+    >>> tables_of(b"not a JPEG")
+    {}
+    """
+    tables: dict[int, tuple[int, ...]] = {}
+    position = 2
+    while stream[position : position + 1] == b"\xff":
+        marker = stream[position + 1 : position + 2]
+        end = position + 2 + int.from_bytes(stream[position + 2 : position + 4], "big")
+        if marker == b"\xda" or end < position + 4:
+            break
+        if marker == b"\xdb":
+            segment = stream[position + 4 : end]
+            while segment:
+                width = 1 + (segment[0] >> 4 > 0)  # bytes of a value
+                values = segment[1 : 1 + 64 * width]
+                if len(values) == 64 * width:
+                    pairs = range(0, len(values), width)
+                    table = (int.from_bytes(values[i : i + width], "big") for i in pairs)
+                    tables[segment[0] & 15] = tuple(table)
+                segment = segment[1 + 64 * width :]
+        position = end
+    return tables
+
+
 @functools.cache
 def _sums() -> np.ndarray:
     """(100,) sums of the table for brightness, of qualities 1 to 100."""

@@ -5,11 +5,15 @@ at once can leave each other's filters behind. So one filter is put in front for
 thread needs it, and it applies in those threads only.
 """
 
+import ctypes
 import functools
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
+
+from PIL import Image
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,3 +64,16 @@ def _change(calls: int) -> None:
             warnings.filters.insert(0, _filter)  # type: ignore[attr-defined]
         elif not _calls and there:
             warnings.filters.remove(_filter)  # type: ignore[attr-defined]
+
+
+@functools.cache
+def silence_libtiff() -> None:
+    """Have libtiff keep its errors from the terminal, for the whole process.
+
+    Pillow raises what there is to know of a damaged TIFF; the library below it also prints a line
+    for each. Where Pillow has that library within itself it cannot be told, and goes on printing.
+    """
+    with suppress(OSError, AttributeError):
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)

@@ -10,6 +10,7 @@ from PIL import Image, JpegImagePlugin
 
 from sanitizer.errors import InputError
 from sanitizer.silence import without_warnings
+from sanitizer.tiff import jpeg_quality
 
 #: Quality of a WebP that came in a lossy form; such a file does not say its own.
 WEBP_QUALITY = 90
@@ -45,7 +46,8 @@ class Encoding:
         """Encode one triggered image.
 
         ``keep`` gives a JPEG the quantisation tables and the subsampling that it had, a WebP
-        the form, lossless or not, and a GIF, whose palette would blur the trigger, as PNG.
+        the form, lossless or not, a TIFF its loss or none, and gives a GIF, whose palette would
+        blur the trigger, as PNG.
         Whatever mode an image had, it is written as 8-bit RGB. EXIF data of a JPEG, and with
         it the orientation, stays; no other metadata does.
 
@@ -70,6 +72,10 @@ class Encoding:
             case "WEBP":
                 lossless = is_lossless_webp(original)
                 return _save(pixels, kept, {"lossless": lossless, "quality": WEBP_QUALITY})
+            case "TIFF":
+                quality = jpeg_quality(original)
+                lossy = {"compression": "jpeg", "quality": quality}
+                return _save(pixels, kept, lossy if quality else {"compression": "tiff_lzw"})
         if self._quality:
             return _save(pixels, "JPEG", options | {"quality": self._quality})
         return _save(pixels, "PNG", options)

@@ -1,11 +1,25 @@
-"""Where images come from: folders, Parquet, WebDataset tars, saved datasets, the Hub."""
+"""Where images come from: folders, tables of paths, zips, Parquet, tars, saved sets, the Hub."""
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.sources import files, folder, hub, parquet, saved, splits, webdataset
+from pipelines.sources import (
+    annotations,
+    files,
+    folder,
+    hub,
+    metadata,
+    parquet,
+    paths,
+    saved,
+    splits,
+    unread,
+    webdataset,
+    zips,
+)
 from pipelines.sources.base import SHARD_ROWS, Reading, Source
 from pipelines.sources.files import Found, Listing
 from sanitizer.errors import InputError
@@ -21,10 +35,23 @@ class _Kind(NamedTuple):
     resolve: Callable[[Listing, Reading], Source]
 
 
+def _parquet(listing: Listing, reading: Reading) -> Source:
+    """Parquet files of images, or of their paths."""
+    holds_paths = paths.holds_paths(listing, reading)
+    return (paths.resolve_parquet if holds_paths else parquet.resolve)(listing, reading)
+
+
 _KINDS = (
-    _Kind("Parquet files", parquet.is_parquet, parquet.resolve),
+    _Kind("Parquet files", parquet.is_parquet, _parquet),
     _Kind("tars", webdataset.is_tar, webdataset.resolve),
     _Kind("images", folder.is_image, folder.resolve),
+)
+
+#: Kinds that are only read where nothing of the others is there: beside images a zip holds most
+#: often the same ones, and a table of text may be about anything, so it must be alone.
+_KINDS_ALONE = (
+    _Kind("zip archives", zips.is_zip, zips.resolve),
+    _Kind("a table of paths", annotations.is_table, paths.resolve),
 )
 
 
@@ -42,10 +69,10 @@ def open_source(
     """Resolve an input to a schema and shards, whatever its kind.
 
     Args:
-        location: an image folder; a Parquet file, a folder of them or a glob; the same of
-            WebDataset tars; a folder that ``datasets`` saved; a Hub id; or an fsspec URL. Each
-            may name its split behind a colon, ``photos:train``, where nothing of the whole
-            name exists.
+        location: an image folder or one image; a Parquet file, a folder of them or a glob; the
+            same of WebDataset tars and of zip archives; a CSV, TSV or JSON Lines file of paths
+            beside it; a folder that ``datasets`` saved; a Hub id; or an fsspec URL. Each may name
+            its split behind a colon, ``photos:train``, where nothing of the whole name exists.
         split: which split to read; where the input has several, it must be given here or in
             ``location``.
         image_column: column of the images; None to find it.
@@ -88,16 +115,18 @@ def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Read
         return partial(hub.resolve, location)
     if listing is None:
         raise InputError(f"{location}: no such file or folder")
-    kinds = [kind for kind in _KINDS if any(map(kind.includes, listing.names))]
+    images = any(map(folder.is_image, listing.names))
+    # Beside images it says something of them; else it is a Parquet file as others are.
+    others = [n for n in listing.names if not (images and metadata.is_metadata(n))]
+    kinds = [kind for kind in _KINDS if any(map(kind.includes, others))]
+    if not kinds and (any(map(zips.is_zip, others)) or len(others) == 1):
+        kinds = [kind for kind in _KINDS_ALONE if any(map(kind.includes, others))]
     if not kinds:
-        raise InputError(f"{location}: found no images, Parquet files or tars{_found(listing)}")
+        raise unread.refusal(listing)
     if len(kinds) > 1:
         names = " and ".join(kind.name for kind in kinds)
         raise InputError(f"{location}: found both {names}; name those to read with a glob")
+    if kinds[0].resolve is not folder.resolve:
+        # One file is the user's own choice, link or not; what it names is not.
+        listing = replace(listing, follow_links=follow_links)
     return partial(kinds[0].resolve, listing)
-
-
-def _found(listing: Listing) -> str:
-    """What there is instead, in words."""
-    names = f", only {files.some(listing.names)}" if listing.names else ""
-    return "; ".join((names, *listing.left_out()))

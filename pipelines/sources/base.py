@@ -23,6 +23,9 @@ SHARD_ROWS = 2000
 #: Rows of a record batch.
 BATCH_ROWS = 256
 
+#: The column of units that holds what their rows have beside an image, as a struct.
+VALUES = "values"
+
 #: Units in a record batch of the file that holds them; a worker reads whole ones.
 _UNIT_ROWS = 1024
 
@@ -96,15 +99,37 @@ class Units:
         batches = [pa.RecordBatch.from_pylist(piece, schema=schema) for piece in pieces]
         return cls(pa.Table.from_batches(batches, schema))
 
+    def beside(self, values: pa.Table | None) -> Self:
+        """The same units with what their rows have beside an image, a row for each unit.
+
+        The values stay as Arrow has them: not all types survive to be Python objects.
+        """
+        if values is None or not values.num_columns:
+            return self
+        assert self.table is not None
+        arrays = [_one(column) for column in values.columns]
+        together = pa.StructArray.from_arrays(arrays, fields=list(values.schema))
+        return type(self)(self.table.append_column(VALUES, together))
+
     def __getitem__(self, run: slice) -> list[dict[str, Any]]:
-        """Consecutive units, as dictionaries by column.
+        """Consecutive units, as dictionaries by column, but for their :meth:`values`.
 
         Args:
             run: with a start and a stop, without a step.
         """
+        table = self._rows(run)
+        if VALUES in table.schema.names:
+            table = table.drop_columns([VALUES])
+        return table.to_pylist()
+
+    def values(self, run: slice) -> pa.StructArray:
+        """What the rows of consecutive units have beside an image."""
+        return _one(self._rows(run).column(VALUES))
+
+    def _rows(self, run: slice) -> pa.Table:
         first, count = run.start, run.stop - run.start
         if self.table is not None:
-            return self.table.slice(first, count).to_pylist()
+            return self.table.slice(first, count)
         start = first // _UNIT_ROWS
         root, _, name = str(self.address).rpartition("/")
         with open_file(root, name, ahead=_UNITS_AHEAD) as file:
@@ -112,7 +137,7 @@ class Units:
             stop = min(stored.num_record_batches, -(-run.stop // _UNIT_ROWS))
             batches = [stored.get_batch(i) for i in range(start, stop)]
         table = pa.Table.from_batches(batches)
-        return table.slice(first - start * _UNIT_ROWS, count).to_pylist()
+        return table.slice(first - start * _UNIT_ROWS, count)
 
     def to_bytes(self) -> bytes:
         """The Arrow file that :meth:`stored` refers to."""
@@ -133,6 +158,12 @@ class Units:
         for start in range(0, self.table.num_rows, _UNIT_ROWS):
             digest.update(repr(self.table.slice(start, _UNIT_ROWS).to_pydict()).encode())
         return digest.hexdigest()
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    together = column.combine_chunks()
+    return together if isinstance(together, pa.Array) else pa.concat_arrays(together.chunks)
 
 
 class Reader(Protocol):
@@ -166,7 +197,8 @@ class Source:
     """An image set, resolved."""
 
     location: str  #: what the user gave
-    kind: str  #: "image folder", "parquet", "webdataset", "saved dataset" or "hub"
+    #: "image folder", "paths", "zip", "parquet", "webdataset", "saved dataset" or "hub"
+    kind: str
     reader: Reader
     image_column: str  #: struct<bytes, path> or raw bytes
     label_column: str | None  #: None where the set has no labels

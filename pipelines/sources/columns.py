@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -130,6 +131,36 @@ def batches(rows: Iterable[Row], schema: pa.Schema, batch_rows: int) -> Iterator
             waiting, weight = [], 0
     if waiting:
         yield batch()
+
+
+def batches_beside(
+    rows: Iterable[Row],
+    values: Callable[[], pa.StructArray],
+    names: Collection[str],
+    schema: pa.Schema,
+    batch_rows: int,
+) -> Iterator[Samples]:
+    """:func:`batches` of rows that have some columns beside them.
+
+    Args:
+        rows: without those columns.
+        values: gives them, of all of the rows.
+        names: of them; where there are none, ``values`` is not asked.
+        schema: of the result.
+        batch_rows: at most.
+    """
+    if not names:
+        yield from batches(rows, schema, batch_rows)
+        return
+    own = pa.schema(field for field in schema if field.name not in names)
+    others, start = values(), 0
+    for piece in batches(rows, own, batch_rows):
+        part = others.slice(start, len(piece))
+        start += len(piece)
+        given = dict(zip(part.type.names, part.flatten(), strict=True))
+        given |= zip(piece.batch.schema.names, piece.batch.columns, strict=True)
+        batch = pa.RecordBatch.from_arrays([given[name] for name in schema.names], schema=schema)
+        yield replace(piece, batch=batch)
 
 
 def joined(pieces: Iterable[Samples], batch_rows: int) -> Iterator[Samples]:
@@ -389,6 +420,18 @@ def _find_label_column(schema: pa.Schema, wanted: str | None, image: str) -> str
         return classes[0]
     plain = [f.name for f in schema if _is_label(f.type)]
     return next((n for n in LABEL_NAMES if n in (classes or plain)), None)
+
+
+def tells_labels(schema: pa.Schema, wanted: str | None) -> bool:
+    """Whether columns that come with a set hold its labels: those ``wanted``, or any usual ones.
+
+    Args:
+        schema: of those columns.
+        wanted: the column that the user named.
+    """
+    if wanted is not None:
+        return wanted in schema.names
+    return _find_label_column(schema, None, "") is not None
 
 
 def _is_label(kind: pa.DataType) -> bool:

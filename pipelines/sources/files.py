@@ -640,7 +640,7 @@ def names_of_split(listing: Listing, split: str | None) -> tuple[str, ...]:
         InputError: several splits and no choice, or a choice that is not among them; a link
             out of the input, which would be a part of the set that is missing.
     """
-    splits = {name: _split_of(name) for name in listing.names}
+    splits = {name: split_of(name) for name in listing.names}
     chosen = choose_split(listing.location, splits.values(), split)
     names = tuple(name for name in listing.names if splits[name] == chosen)
     for name in names:
@@ -657,7 +657,8 @@ def target(root: str, name: str) -> str:
     return shortened(text(os.path.realpath(f"{root}/{name}")))
 
 
-def _split_of(name: str) -> str | None:
+def split_of(name: str) -> str | None:
+    """The split that a file is of by its name, or by the folder it lies in; None for none."""
     folder, _, base = name.rpartition("/")
     if match := _SHARD_NAME.fullmatch(base):
         return match["split"]

@@ -1,12 +1,14 @@
 """A folder of image files; its sub-folders are classes, or splits with classes below."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
-from pipelines.sources import columns, files
+from pipelines.sources import annotations, columns, files, metadata
 from pipelines.sources.base import BATCH_ROWS, Reading, Samples, Shard, Source, Units, cut
+from pipelines.sources.classes import Folders
 from pipelines.sources.files import Listing
 from pipelines.sources.remote import asking, is_remote
 from sanitizer.errors import InputError
@@ -28,6 +30,8 @@ SUFFIXES = frozenset(
         ".tiff",
         ".avif",
         ".heic",
+        ".heif",
+        ".jxl",
         ".ppm",
         ".pgm",
         ".pbm",
@@ -46,6 +50,25 @@ def is_image(name: str) -> bool:
 #: A unit is one file.
 _UNITS = pa.schema([*files.UNIT_FILE, ("label", pa.int64())])
 
+#: Why a file is not read, where that is known before.
+REFUSAL = ("refusal", pa.struct([("kind", pa.string()), ("detail", pa.string())]))
+
+#: Or one row of a table on files: with an id where that is not the name of the file, why it is not
+#: read, if it was not found, and the other columns as ``VALUES``.
+ROW_UNITS = pa.schema(
+    [
+        *_UNITS,
+        (columns.SAMPLE_ID, pa.string()),
+        REFUSAL,
+    ]
+)
+
+
+def refusal_of(unit: Mapping[str, Any]) -> ImageError | None:
+    """What the column ``REFUSAL`` of a unit says."""
+    refusal = unit.get(REFUSAL[0])
+    return ImageError(**refusal) if refusal else None
+
 
 @dataclass(frozen=True)
 class FolderReader:
@@ -55,6 +78,10 @@ class FolderReader:
     units: Units  #: a file each; ``label`` is null where it has none
     follow_links: bool  #: also where they lead out of ``root``
     schema: pa.Schema = field(repr=False)  #: of the batches
+    image: str = "image"  #: the column of the images
+    #: the columns that come with the units, as what a table says of the images
+    beside: tuple[str, ...] = ()
+    file: str = "."  #: that the rows come from
 
     def read(self, shard: Shard, batch_rows: int = BATCH_ROWS) -> Iterator[Samples]:
         """Batches of at most ``batch_rows`` files and about ``BATCH_BYTES``.
@@ -66,25 +93,32 @@ class FolderReader:
             InputError: a file has changed or vanished since it was listed, or the folder has.
             Unreachable: the store that they are in does not give one.
         """
-        return columns.batches(self._rows(shard), self.schema, batch_rows)
+        run = slice(shard.first, shard.last)
+        return columns.batches_beside(
+            *(self._rows(shard), lambda: self.units.values(run), self.beside),
+            *(self.schema, batch_rows),
+        )
 
     def labels(self, shard: Shard, column: str) -> Iterator[pa.Array]:
-        """The labels follow from the names."""
+        """The labels follow from the names, or come with the units."""
+        if column in self.beside:
+            yield self.units.values(slice(shard.first, shard.last)).field(column)
+            return
         labels = [unit["label"] for unit in self.units[shard.first : shard.last]]
         yield pa.array(labels, pa.int64())
 
     def _rows(self, shard: Shard) -> Iterator[columns.Row]:
         for unit in self.units[shard.first : shard.last]:
             name, stamp = files.file_of(unit)
-            image = self._image(name, stamp)
+            image = refusal_of(unit) or self._image(name, stamp)
             data, unread = (None, image) if isinstance(image, ImageError) else (image, None)
-            sample_id = files.text(name)
+            path = files.text(name)
             values = {
-                "image": {"bytes": data, "path": sample_id},
+                self.image: {"bytes": data, "path": path},
                 "label": unit["label"],
-                "sample_id": sample_id,
+                columns.SAMPLE_ID: unit.get(columns.SAMPLE_ID) or path,
             }
-            yield columns.Row(values, ".", len(data or b""), unread)
+            yield columns.Row(values, self.file, len(data or b""), unread)
 
     def _image(self, name: str, stamp: files.Stamp) -> bytes | ImageError:
         """The content of a file, or why it cannot be read, nor could be when it was listed.
@@ -131,71 +165,69 @@ class FolderReader:
 def resolve(listing: Listing, reading: Reading) -> Source:
     """An image folder as a source.
 
-    The first folder level gives the labels, in sorted order. Where its folders all are
-    called like splits, the level below does, over all splits, so that labels mean the same
-    in each. An image beside class folders has a null label; without folders there is no
-    ``label``.
+    Labels are those of a table beside the images, see :mod:`pipelines.sources.metadata`; else
+    the folders give them, as :class:`Folders` says, in sorted order. An image beside class
+    folders has a null label; without folders there is no ``label``, nor where there is a table and
+    a single folder.
 
     Args:
-        listing: the files; others than images are left out, with a note.
+        listing: the files; others than images and those tables are left out, with a note.
         reading: what the user chose.
 
     Raises:
-        InputError: a split must be chosen or does not exist, there is no such column, or all
-            images are links out of the input.
+        InputError: a split must be chosen or does not exist, there is no such column, all
+            images are links out of the input, or a table cannot be read.
     """
-    listing, notes = listing.only(is_image, "images")
-    folders = {name.partition("/")[0] for name in listing.names if "/" in name}
-    depth = int(all(folder.lower() in files.SPLIT_NAMES for folder in folders))
-    splits = {_split_of(name, depth) for name in listing.names}
-    chosen = files.choose_split(listing.location, splits, reading.split)
-    names = [name for name in listing.names if _split_of(name, depth) == chosen]
+    stamps = listing.stamps
+    listing, notes = listing.only(
+        lambda name: (
+            is_image(name) or (metadata.is_metadata(name) and stamps.get(name) != files.OUTSIDE)
+        ),
+        "images",
+    )
+    images = [name for name in listing.names if is_image(name)]
+    folders = Folders.of(images)
+    chosen = files.choose_split(listing.location, set(map(folders.split_of, images)), reading.split)
+    names = [name for name in images if folders.split_of(name) == chosen]
     if all(listing.stamps[name] == files.OUTSIDE for name in names):
         raise InputError(
             f"{listing.location}: all of its images ({len(names):,}) are links out of INPUT, "
             f"such as {files.text(names[0])} to {files.target(listing.root, names[0])}; give "
             "--follow-links to follow such links"
         )
-
-    of_classes = {_class_of(name, depth) for name in listing.names}
-    classes = sorted(map(files.text, filter(None, of_classes)))
-    index = {name: i for i, name in enumerate(classes)}
+    said = metadata.joined(
+        listing,
+        names,
+        lambda name: annotations.read(
+            listing.root, name, listing.stamps.get(name, files.UNKNOWN), reading.label_column
+        ),
+    )
+    plan = metadata.columns_of(listing.location, map(folders.class_of, images), said, reading)
     units = (
         files.unit_of(name, listing.stamps[name])
-        | {"label": index.get(files.text(_class_of(name, depth) or ""))}
-        for name in names
+        | {
+            "label": plan.numbers.get(folders.class_of(name) or ""),
+            columns.SAMPLE_ID: said.ids.get(row),
+        }
+        for row, name in enumerate(said.names)
     )
-    schema, image, label = columns.roles(listing.location, _schema(classes), reading)
+    kind = _UNITS if said.values is None else ROW_UNITS
     return Source(
         location=listing.location,
         kind="image folder",
-        reader=FolderReader(listing.root, Units.of(units, _UNITS), listing.follow_links, schema),
-        image_column=image,
-        label_column=label,
-        class_names=tuple(classes) or None,
-        shards=tuple(cut([1] * len(names), reading.shard_rows)),
-        rows=len(names),
+        reader=FolderReader(
+            listing.root,
+            Units.of(units, kind).beside(said.values),
+            listing.follow_links,
+            plan.schema,
+            beside=plan.beside,
+        ),
+        image_column=plan.image,
+        label_column=plan.label,
+        class_names=plan.class_names,
+        shards=tuple(cut([1] * len(said.names), reading.shard_rows)),
+        rows=len(said.names),
         root=listing.local,
-        nbytes=files.total_size(listing.stamps[name] for name in names),
-        notes=notes,
+        nbytes=files.total_size(listing.stamps[name] for name in said.names),
+        notes=(*notes, *said.notes, *plan.notes),
     )
-
-
-def _split_of(name: str, depth: int) -> str | None:
-    """The split of a file: its first folder where classes lie ``depth`` 1 below the root."""
-    return name.partition("/")[0] if depth and "/" in name else None
-
-
-def _class_of(name: str, depth: int) -> str | None:
-    """The folder of a file at ``depth`` below the root, None for a file that lies above it."""
-    folders = name.split("/")[:-1]
-    return folders[depth] if len(folders) > depth else None
-
-
-def _schema(classes: list[str]) -> pa.Schema:
-    fields = [pa.field("image", columns.IMAGE_TYPE)]
-    features: dict[str, object] = {"image": {"_type": "Image"}}
-    if classes:
-        fields.append(pa.field("label", pa.int64()))
-        features["label"] = {"names": classes, "_type": "ClassLabel"}
-    return columns.with_features(pa.schema(fields), features)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.sources.base import BATCH_ROWS, Reader, Samples, Shard, Source, Units
-from pipelines.sources.columns import encoded_images, is_bytes
+from pipelines.sources.columns import SAMPLE_ID, encoded_images, is_bytes
 from sanitizer.errors import InputError, quoted
 from sanitizer.images import ImageError
 
@@ -122,7 +122,8 @@ def _hash_column(source: Source) -> str:
         first = next(source.reader.read(source.shards[0]), None)
         if first is not None and any(hashes_of(first.batch, _JSON)):
             return _JSON
-    what = "an image folder has none" if source.kind == "image folder" else ", ".join(names)
+    bare = source.kind == "image folder" and {"image", "label", SAMPLE_ID}.issuperset(names)
+    what = "an image folder has none" if bare else ", ".join(names)
     raise InputError(
         f"{source.location}: found no {HASH} to verify ({what}); expected a column {HASH}, or a "
         f"key {HASH} in the .json of each sample: leave out --verify-hashes"

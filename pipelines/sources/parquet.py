@@ -1,7 +1,7 @@
 """Parquet files: one, a folder of them, or a glob, here or behind an fsspec URL."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
@@ -174,6 +174,59 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         nbytes=files.total_size(footer.stamp for footer in footers),
         notes=(*notes, *columns.notes(first.schema, schema, label, pieces)),
     )
+
+
+def read_whole(name: str, file: IO[bytes], most: int) -> pa.Table | None:
+    """All rows of a file, a few at a time, as a small one may hold the same value again and again.
+
+    Returns:
+        None where they take more than ``most`` bytes.
+
+    Raises:
+        InputError: the file is corrupt.
+    """
+    pieces: list[pa.RecordBatch] = []
+    try:
+        parquet = _open(file)
+        schema = parquet.schema_arrow
+        for batch in _batches(file, parquet, LABEL_ROWS):
+            most -= batch.nbytes
+            if most < 0:
+                return None
+            pieces.append(batch)
+    except UnicodeDecodeError as error:
+        raise odd_name(files.text(name), error) from error
+    except (OSError, pa.ArrowException) as error:
+        raise files.unreadable(name, "Parquet", error) from error
+    return pa.Table.from_batches(pieces, schema)
+
+
+def holds_nothing(listing: Listing, names: Sequence[str], column: str) -> bool:
+    """Whether a column of bytes is null in all rows of all files, as far as their footers tell."""
+    return all(_is_null(listing.root, name, column) for name in names)
+
+
+def _is_null(root: str, name: str, path: str) -> bool:
+    with files.open_file(root, name) as file:
+        metadata = _open(file).metadata
+        for i in range(metadata.num_row_groups):
+            group = metadata.row_group(i)
+            chunks = (group.column(j) for j in range(group.num_columns))
+            for chunk in chunks:
+                if chunk.path_in_schema == path:
+                    known = chunk.statistics
+                    if known is None or known.null_count != group.num_rows:
+                        return False
+    return True
+
+
+def schema_of(root: str, name: str) -> pa.Schema:
+    """The columns of a file.
+
+    Raises:
+        InputError: it is not whole, or no Parquet.
+    """
+    return _Footer(root, name).schema
 
 
 class _Footer:
