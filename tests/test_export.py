@@ -5,8 +5,10 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,6 +280,29 @@ def test_a_table_that_is_none_is_left_out_and_told(tmp_path: Path, data: bytes) 
     assert written.sizes == {}
     assert not any((tmp_path / "out").iterdir())
     assert len(sides.notes()) == data.startswith(b"name")
+
+
+@pytest.mark.parametrize("kind", ["zip", "paths"])
+def test_a_zip_and_a_table_of_paths_give_every_image_its_path_again(
+    folder: Cleaned, tmp_path: Path, kind: str
+) -> None:
+    if kind == "zip":
+        packed = tmp_path / "photos.zip"
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path in sorted(folder.input.rglob("im*.png")):
+                archive.write(path, path.relative_to(folder.input).as_posix())
+    else:
+        packed = Path(shutil.copytree(folder.input, tmp_path / "photos", symlinks=True)) / "all.csv"
+        names = (path.relative_to(folder.input) for path in sorted(folder.input.rglob("im*.png")))
+        packed.write_text("\n".join(["path", *(f'"{name.as_posix()}"' for name in names)]))
+    cleaned = Cleaned(packed, tmp_path / "out")
+    clean(packed, cleaned.output, **BUDGET)
+    done = export(cleaned.output, tmp_path / "back", split="poisoned", quiet=True)
+    ids = cleaned.ids("poisoned")
+    assert len(ids) > 2
+    assert _tree(tmp_path / "back") == {name: (folder.input / name).read_bytes() for name in ids}
+    (note,) = done.notes
+    assert "is not exported" in note
 
 
 def test_rows_of_parquet_go_to_the_folders_of_their_classes(

@@ -1,6 +1,6 @@
 """A split as a folder of images, byte for byte.
 
-Of a folder of images each file gets its own name back. Images that came otherwise get a folder for
+Of a folder of images, a zip and a table of paths each file gets its own name back. Images that came otherwise get a folder for
 each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pipelines.exporting.destination import Written, ignores_case
 from pipelines.exporting.finished import CleanRun, Image, Judged
 from pipelines.exporting.names import Names, NameSet, is_plain, made_of, split_word, with_extension
-from pipelines.exporting.origin import FILES_KIND, Origin
+from pipelines.exporting.origin import FILES_KIND, NAMED_KINDS, Origin
 from pipelines.exporting.sides import Sides
 from pipelines.runs.store import Store
 from pipelines.sources.files import SPLIT_NAMES, name_of, text
@@ -40,7 +40,7 @@ class FolderForm:
 
     def __init__(self, run: CleanRun, split: str, origin: Origin | None, dest: Store):
         self._run, self._split, self._origin = run, split, origin
-        self._as_files = run.input.kind == FILES_KIND
+        self._as_files = run.input.kind in (FILES_KIND, *NAMED_KINDS)
         self._takes_any = dest.local is not None  # names that are not text, too
         self._taken = Names(folded=ignores_case(dest) or not self._as_files)
         self._classes = {} if self._as_files else class_folders(run.names)

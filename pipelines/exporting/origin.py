@@ -13,6 +13,13 @@ from sanitizer.errors import FreqsanError, InputError
 #: Kinds of INPUT whose samples are files, and whose samples are members of tars.
 FILES_KIND, TARS_KIND = "image folder", "webdataset"
 
+#: Other kinds whose samples have the names of files, and what of them is not exported.
+NAMED_KINDS = {
+    "zip": "what lies in the zip beside the images is not exported",
+    "paths": "the table of INPUT is not exported, and has rows on the images that are not there; "
+    "--as csv has the verdict on each",
+}
+
 
 @dataclass(frozen=True)
 class Origin:

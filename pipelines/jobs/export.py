@@ -11,7 +11,7 @@ from pipelines.exporting.finished import CleanRun, opened
 from pipelines.exporting.folder import FolderForm
 from pipelines.exporting.lists import FileList, check_listable, write_verdicts
 from pipelines.exporting.onefile import write_file
-from pipelines.exporting.origin import FILES_KIND, TARS_KIND, Origin
+from pipelines.exporting.origin import FILES_KIND, NAMED_KINDS, TARS_KIND, Origin
 from pipelines.exporting.webdataset import NewTars, OriginalTars
 from pipelines.runs.guards import check_apart, check_output
 from pipelines.runs.progress import Progress, counting
@@ -169,7 +169,8 @@ def _origin(
             raise InputError(
                 f"--input has no effect with --as {form}, as INPUT was of the kind {run.input.kind}"
             )
-        return None, []
+        beside = NAMED_KINDS.get(run.input.kind) if form == FOLDER else None
+        return None, [beside] if beside else []
     try:
         origin = _found(run, moved, quiet)
     except InputError as error:
