@@ -1,7 +1,7 @@
 """A split as a folder of images, byte for byte.
 
-Of a folder of images, a zip and a table of paths each file gets its own name back. Images that came otherwise get a folder for
-each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
+Of a folder of images, a zip and a table of paths each file gets its own name back. Images that came
+otherwise get a folder for each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
 """
 
 import json
