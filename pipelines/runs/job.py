@@ -194,6 +194,9 @@ class Job(Generic[AnyManifest]):
             for each in self.passes:
                 progress = Progress(each.doing, quiet=settings.quiet)
                 finished = run_pass(each, made, source, output, machines, progress, pool)
+                # Of tars nobody knows the number before they are read; then all passes do.
+                if source.rows is None and len(finished.receipts) == len(source.shards):
+                    source = replace(source, rows=finished.rows)
                 made = each.merge(made, finished)
                 for receipt in finished.receipts:
                     kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}
