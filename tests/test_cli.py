@@ -147,6 +147,32 @@ def test_bad_input_is_one_line_and_exit_code_2(small_set: Path, tmp_path: Path) 
     assert_one_line(run("report", out), 2, "freqsan score, which has no report")
 
 
+def test_what_is_no_finished_run_is_told_as_what_it_is(small_set: Path, tmp_path: Path) -> None:
+    asked = "give the OUTPUT of a finished freqsan clean$"
+    assert_one_line(run("report", tmp_path / "none"), 2, f"/none does not exist; {asked}")
+    assert_one_line(run("report", small_set), 2, f"{small_set} is a file; {asked}")
+    assert_one_line(run("report", small_set.parent), 2, "no finished run .*; give the OUTPUT of")
+    unfinished = tmp_path / "out"
+    (unfinished / ".freqsan").mkdir(parents=True)
+    (unfinished / ".freqsan" / "plan.json").write_text("{}")
+    assert_one_line(run("report", unfinished), 2, "is not finished; give its command again to go")
+
+
+def test_a_second_run_says_that_nothing_is_to_do_or_what_differs(
+    small_set: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other.parquet"
+    other.write_bytes(small_set.read_bytes())
+    run("ingest", small_set, out)
+    assert run("ingest", small_set, out).stderr == (
+        f"{out} already holds this very run, finished, and its files are as they were written: "
+        "nothing to do (--overwrite does it again)\n"
+    )
+    refused = run("ingest", other, out)
+    words = f"differs in INPUT (it was {small_set}); give --overwrite to replace it"
+    assert_one_line(refused, 2, re.escape(words))
+
+
 def test_names_that_are_not_utf8_can_be_printed(small_set: Path, tmp_path: Path) -> None:
     picture = tmp_path / os.fsdecode(b"\xff.png")
     done = run("spectrum", small_set, "--output", picture)
@@ -207,6 +233,10 @@ def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) 
     inside = small_set.parent / "out"
     assert_one_line(run("clean", small_set.parent, inside), 2, "lie within each other")
     assert not inside.exists()
+    folder = small_set.parent
+    assert_one_line(run("clean", folder, folder), 2, f"^freqsan: OUTPUT is INPUT {folder} itself")
+    (tmp_path / "dead").symlink_to("nowhere")
+    assert_one_line(run("clean", small_set, tmp_path / "dead"), 2, "dead is a broken link; give")
     file = tmp_path / "file"
     file.write_text("")
     assert_one_line(run("clean", small_set, file), 2, "is a file")

@@ -83,6 +83,7 @@ CLAIMS = {
         pax(size=10**30) + member("x.png"),
         r"ends within x\.png, which claims 1,000",
     ),
+    "a size of one": (member("x.png", size=1), r"ends within x\.png, which claims 1 byte\)"),
     "a size of a hidden member": (member(".x", size=8 << 30), r"ends within \.x, which claims 8,5"),
     "a negative size": (member("x.png", size=-512), r"x\.png has -512 bytes"),
     "a negative size by pax": (pax(size=-9) + member("x.png", b"x"), r"x\.png has -9 bytes"),

@@ -284,7 +284,10 @@ def _calibration_groups(calibration: dict[str, Images]) -> dict[str, Iterator[Pa
 
 
 #: What to do with too few images.
-_GIVE_MORE = "give more clean images, or tune a bundled detector, for which a hundred are enough (freqsan tune)"
+_GIVE_MORE = (
+    "give more clean images, or tune a bundled detector, for which a hundred are enough "
+    "(freqsan tune)"
+)
 
 
 def _named(sources: Sequence[Source]) -> str:

@@ -79,6 +79,6 @@ def tune(
 
 def _too_few(found: str, trusted: str | Path) -> InputError:
     return InputError(
-        f"found {found} in {trusted}, expected at least {MIN_IMAGES}: of fewer no clean loss of 1 % "
-        "can be promised; give more clean images"
+        f"found {found} in {trusted}, expected at least {MIN_IMAGES}: of fewer no clean loss of "
+        "1 % can be promised; give more clean images"
     )
