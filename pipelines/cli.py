@@ -286,34 +286,45 @@ def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
 def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     """What was decided; before all else, what speaks against it."""
     from pipelines.report.words import signature_line
+
+    _print(manifest.decision.words, "", manifest.calibration.words, "")
+    for signature in manifest.signatures:
+        _print(signature_line(signature), "")
+
+
+def _print_warnings(manifest: "CleanManifest | ScoreManifest") -> None:
     from pipelines.report.words import warnings as what_speaks_against
 
     _print("")
     for warning in what_speaks_against(manifest):
         _print(f"warning: {warning}", "")
-    _print(manifest.calibration.words, "", manifest.decision.words, "")
-    for signature in manifest.signatures:
-        _print(signature_line(signature), "")
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import carriers, removals, scan_lines
+    from pipelines.report.words import carriers, headline, removals, scan_lines
 
     counts = manifest.counts
-    _print_judged(manifest)
+    shared, known = carriers(manifest)
+    _print_warnings(manifest)
+    _print(headline(counts, carriers=shared, known=known), "")
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
-    if any(carriers(manifest)):
+    if shared or known:
         _print(removals(counts, manifest.decision, manifest.scan, manifest.signatures), "")
+    _print_judged(manifest)
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
-    _print(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
-    _print(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
+    poisoned = f"  {output}/data/poisoned-*.parquet" if counts.poisoned else ""
+    _print(f"poisoned  {counts.poisoned:>9,}{poisoned}")
+    rejected = f"  {output}/rejected/ (not judged)" if counts.rejected else ""
+    _print(f"rejected  {counts.rejected:>9,}{rejected}")
     for kind, count in manifest.rejected_by_reason.items():
         _print(f"  {count:>16,}  {kind}")
     _print(f"checksum  {manifest.sha256}")
-    _print(f"report    {output}/report/index.html")
+    _print(f"report    {output}/report/index.html  (open it in a browser)")
+    if counts.clean and "://" not in output:
+        _print(f'train on  load_dataset("{output}", split="clean")')
 
 
 def _print_few_judged(read: int, manifest: "ScanManifest | FeatureManifest") -> None:
@@ -334,6 +345,7 @@ def _print_verdicts(counts: "Counts", clean: str, output: str) -> None:
 
 def _print_score(manifest: "ScoreManifest", output: str) -> None:
     counts = manifest.counts
+    _print_warnings(manifest)
     _print_judged(manifest)
     _print_notes(manifest)
     _print_verdicts(counts, "look clean", output)
