@@ -14,7 +14,7 @@ from commands import run
 from PIL import Image
 
 from freqsan import InputError, RunError, clean
-from pipelines.cli import main
+from pipelines.cli import SECTIONS, main
 from pipelines.jobs.demo import SAMPLE
 
 COMMANDS = sorted(main.commands)
@@ -282,14 +282,66 @@ def test_an_unknown_runner_is_bad_usage(small_set: Path, tmp_path: Path) -> None
 def test_a_forgotten_dash_dash_is_a_usage_error(small_set: Path, tmp_path: Path) -> None:
     result = run("clean", small_set, tmp_path / "out", "surplus")
     assert result.exit_code == 2
-    assert "unexpected argument 'surplus'" in result.stderr
+    assert "unexpected argument 'surplus'; INPUT is one argument, so a glob needs quotes" in (
+        result.stderr
+    )
 
 
 def test_detectors_lists_the_bundled_one_with_its_figures() -> None:
     cards = json.loads(run("detectors", "--json").stdout)
     assert "freqsan-small" in [card["name"] for card in cards]
     assert all("calibration" not in card for card in cards)
-    assert "freqsan-small@" in run("detectors").stdout
+    listed = run("detectors").stdout
+    assert "freqsan-small@" in listed
+    measured = {card["name"]: card["measured"]["rows"] for card in cards}["freqsan-small"]
+    of_badnets = [
+        f"{100 * row['bdr']['0.01']:.0f}"
+        for row in measured
+        if (row["attack"], row["history"]) == ("badnets", "PNG")
+    ]
+    (line,) = [line for line in listed.splitlines() if line.startswith("| badnets ")]
+    assert [cell.strip() for cell in line.strip("|").split("|")][1:] == of_badnets
+
+
+def test_help_shows_each_command_once_and_whole() -> None:
+    lines = run("--help").stdout.partition("Options:")[2].splitlines()
+    shown = [line for line in lines if line.startswith("  ") and line.split()[0].isalpha()]
+    assert sorted(line.split()[0] for line in shown) == sorted(main.commands)
+    assert not [line for line in shown if line.endswith("...")]
+    assert {name for names in SECTIONS.values() for name in names} >= set(main.commands)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", "It needs 2,500 images, or 1,200 of more than 32 px, and about half an hour"),
+        ("train", "--epochs 1 tries it out in a minute or two"),
+        ("tune", "It needs 99 images"),
+        ("prove", "It needs 150 images, and half a minute of two idle cores for each classifier"),
+        ("evaluate", "A cell of 2,000 images of 32 px takes ten seconds of a core"),
+        ("craft", "Smooth needs 15 seconds of a core on 2,000 images of 32 px"),
+    ],
+)
+def test_a_long_command_says_how_much_it_needs(command: str, words: str) -> None:
+    assert words in " ".join(run(command, "--help").stdout.split())
+
+
+def test_a_set_without_a_finding_is_told_so_first_and_how_to_go_on(
+    small_set: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    lines = run("clean", small_set, out, "--quiet").stdout.strip().splitlines()
+    assert lines[0] == "No image of 40 removed."
+    assert "which takes 40 different images of a class." in lines[2]
+    assert lines[-2:] == [
+        f"report    {out}/report/index.html  (open it in a browser)",
+        f'train on  load_dataset("{out}", split="clean")',
+    ]
+    assert "poisoned          0" in lines  # and no files, as there are none to look at
+    # Of a set that is too small the run tells what that comes to, and nothing of other sets.
+    (words,) = [line for line in lines if line.startswith("All 40 judged images are ")]
+    assert not [line for line in lines if line.startswith("Each kind of image")]
+    assert words.endswith("--trusted with clean images from the same source.")
 
 
 def test_the_demo_finds_triggers_of_each_kind_and_few_innocents(tmp_path: Path) -> None:
