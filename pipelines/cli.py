@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,7 +19,6 @@ import click
 from sanitizer.errors import FreqsanError, InputError, UnjudgedError, one_line
 
 if TYPE_CHECKING:
-    from detector.card import MeasuredRow
     from pipelines.jobs.clean import CleanManifest
     from pipelines.jobs.features import FeatureManifest
     from pipelines.jobs.scan import ScanManifest
@@ -894,25 +893,6 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
     _print(f"{options['output']}{fooled}; use it with --attack {attack} --set trigger=FILE")
 
 
-def _found_by_attack(rows: "Sequence[MeasuredRow]") -> list[str]:
-    """A table of the shares in percent that are found of each attack's images, by image set."""
-    from sanitizer.tables import table
-
-    shown = [row for row in rows if row.history == "PNG" and row.attack]
-    if not shown:
-        return []
-    sets, attacks = (list(dict.fromkeys(names)) for names in zip(*map(_whose, shown), strict=True))
-    found = {_whose(row): f"{100 * row.bdr['0.01']:.0f}" for row in shown}
-    lost = {row.data: max(r.fpr["0.01"] for r in shown if r.data == row.data) for row in shown}
-    lines = [[attack, *(found.get((one, attack), "") for one in sets)] for attack in attacks]
-    lines.append(["clean images lost, at most", *(f"{100 * lost[one]:.1f}" for one in sets)])
-    return table(["found, %", *sets], lines).splitlines()
-
-
-def _whose(row: "MeasuredRow") -> tuple[str, str]:
-    return row.data, row.attack
-
-
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def detectors(as_json: bool) -> None:
@@ -922,6 +902,7 @@ def detectors(as_json: bool) -> None:
     accepted; --json has all.
     """
     from pipelines.jobs.detectors import detectors as job
+    from pipelines.jobs.detectors import found_by_attack
 
     bundled = job()
     if as_json:
@@ -930,7 +911,7 @@ def detectors(as_json: bool) -> None:
         names = ", ".join(data.name for data in facts.card.training_data)
         cost = f"{facts.card.multiply_adds:,} multiply-adds for 32x32 px"
         _print(f"{facts.identity}, trained on {names}; {cost}")
-        _print("", *_found_by_attack(facts.card.measured.rows), "")
+        _print("", *found_by_attack(facts.card.measured.rows), "")
         _print(*(f"  not found: {words}" for words in facts.card.blind_spots))
 
 

@@ -233,8 +233,6 @@ def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) 
     inside = small_set.parent / "out"
     assert_one_line(run("clean", small_set.parent, inside), 2, "lie within each other")
     assert not inside.exists()
-    folder = small_set.parent
-    assert_one_line(run("clean", folder, folder), 2, f"^freqsan: OUTPUT is INPUT {folder} itself")
     (tmp_path / "dead").symlink_to("nowhere")
     assert_one_line(run("clean", small_set, tmp_path / "dead"), 2, "dead is a broken link; give")
     file = tmp_path / "file"

@@ -152,8 +152,6 @@ def check_apart(
         there, here = PurePosixPath(location), PurePosixPath(store.address)
     else:
         return
-    if here == there:
-        raise InputError(f"OUTPUT is {given} itself; give an OUTPUT apart from it")
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(
             f"{what} {store.address} and {given} lie within each other; give another {what}, "
