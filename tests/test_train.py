@@ -63,7 +63,7 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     }
     manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
     assert manifest.detector.startswith("mine@")
-    assert "(photos)" in manifest.calibration.words
+    assert {g.name.split()[0] for g in manifest.calibration.groups} == {"photos"}
     assert manifest.counts.rejected == 0
     with pytest.raises(InputError, match="holds a detector already"):
         train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
