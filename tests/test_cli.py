@@ -234,7 +234,11 @@ def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) 
     assert_one_line(run("clean", small_set.parent, inside), 2, "lie within each other")
     assert not inside.exists()
     (tmp_path / "dead").symlink_to("nowhere")
-    assert_one_line(run("clean", small_set, tmp_path / "dead"), 2, "dead is a broken link; give")
+    assert_one_line(
+        run("clean", small_set, tmp_path / "dead"),
+        2,
+        "dead is a broken link; OUTPUT must be a directory",
+    )
     file = tmp_path / "file"
     file.write_text("")
     assert_one_line(run("clean", small_set, file), 2, "is a file")
