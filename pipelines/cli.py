@@ -811,7 +811,7 @@ def apply(output: str, decisions: str, as_json: bool, **options: Any) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Write a cleaned set in the form that it came in.")
 @output_argument
 @click.argument("dest")
 @click.option(
