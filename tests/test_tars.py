@@ -83,7 +83,6 @@ CLAIMS = {
         pax(size=10**30) + member("x.png"),
         r"ends within x\.png, which claims 1,000",
     ),
-    "a size of one": (member("x.png", size=1), r"ends within x\.png, which claims 1 byte\)"),
     "a size of a hidden member": (member(".x", size=8 << 30), r"ends within \.x, which claims 8,5"),
     "a negative size": (member("x.png", size=-512), r"x\.png has -512 bytes"),
     "a negative size by pax": (pax(size=-9) + member("x.png", b"x"), r"x\.png has -9 bytes"),
@@ -268,3 +267,9 @@ def test_how_much_there_is_of_a_tar_is_told_in_bytes_and_then_in_images(
     lines = run("score", tar, tmp_path / "out").stderr.splitlines()
     assert lines[0] == f"scoring: images in {round(tar.stat().st_size / 1e3)} kB to do"
     assert "splitting: 3 images to do" in lines
+
+
+def test_what_is_one_byte_is_no_bytes(put: Callable[[bytes], Path], whole: bytes) -> None:
+    tar = put(whole + member("x.png", size=1))
+    with pytest.raises(InputError, match=r"ends within x\.png, which claims 1 byte\)"):
+        rows_of(open_source(str(tar)))
