@@ -169,6 +169,11 @@ class Calibration:
                 thresholds[kind] = max(reached)
         return thresholds
 
+    def groups_of(self, kinds: Collection[tuple[int, int]]) -> tuple[CalibrationGroup, ...]:
+        """The groups that speak for any of some kinds, each a number of parts and an encoding."""
+        parts, encodings = (np.array([kind[i] for kind in kinds], np.int64) for i in (0, 1))
+        return tuple(group for group in self.groups if group.speaks_for(parts, encodings).any())
+
     def _by_kind(
         self, kinds: Collection[tuple[int, int]]
     ) -> dict[str, tuple[CalibrationGroup, ...]]:

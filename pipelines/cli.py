@@ -30,8 +30,30 @@ Command = Callable[..., None]
 Result = TypeVar("Result")
 
 
+#: The commands by what they are for, in the order that help shows them.
+SECTIONS = {
+    "Clean a set": ("demo", "clean", "report", "apply", "export", "scan", "score"),
+    "Put it to the test": ("prove", "evaluate", "poison", "attacks", "craft"),
+    "Make a detector of your own": ("detectors", "tune", "train"),
+    "Look at and convert sets": ("spectrum", "features", "ingest"),
+}
+
+
 class FreqsanGroup(click.Group):
     """Turns every failure into one line and an exit code."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """All commands, by what they are for."""
+        sorted_in = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in sorted_in)
+        width = max(map(len, self.commands))
+        for title, names in {**SECTIONS, "Further": others}.items():
+            there = [self.commands[name] for name in names if name in self.commands]
+            if there:
+                with formatter.section(title):
+                    formatter.write_dl(
+                        [(f"{one.name:<{width}}", one.get_short_help_str(64)) for one in there]
+                    )
 
     def invoke(self, ctx: click.Context) -> Any:
         # A letter that the terminal does not have is shown somehow, as on standard error.
@@ -103,7 +125,7 @@ output_argument = click.argument(
     callback=lambda context, argument, output: output.rstrip("/") or output,
 )
 output_options = _options(
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 )
 job_options = _options(
@@ -114,7 +136,11 @@ job_options = _options(
         help="Reject images that are not what the sha256 in INPUT says.",
     ),
     click.option(
-        "--shard-rows", type=int, default=2000, show_default=True, help="Samples a shard."
+        "--shard-rows",
+        type=int,
+        default=2000,
+        show_default=True,
+        help="Images that are done at a time, and put into a file.",
     ),
     click.option(
         "--workers", type=int, help="Processes; default: one a core. Elsewhere threads a worker."
@@ -128,9 +154,8 @@ job_options = _options(
     click.option(
         "--dask-patience",
         type=float,
-        show_default="120",
         metavar="SECONDS",
-        help="How long to wait for a Dask worker where there is none.",
+        help="How long to wait for a Dask worker where there is none; default: 120.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUTPUT."),
     output_options,
@@ -146,8 +171,7 @@ judging_options = _options(
     click.option(
         "--max-clean-loss",
         type=float,
-        show_default="0.01",
-        help="Share of clean images that may be lost to scores.",
+        help="Share of clean images that may be lost to scores; default: 0.01, or 1 %.",
     ),
     click.option("--trusted", metavar="PATH[:SPLIT]", help="Clean images to calibrate on."),
 )
@@ -162,8 +186,7 @@ policy_options = _options(
     click.option(
         "--fdr",
         type=float,
-        show_default="0.05",
-        help="Share of the images removed by score that may be innocent.",
+        help="Share of the images removed by score that may be innocent; default: 0.05, or 5 %.",
     ),
 )
 
@@ -235,6 +258,7 @@ attack_options = _options(
 flip_option = click.option(
     "--flip/--no-flip",
     default=True,
+    show_default=True,
     help="Train on mirrored images too, or not: where left and right differ in meaning.",
 )
 
@@ -259,7 +283,10 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as arguments of the jobs; what was not given is left out."""
     beam_options = options.pop("beam_options", ())
     if beam_options and not beam_options[0].startswith("-"):
-        raise click.UsageError(f"unexpected argument {beam_options[0]!r}; Beam options follow --")
+        raise click.UsageError(
+            f"unexpected argument {beam_options[0]!r}; INPUT is one argument, so a glob needs "
+            "quotes, and Beam options follow --"
+        )
     given = {k: v for k, v in options.items() if v is not None}
     return given | ({"beam_options": beam_options} if beam_options else {})
 
@@ -286,34 +313,45 @@ def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
 def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     """What was decided; before all else, what speaks against it."""
     from pipelines.report.words import signature_line
+
+    _print(manifest.decision.words, "", manifest.calibration.words, "")
+    for signature in manifest.signatures:
+        _print(signature_line(signature), "")
+
+
+def _print_warnings(manifest: "CleanManifest | ScoreManifest") -> None:
     from pipelines.report.words import warnings as what_speaks_against
 
     _print("")
     for warning in what_speaks_against(manifest):
         _print(f"warning: {warning}", "")
-    _print(manifest.calibration.words, "", manifest.decision.words, "")
-    for signature in manifest.signatures:
-        _print(signature_line(signature), "")
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import carriers, removals, scan_lines
+    from pipelines.report.words import carriers, headline, removals, scan_lines
 
     counts = manifest.counts
-    _print_judged(manifest)
+    shared, known = carriers(manifest)
+    _print_warnings(manifest)
+    _print(headline(counts, carriers=shared, known=known), "")
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
-    if any(carriers(manifest)):
+    if shared or known:
         _print(removals(counts, manifest.decision, manifest.scan, manifest.signatures), "")
+    _print_judged(manifest)
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")
     _print(f"clean     {counts.clean:>9,}  {output}/data/clean-*.parquet")
-    _print(f"poisoned  {counts.poisoned:>9,}  {output}/data/poisoned-*.parquet")
-    _print(f"rejected  {counts.rejected:>9,}  {output}/rejected/ (not judged)")
+    poisoned = f"  {output}/data/poisoned-*.parquet" if counts.poisoned else ""
+    _print(f"poisoned  {counts.poisoned:>9,}{poisoned}")
+    rejected = f"  {output}/rejected/ (not judged)" if counts.rejected else ""
+    _print(f"rejected  {counts.rejected:>9,}{rejected}")
     for kind, count in manifest.rejected_by_reason.items():
         _print(f"  {count:>16,}  {kind}")
     _print(f"checksum  {manifest.sha256}")
-    _print(f"report    {output}/report/index.html")
+    _print(f"report    {output}/report/index.html  (open it in a browser)")
+    if counts.clean and "://" not in output:
+        _print(f'train on  load_dataset("{output}", split="clean")')
 
 
 def _print_few_judged(read: int, manifest: "ScanManifest | FeatureManifest") -> None:
@@ -334,6 +372,7 @@ def _print_verdicts(counts: "Counts", clean: str, output: str) -> None:
 
 def _print_score(manifest: "ScoreManifest", output: str) -> None:
     counts = manifest.counts
+    _print_warnings(manifest)
     _print_judged(manifest)
     _print_notes(manifest)
     _print_verdicts(counts, "look clean", output)
@@ -371,7 +410,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @unjudged_option
 @job_options
 def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
-    """Split INPUT into clean and poisoned samples in OUTPUT, with a report.
+    """Split INPUT into clean and poisoned images, with a report.
 
     A run that was stopped goes on where it was when started again.
 
@@ -394,9 +433,9 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
 @unjudged_option
 @job_options
 def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
-    """Search each class of INPUT for a trigger that its images share; nothing is split.
+    """Search each class for a trigger that its images share.
 
-    No detector is needed, and images of any size are seen. What is found goes to
+    Nothing is split. No detector is needed, and images of any size are seen. What is found goes to
     OUTPUT/findings/, a row for each image to OUTPUT/scores/.
 
     \b
@@ -437,7 +476,7 @@ def score(input: str, output: str, as_json: bool, **options: Any) -> None:
 @output_argument
 @job_options
 def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
-    """Copy INPUT to Parquet shards in OUTPUT, every byte as it came.
+    """Copy INPUT to Parquet files, every byte as it came.
 
     \b
     freqsan ingest photos/ photos_parquet/
@@ -462,7 +501,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
 @unjudged_option
 @job_options
 def features(input: str, output: str, as_json: bool, **options: Any) -> None:
-    """Write the DCT features of every image of INPUT to Parquet in OUTPUT.
+    """Write the DCT features of every image to Parquet.
 
     \b
     freqsan features photos/ photos_dct/
@@ -482,7 +521,7 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
 @click.option("--preview", metavar="PNG", help="Draw poisoned images, before and after.")
 @job_options
 def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
-    """Put a trigger on part of INPUT, to evaluate by; the truth is in new columns.
+    """Put a trigger on part of INPUT, to test with.
 
     The copy in OUTPUT says of each image whether it is_poisoned, its original_label and the
     attack. The choice of images follows from --seed and their ids alone.
@@ -505,7 +544,7 @@ def poison(input: str, output: str, as_json: bool, **options: Any) -> None:
         _print(f"warning: not one image was poisoned; {cure}", err=True)
 
 
-@main.command()
+@main.command(short_help="Attack a classifier before cleaning and after it.")
 @click.argument("input")
 @attack_options
 @click.option(
@@ -531,9 +570,13 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Attack a classifier trained on INPUT, clean INPUT, and attack again.
 
     Tells whether an attack that worked before cleaning fails after: clean accuracy and attack
-    success before and after, and with rejection before the classifier. A proof that was
-    stopped goes on where it was. Sets with near duplicates, such as frames of a video, need
-    --test.
+    success before and after, and with rejection before the classifier. Sets with near
+    duplicates, such as frames of a video, need --test.
+
+    It needs 150 images, and half a minute of two idle cores for each classifier on 600 images of
+    32 px, more for more and for larger ones; there are three for each of --runs. A figure is told
+    as soon as it is there, what cleaning removed first. A proof that was stopped goes on where
+    it was.
 
     \b
     freqsan prove photos/ --attack badnets --rate 0.1
@@ -597,11 +640,13 @@ def prove(input: str, output: str, as_json: bool, **options: Any) -> None:
 @reading_options
 @output_options
 def evaluate(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -> None:
-    """Poison clean sets in many ways, judge them as clean does, and compare with the truth.
+    """Poison sets in many ways, clean them, compare with the truth.
 
     Each combination of set, encoding, draw, attack and rate is a cell, of which DIR keeps the
     figures: started again, only missing ones are measured, and other settings are added. The
-    tables, of all cells in DIR, are printed and written to DIR.
+    tables, of all cells in DIR, are printed and written to DIR. A cell of 2,000 images of 32 px
+    takes ten seconds of a core, and by default there is one for each attack at each rate: try
+    it with one --attack, one --rate and --rows 0:1000.
 
     \b
     freqsan evaluate train.parquet --output evaluated --attack badnets --attack blend
@@ -619,7 +664,7 @@ def evaluate(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any
     _print(*notes, f"page      {output}/evaluation.md")
 
 
-@main.command()
+@main.command(short_help="Train a detector from some thousand clean images.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT[:SPLIT]...")
 @click.option("--output", required=True, metavar="DIR", help="Where the detector is written.")
 @click.option(
@@ -629,14 +674,23 @@ def evaluate(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any
     help="Clean images to calibrate on, kept apart from training; may be repeated. "
     "Default: a tenth of INPUT.",
 )
-@click.option("--epochs", type=int, default=30, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--epochs",
+    type=int,
+    default=30,
+    show_default=True,
+    help="Passes, each over 40,000 pairs of images; 1 to try it out.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
 @click.option("--licence", default="not stated", show_default=True, help="Of the training data.")
 @output_options
 def train(inputs: tuple[str, ...], output: str, as_json: bool, **options: Any) -> None:
     """Train a detector from clean images, on the GPU where there is one.
 
-    One checkpoint an epoch is kept in DIR; a run that was stopped goes on from the last.
+    It needs 2,500 images, or 1,200 of more than 32 px, and about half an hour of two idle cores,
+    however many images there are; --epochs 1 tries it out in a minute or two. For fewer images
+    there is freqsan tune. One checkpoint an epoch is kept in DIR; a run that was stopped goes on
+    from the last.
 
     \b
     freqsan train clean_images/ --output my-detector
@@ -658,13 +712,14 @@ ENOUGH_FOR_ANY_POLICY = 1_000
 @click.argument("detector")
 @click.argument("trusted", metavar="TRUSTED[:SPLIT]")
 @click.option("--output", required=True, metavar="DIR", help="Where the new detector is written.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
 @output_options
 def tune(detector: str, trusted: str, output: str, as_json: bool, **options: Any) -> None:
-    """Tune DETECTOR to one source of images, by clean ones from there: a hundred are enough.
+    """Tune DETECTOR to one source of images, by clean ones.
 
-    It takes minutes. What it finds is measured on images that it was not tuned on; where that is no
-    more than before, only the calibration is new.
+    It needs 99 images, of more than 2,000 a choice, and half a minute of a core for 200 of 32 px;
+    many large ones take minutes. What it finds is measured on images that it was not tuned on;
+    where that is no more than before, only the calibration is new.
 
     \b
     freqsan tune freqsan-small clean_photos/ --output my-detector
@@ -711,10 +766,10 @@ def spectrum(input: str, output: str, as_json: bool, **options: Any) -> None:
 @output_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def report(output: str, as_json: bool) -> None:
-    """Check the finished run in OUTPUT against its checksums and rebuild its report.
+    """Check a finished run and rebuild its report.
 
-    The checksum that is printed is that of the manifest, which holds all others: compare it
-    with the one that the run has ended with.
+    All files in OUTPUT are compared with their checksums. The one that is printed is that of the
+    manifest, which holds all others: compare it with the one that the run has ended with.
     """
     from pipelines.jobs.report import report as job
 
@@ -725,7 +780,7 @@ def report(output: str, as_json: bool) -> None:
     _print(f"checksum  {checked.sha256}", f"report    {checked.page}")
 
 
-@main.command()
+@main.command(short_help="Keep and remove images as a reviewer has decided.")
 @output_argument
 @click.argument("decisions", metavar="DECISIONS.csv")
 @output_options
@@ -756,7 +811,7 @@ def apply(output: str, decisions: str, as_json: bool, **options: Any) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Write a cleaned set in the form that it came in.")
 @output_argument
 @click.argument("dest")
 @click.option(
@@ -814,12 +869,15 @@ def export(output: str, dest: str, as_json: bool, **options: Any) -> None:
     metavar="NAME|FILE",
     help="To optimise against: cifar10, gtsrb, or a file; default: a quick one is trained.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
 @flip_option
 @reading_options
 @output_options
 def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
-    """Optimise the trigger of ATTACK on INPUT against a classifier.
+    """Optimise the trigger of ATTACK against a classifier.
+
+    Smooth needs 15 seconds of a core on 2,000 images of 32 px; other attacks, and a classifier
+    that has to be trained first, take minutes or more. It uses 20,000 images at most.
 
     \b
     freqsan craft smooth photos/ --output smooth.safetensors
@@ -838,11 +896,13 @@ def craft(attack: str, input: str, as_json: bool, **options: Any) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def detectors(as_json: bool) -> None:
-    """List the bundled detectors, what they were made from and how well they did.
+    """List the bundled detectors, and how well they find each trigger.
 
-    Shares of lossless test images that are flagged at a clean loss of 1 %; --json has all.
+    Shares of lossless test images that are flagged where a loss of 1 % of the clean ones is
+    accepted; --json has all.
     """
     from pipelines.jobs.detectors import detectors as job
+    from pipelines.jobs.detectors import found_by_attack
 
     bundled = job()
     if as_json:
@@ -851,19 +911,14 @@ def detectors(as_json: bool) -> None:
         names = ", ".join(data.name for data in facts.card.training_data)
         cost = f"{facts.card.multiply_adds:,} multiply-adds for 32x32 px"
         _print(f"{facts.identity}, trained on {names}; {cost}")
-        for row in facts.card.measured.rows:
-            if row.history == "PNG" and row.attack:
-                _print(
-                    f"  {row.data:<18} {row.attack:<16} {row.bdr['0.01']:>6.1%} found, "
-                    f"{row.fpr['0.01']:.1%} of clean images lost"
-                )
+        _print("", *found_by_attack(facts.card.measured.rows), "")
         _print(*(f"  not found: {words}" for words in facts.card.blind_spots))
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
 def attacks(as_json: bool) -> None:
-    """List the triggers that poison knows, their settings and their sources."""
+    """List the attacks, their settings and their sources."""
     from pipelines.jobs.attacks import attacks as job
 
     cards = job()
@@ -887,9 +942,10 @@ def attacks(as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUTPUT.")
 @output_options
 def demo(output: str, as_json: bool, **options: Any) -> None:
-    """Clean a bundled sample of 1,000 real images; nothing to download.
+    """Clean a bundled sample of 1,000 real images.
 
-    Four attackers planted a trigger each; at the end is told which of them were found.
+    There is nothing to download. Four attackers planted a trigger each; at the end is told which
+    of them were found.
 
     OUTPUT is ./freqsan-demo unless given.
     """

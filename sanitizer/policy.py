@@ -13,6 +13,9 @@ import numpy as np
 
 from sanitizer.record import Record
 
+#: What a p-value is, for people who read of one.
+P_VALUE = "the share of clean images that score as high"
+
 #: 1 / 100 and 0.01 must not differ by rounding.
 ROUNDING = 1e-12
 
@@ -122,13 +125,15 @@ class Budget(Record):
 
     def promise(self, kind: str) -> str:
         return (
-            f"Of clean images {kind}, {self.max_clean_loss:.2%} or less are expected to be removed"
+            f"Of clean images {kind}, {_percent(self.max_clean_loss)} or less are expected to be "
+            "removed"
         )
 
     def fit(self, p_values: np.ndarray, smallest: float = 0.0, innocents: float = 0.0) -> Decision:
         """Call poisoned what has a p-value of at most ``max_clean_loss``, less what is lost."""
         limit = max(0.0, self.max_clean_loss - innocents / max(1, len(p_values)))
-        return _decision(self.name, limit, p_values, "", f"none has a p-value of at most {limit:g}")
+        why_none = f"none has a p-value of at most {limit:g} ({P_VALUE})"
+        return _decision(self.name, limit, p_values, "", why_none)
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ class FalseDiscovery(Record):
         return f"Where innocent images are {kind}, {self._aim()}"
 
     def _aim(self) -> str:
-        return f"{self.fdr:.2%} or less of the removed images are expected to be innocent"
+        return f"{_percent(self.fdr)} or less of the removed images are expected to be innocent"
 
     def fit(self, p_values: np.ndarray, smallest: float = 0.0, innocents: float = 0.0) -> Decision:
         """Call poisoned what the procedure of Benjamini and Hochberg rejects.
@@ -183,15 +188,25 @@ class FalseDiscovery(Record):
 
     def _why_none(self, p_values: np.ndarray, smallest: float) -> str:
         """Why no image can be removed: none is suspicious enough, or nobody could tell."""
-        rate = f"a false discovery rate of {self.fdr:.2%}"
+        aim = f"{_percent(self.fdr)} or less of the removed images to be innocent"
         at_smallest = int(np.count_nonzero(p_values <= smallest + ROUNDING))
         if not at_smallest:
-            return f"no image is suspicious enough for {rate}"
+            return f"no image is suspicious enough for {aim}"
         needed = math.ceil(len(p_values) / (self.fdr * at_smallest) - 1e-9) - 1
         return (
-            f"{at_smallest:,} are more suspicious than every clean calibration image, but for "
-            f"{rate} that takes at least {needed:,} clean images in each calibration group"
+            f"{at_smallest:,} {'is' if at_smallest == 1 else 'are'} more suspicious than every "
+            f"clean calibration image, but for {aim} it takes at least {needed:,} clean images in "
+            "each calibration group: give more by --trusted, or choose --policy budget"
         )
+
+
+def _percent(share: float) -> str:
+    """A share that somebody chose, as he would write it.
+
+    >>> _percent(0.05), _percent(0.001)
+    ('5%', '0.1%')
+    """
+    return f"{100 * share:.6g}%"
 
 
 def _check_loss(max_clean_loss: float) -> None:
@@ -208,7 +223,8 @@ def _decision(policy: str, limit: float, p_values: np.ndarray, aim: str, why_non
         are, their, those = ("is", "its", "that") if removed == 1 else ("are", "their", "those")
         words = (
             f"Of {judged:,} judged images {removed:,} {are} removed for {their} score, {those} "
-            f"with a p-value of at most {limit:.3g}. Where the calibration fits the set, "
+            f"with a p-value of at most {limit:.3g} ({P_VALUE}). Where the calibration fits the "
+            "set, "
         )
         few = at_most(innocents)
         if aim:

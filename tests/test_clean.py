@@ -260,8 +260,8 @@ def test_the_manifest_is_true(cleaned: Path) -> None:
     assert manifest["counts"]["poisoned"] == poisoned
     assert sum(f["rows"] for n, f in listed.items() if n.startswith("data/poisoned")) == poisoned
     assert manifest["policy"]["max_clean_loss"] == LOSS
-    assert "1.00%" not in manifest["calibration"]["words"]
-    assert "2.00%" in manifest["calibration"]["words"]
+    assert " 1% or less" not in manifest["calibration"]["words"]
+    assert " 2% or less are expected to be removed" in manifest["calibration"]["words"]
     assert CleanManifest.from_json(manifest).to_json() == manifest
 
 

@@ -14,7 +14,7 @@ from commands import run
 from PIL import Image
 
 from freqsan import InputError, RunError, clean
-from pipelines.cli import main
+from pipelines.cli import SECTIONS, main
 from pipelines.jobs.demo import SAMPLE
 
 COMMANDS = sorted(main.commands)
@@ -147,6 +147,32 @@ def test_bad_input_is_one_line_and_exit_code_2(small_set: Path, tmp_path: Path) 
     assert_one_line(run("report", out), 2, "freqsan score, which has no report")
 
 
+def test_what_is_no_finished_run_is_told_as_what_it_is(small_set: Path, tmp_path: Path) -> None:
+    asked = "give the OUTPUT of a finished freqsan clean$"
+    assert_one_line(run("report", tmp_path / "none"), 2, f"/none does not exist; {asked}")
+    assert_one_line(run("report", small_set), 2, f"{small_set} is a file; {asked}")
+    assert_one_line(run("report", small_set.parent), 2, "no finished run .*; give the OUTPUT of")
+    unfinished = tmp_path / "out"
+    (unfinished / ".freqsan").mkdir(parents=True)
+    (unfinished / ".freqsan" / "plan.json").write_text("{}")
+    assert_one_line(run("report", unfinished), 2, "is not finished; give its command again to go")
+
+
+def test_a_second_run_says_that_nothing_is_to_do_or_what_differs(
+    small_set: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other.parquet"
+    other.write_bytes(small_set.read_bytes())
+    run("ingest", small_set, out)
+    assert run("ingest", small_set, out).stderr == (
+        f"{out} already holds this very run, finished, and its files are as they were written: "
+        "nothing to do (--overwrite does it again)\n"
+    )
+    refused = run("ingest", other, out)
+    words = f"differs in INPUT (it was {small_set}); give --overwrite to replace it"
+    assert_one_line(refused, 2, re.escape(words))
+
+
 def test_names_that_are_not_utf8_can_be_printed(small_set: Path, tmp_path: Path) -> None:
     picture = tmp_path / os.fsdecode(b"\xff.png")
     done = run("spectrum", small_set, "--output", picture)
@@ -207,6 +233,12 @@ def test_an_output_inside_the_input_is_refused(small_set: Path, tmp_path: Path) 
     inside = small_set.parent / "out"
     assert_one_line(run("clean", small_set.parent, inside), 2, "lie within each other")
     assert not inside.exists()
+    (tmp_path / "dead").symlink_to("nowhere")
+    assert_one_line(
+        run("clean", small_set, tmp_path / "dead"),
+        2,
+        "dead is a broken link; OUTPUT must be a directory",
+    )
     file = tmp_path / "file"
     file.write_text("")
     assert_one_line(run("clean", small_set, file), 2, "is a file")
@@ -252,14 +284,66 @@ def test_an_unknown_runner_is_bad_usage(small_set: Path, tmp_path: Path) -> None
 def test_a_forgotten_dash_dash_is_a_usage_error(small_set: Path, tmp_path: Path) -> None:
     result = run("clean", small_set, tmp_path / "out", "surplus")
     assert result.exit_code == 2
-    assert "unexpected argument 'surplus'" in result.stderr
+    assert "unexpected argument 'surplus'; INPUT is one argument, so a glob needs quotes" in (
+        result.stderr
+    )
 
 
 def test_detectors_lists_the_bundled_one_with_its_figures() -> None:
     cards = json.loads(run("detectors", "--json").stdout)
     assert "freqsan-small" in [card["name"] for card in cards]
     assert all("calibration" not in card for card in cards)
-    assert "freqsan-small@" in run("detectors").stdout
+    listed = run("detectors").stdout
+    assert "freqsan-small@" in listed
+    measured = {card["name"]: card["measured"]["rows"] for card in cards}["freqsan-small"]
+    of_badnets = [
+        f"{100 * row['bdr']['0.01']:.0f}"
+        for row in measured
+        if (row["attack"], row["history"]) == ("badnets", "PNG")
+    ]
+    (line,) = [line for line in listed.splitlines() if line.startswith("| badnets ")]
+    assert [cell.strip() for cell in line.strip("|").split("|")][1:] == of_badnets
+
+
+def test_help_shows_each_command_once_and_whole() -> None:
+    lines = run("--help").stdout.partition("Options:")[2].splitlines()
+    shown = [line for line in lines if line.startswith("  ") and line.split()[0].isalpha()]
+    assert sorted(line.split()[0] for line in shown) == sorted(main.commands)
+    assert not [line for line in shown if line.endswith("...")]
+    assert {name for names in SECTIONS.values() for name in names} >= set(main.commands)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", "It needs 2,500 images, or 1,200 of more than 32 px, and about half an hour"),
+        ("train", "--epochs 1 tries it out in a minute or two"),
+        ("tune", "It needs 99 images"),
+        ("prove", "It needs 150 images, and half a minute of two idle cores for each classifier"),
+        ("evaluate", "A cell of 2,000 images of 32 px takes ten seconds of a core"),
+        ("craft", "Smooth needs 15 seconds of a core on 2,000 images of 32 px"),
+    ],
+)
+def test_a_long_command_says_how_much_it_needs(command: str, words: str) -> None:
+    assert words in " ".join(run(command, "--help").stdout.split())
+
+
+def test_a_set_without_a_finding_is_told_so_first_and_how_to_go_on(
+    small_set: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    lines = run("clean", small_set, out, "--quiet").stdout.strip().splitlines()
+    assert lines[0] == "No image of 40 removed."
+    assert "which takes 40 different images of a class." in lines[2]
+    assert lines[-2:] == [
+        f"report    {out}/report/index.html  (open it in a browser)",
+        f'train on  load_dataset("{out}", split="clean")',
+    ]
+    assert "poisoned          0" in lines  # and no files, as there are none to look at
+    # Of a set that is too small the run tells what that comes to, and nothing of other sets.
+    (words,) = [line for line in lines if line.startswith("All 40 judged images are ")]
+    assert not [line for line in lines if line.startswith("Each kind of image")]
+    assert words.endswith("--trusted with clean images from the same source.")
 
 
 def test_the_demo_finds_triggers_of_each_kind_and_few_innocents(tmp_path: Path) -> None:

@@ -152,21 +152,22 @@ def test_a_decision_says_what_was_done() -> None:
     p_values = np.array([0.001] * 20 + [0.5] * 980)
     assert Budget(0.01).fit(p_values).words == (
         "Of 1,000 judged images 20 are removed for their score, those with a p-value "
-        "of at most 0.01. "
+        "of at most 0.01 (the share of clean images that score as high). "
         "Where the calibration fits the set, up to 10 of them are expected to be innocent."
     )
     assert FalseDiscovery(0.05).fit(p_values).words == (
         "Of 1,000 judged images 20 are removed for their score, those with a p-value "
-        "of at most 0.001. "
-        "Where the calibration fits the set, 5.00% or less of the removed images are expected to "
+        "of at most 0.001 (the share of clean images that score as high). "
+        "Where the calibration fits the set, 5% or less of the removed images are expected to "
         "be innocent, here up to 1."
     )
     assert Budget(0.01).fit(p_values[20:]).words == (
-        "Of 980 judged images none is removed for its score: none has a p-value of at most 0.01."
+        "Of 980 judged images none is removed for its score: none has a p-value of at most 0.01 "
+        "(the share of clean images that score as high)."
     )
     assert FalseDiscovery(0.05).fit(p_values[20:], smallest=0.001).words == (
         "Of 980 judged images none is removed for its score: no image is suspicious enough "
-        "for a false discovery rate of 5.00%."
+        "for 5% or less of the removed images to be innocent."
     )
 
 
@@ -187,5 +188,8 @@ def test_a_calibration_that_is_too_coarse_is_told_with_the_images_needed() -> No
     assert decision.removed == 0
     assert "12 are more suspicious than every clean calibration image" in decision.words
     assert "at least 16,666 clean images" in decision.words
+    assert decision.words.endswith("give more by --trusted, or choose --policy budget.")
+    one = FalseDiscovery(0.05).fit(np.array([smallest] + [0.5] * 9999), smallest)
+    assert ": 1 is more suspicious than every clean calibration image" in one.words
     finer = np.array([1 / 16_667] * 12 + [0.5] * 9988)
     assert FalseDiscovery(0.05).fit(finer).removed == 12

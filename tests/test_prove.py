@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from sanitizer.errors import InputError
 from sanitizer.images import decode
 from sanitizer.metrics import Share
 from sanitizer.resizing import resize
+from sanitizer.tables import percent
 
 #: A trigger that the bundled detector finds and that a tiny victim learns.
 ATTACK: dict[str, Any] = {
@@ -92,6 +94,44 @@ def value(share: Share) -> float:
 
 def ids(folder: Path) -> list[str]:
     return list(pq.read_table(folder, columns=["sample_id"])["sample_id"].to_pylist())
+
+
+def test_each_row_of_a_proof_is_told_when_it_is_finished(
+    image_set: Path,
+    proof: tuple[Proof, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cleaning removed before the first victim is trained, a victim before the next."""
+    trained = experiment.train
+
+    def train(*arguments: Any, **named: Any) -> Any:
+        print("[training]", file=sys.stderr)
+        return trained(*arguments, **named)
+
+    monkeypatch.setattr(experiment, "train", train)
+    again = prove(image_set, output=tmp_path / "out", **ATTACK | {"quiet": False})
+    (run,) = again.runs
+    found, lost = run.detection.bdr, run.detection.fpr
+    lines = capsys.readouterr().err.splitlines()
+    rows = [line for line in lines if line.startswith(("result, seed 0: ", "[training]"))]
+    assert rows[::2] == [
+        f"result, seed 0: cleaning removed {found.count:,} of {found.of:,} poisoned images "
+        f"({percent(found.value)}) and {lost.count:,} of {lost.of:,} clean ones "
+        f"({percent(lost.value)})",
+        *(
+            f"result, seed 0: {name}, clean accuracy {percent(figures.accuracy.value)}, attack "
+            f"success (ASR) {percent(figures.asr.value)}, trained on {figures.trained_on:,} images"
+            for name, figures in (
+                ("without poison", run.victims.reference),
+                ("poisoned", run.victims.before),
+                ("cleaned", run.victims.after),
+            )
+        ),
+    ]
+    assert rows[1::2] == ["[training]"] * 3
+    assert again.to_json() == proof[0].to_json()  # nothing else is measured for it
 
 
 def test_an_attack_that_worked_fails_after_cleaning(proof: tuple[Proof, Path]) -> None:

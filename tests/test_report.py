@@ -841,7 +841,7 @@ def test_a_finding_stands_though_the_calibration_is_wrong(tmp_path: Path) -> Non
 
 def test_a_scan_that_found_nothing_says_so(tmp_path: Path) -> None:
     text = page_of(finished_run(tmp_path, attacked_set(), scan=ScanFacts(7, 6, 0, ()))).text
-    assert "Of 7 classes 6 were searched; 1 have too few different images to be searched:" in text
+    assert "Of 7 classes 6 were searched; 1 has fewer than 40 different images:" in text
 
 
 def test_a_run_with_a_finding_is_valid_and_its_page_is_vouched_for(tmp_path: Path) -> None:

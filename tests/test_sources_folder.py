@@ -403,11 +403,14 @@ def test_what_is_no_input_is_refused_in_one_line(write_folder: Callable[..., Pat
     write_folder("notes.txt", folder="text")
     (root / "empty").mkdir()
     cases = {
-        str(root): "found both Parquet files and tars and images; name those to read with a glob",
-        str(root / "empty"): "found no images, Parquet files or tars$",
+        str(root): "found both Parquet files and tars and images; name those to read with a glob, "
+        r"as in '.*/\*\*/\*\.parquet'$",
+        str(root / "empty"): "found no images, Parquet files or tars: it is empty$",
         str(root.parent / "text"): "found no images, Parquet files or tars, only notes.txt",
+        str(root.parent / "text" / "notes.txt"): "or tars: .txt is none of them$",
         str(root / "missing"): "no such file or folder",
-        str(root / "*.webp"): "no file matches",
+        str(root / "*.webp"): r"no file matches; folders below are taken in by \*\*$",
+        str(root / "**/*.webp"): "no file matches$",
         "unknown://bucket/set": "cannot be listed",
         "memory:/bucket/set": "no such file or folder; an address is written memory://bucket/set$",
         "Memory://bucket/set": "no such file or folder; an address is written memory://bucket/set$",
@@ -420,6 +423,31 @@ def test_what_is_no_input_is_refused_in_one_line(write_folder: Callable[..., Pat
             open_source(location)
         assert "\n" not in str(caught.value)
         assert location in str(caught.value)
+
+
+def test_what_is_there_is_not_called_missing(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder("Cat.png", "b/1.png")
+    monkeypatch.chdir(root)
+    (root / "dead").symlink_to("/no/where")
+    home = Path("~").expanduser()
+    cases = {
+        "dead": "dead is a link to /no/where, which does not exist",
+        "Cat.png/b": f"Cat.png/b: no such file or folder, as {root}/Cat.png is a file",
+        "cat.png": "cat.png: no such file or folder; there is Cat.png",
+        "CAT": "CAT: no such file or folder; there is Cat.png",
+        "file:Cat.png": "file:Cat.png: no such file or folder, nor a set file with such a split; "
+        f"an address is written file://{root}/Cat.png",
+        "c:train": "c:train: no such file or folder, nor a set c with such a split",
+        "~/none": "~/none: no such file or folder; a ~ in quotes or behind = is no home folder, "
+        f"write {home}/…",
+        "none": "none: no such file or folder",
+    }
+    for location, message in cases.items():
+        with pytest.raises(InputError) as caught:
+            open_source(location)
+        assert str(caught.value) == message
 
 
 def test_columns_of_a_folder_are_fixed(write_folder: Callable[..., Path]) -> None:

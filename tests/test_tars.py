@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from reading import reasons_of, rows_of
 
 from pipelines.sources import files, open_source, tars, webdataset
@@ -257,3 +258,18 @@ def test_bombs_take_little_memory(tmp_path: Path, whole: bytes) -> None:
     for line, expected in zip(told, said, strict=True):
         assert expected in line
     assert int(grown) < 60 << 20
+
+
+def test_how_much_there_is_of_a_tar_is_told_in_bytes_and_then_in_images(
+    put: Callable[[bytes], Path], real_images: list[bytes], tmp_path: Path
+) -> None:
+    tar = put(b"".join(member(f"{i}.png", real_images[0]) for i in range(3)) + END)
+    lines = run("score", tar, tmp_path / "out").stderr.splitlines()
+    assert lines[0] == f"scoring: images in {round(tar.stat().st_size / 1e3)} kB to do"
+    assert "splitting: 3 images to do" in lines
+
+
+def test_what_is_one_byte_is_no_bytes(put: Callable[[bytes], Path], whole: bytes) -> None:
+    tar = put(whole + member("x.png", size=1))
+    with pytest.raises(InputError, match=r"ends within x\.png, which claims 1 byte\)"):
+        rows_of(open_source(str(tar)))

@@ -63,7 +63,7 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     }
     manifest = clean(str(SAMPLE), tmp_path / "out", detector=str(tmp_path / "mine"), quiet=True)
     assert manifest.detector.startswith("mine@")
-    assert "(photos)" in manifest.calibration.words
+    assert {g.name.split()[0] for g in manifest.calibration.groups} == {"photos"}
     assert manifest.counts.rejected == 0
     with pytest.raises(InputError, match="holds a detector already"):
         train([images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, quiet=True)
@@ -84,7 +84,29 @@ def test_a_large_image_is_calibrated_on_as_it_is_and_its_middle_as_jpeg() -> Non
     assert small.middle.shape == (20, 30, 3)
 
 
-def test_too_few_images_are_told_before_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("images", "beside"), [(20, False), (50, False), (850, False), (200, True)]
+)
+def test_too_few_images_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, beside: bool
+) -> None:
+    monkeypatch.setattr(job, "decoded_images", lambda *_, **__: pytest.fail("it reads"))
+    few = innocent(tmp_path / "few.parquet", 0, images)
+    more = ["--calibrate-on", innocent(tmp_path / "more.parquet", 0, 850)] if beside else []
+    done = run("train", few, *more, "--output", tmp_path / "mine")
+    assert done.exit_code == 2
+    assert done.output == (
+        f"freqsan: found {images} images in {few}, but training takes 2,500 clean images, or "
+        "1,200 of more than 32 px; give more clean images, or tune a bundled detector, for which "
+        "a hundred are enough (freqsan tune)\n"
+    )
+    assert not (tmp_path / "mine").exists()
+
+
+def test_too_few_images_are_told_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "LEAST_IMAGES", 10)  # else they would be refused unread
     images = innocent(tmp_path / "images.parquet", 0, 400)
     with pytest.raises(InputError, match=r"found \d+ images of alike size .* at least 99"):
         train([images], tmp_path / "mine", epochs=1, quiet=True)

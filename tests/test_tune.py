@@ -131,7 +131,7 @@ def test_a_tuned_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
     assert calibration.groups[0].name == "trusted"
 
 
-def test_too_few_images_are_told(tmp_path: Path) -> None:
+def test_too_few_images_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, data in enumerate(innocent(98)):
@@ -140,6 +140,14 @@ def test_too_few_images_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found 98 usable images .* expected at least 99"):
         tune(photos, tmp_path / "mine", quiet=True)
     assert not (tmp_path / "mine").exists()
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "one.png").write_bytes(innocent(1)[0])
+    for what in ("decoded_images", "load_detector"):  # a number alone is told at once
+        monkeypatch.setattr(f"pipelines.jobs.tune.{what}", lambda *_, **__: pytest.fail("it reads"))
+    with pytest.raises(InputError, match=r"found 1 image in .* expected at least 99"):
+        tune(few, tmp_path / "mine", quiet=True)
+    monkeypatch.undo()
     with pytest.raises(InputError, match="no detector 'nosuch'"):
         tune(photos, tmp_path / "mine", detector="nosuch", quiet=True)
     with pytest.raises(InputError, match="expected seed >= 0"):

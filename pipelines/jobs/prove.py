@@ -26,7 +26,7 @@ from pipelines.proof.sets import Sets
 from pipelines.proof.tools import Cleaned, Tools
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output
-from pipelines.runs.job import Settings
+from pipelines.runs.job import NOTHING_TO_DO, Settings
 from pipelines.runs.manifest import Plan, common_manifest
 from pipelines.runs.output import Output
 from pipelines.runs.progress import Progress
@@ -197,9 +197,7 @@ def _proved(task: "ProofTask", output: Output) -> Proof:
             _write(task, output)
             output.commit(common_manifest(output.plan, task.sets.source, ()))
         else:
-            Progress("proving", quiet=settings.quiet).say(
-                f"{store.address} already holds this very proof, finished: nothing to do"
-            )
+            Progress("proving", quiet=settings.quiet).say(f"{store.address} {NOTHING_TO_DO}")
         return Proof.from_json(store.read_json(layout.PROOF))
     except OSError as error:
         raise RunError(

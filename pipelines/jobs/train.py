@@ -26,6 +26,7 @@ from pipelines.runs.reading import DecodedImage, Reservoir, decoded_images
 from pipelines.runs.store import Store
 from pipelines.sources import open_source
 from pipelines.sources.base import Source
+from pipelines.sources.files import plural
 from sanitizer.errors import InputError
 from sanitizer.images import Header
 
@@ -40,6 +41,13 @@ MAX_HELD_OUT, MAX_CALIBRATION = 2_000, 1_500
 
 #: Views that figures can be measured on at all.
 MIN_HELD_OUT = 100
+
+#: Fewer images than this are refused unread: however large they are, a tenth of fewer is too
+#: little to calibrate on, or with ``calibrate_on`` a twentieth too little to measure on.
+LEAST_IMAGES, LEAST_BESIDE = 1_000, 250
+
+#: In words, how many are enough, as it hangs on a hash which of them are held out.
+ENOUGH = "2,500 clean images, or 1,200 of more than 32 px"
 
 #: Of 20 buckets by a hash of the sample id, the first is held out to measure on; two more
 #: calibrate, unless there are images for that.
@@ -166,11 +174,12 @@ def train(
         for location in calibrate_on
     ]
     sources = [open_source(location, follow_links=True) for location in inputs]
+    _check_number(sources, LEAST_BESIDE if calibration_sets else LEAST_IMAGES)
     images = _read(sources, calibration_sets, seed, quiet)
-    if len(images.held_out.kept) < MIN_HELD_OUT:
+    if (held_out := len(images.held_out.kept)) < MIN_HELD_OUT:
         raise InputError(
-            f"found {images.pool.offered + images.held_out.offered:,} usable views in "
-            f"{', '.join(map(str, inputs))}, expected at least some 2,000; give more clean images"
+            f"{held_out:,} views of 32x32 px of {_named(sources)} are held out to measure on, "
+            f"expected at least {MIN_HELD_OUT}: that takes {ENOUGH}; {_GIVE_MORE}"
         )
     _check_calibration(images.calibration)
     # A second to load, after all that can be refused without them.
@@ -272,6 +281,31 @@ def _calibration_groups(calibration: dict[str, Images]) -> dict[str, Iterator[Pa
             as_jpeg = partial(Clean.as_jpeg, quality=quality)
             groups[f"{name} jpeg q{quality}"] = map(as_jpeg, images.kept)
     return groups
+
+
+#: What to do with too few images.
+_GIVE_MORE = (
+    "give more clean images, or tune a bundled detector, for which a hundred are enough "
+    "(freqsan tune)"
+)
+
+
+def _named(sources: Sequence[Source]) -> str:
+    return ", ".join(source.location for source in sources)
+
+
+def _check_number(sources: Sequence[Source], least: int) -> None:
+    """Refuse at once what is too few by its number alone, where that is known.
+
+    Raises:
+        InputError: fewer than ``least`` images.
+    """
+    rows = [source.rows for source in sources if source.rows is not None]
+    if len(rows) == len(sources) and sum(rows) < least:
+        raise InputError(
+            f"found {plural(sum(rows), 'image')} in {_named(sources)}, but training takes "
+            f"{ENOUGH}; {_GIVE_MORE}"
+        )
 
 
 def _check_calibration(calibration: dict[str, Images]) -> None:

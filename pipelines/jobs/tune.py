@@ -12,6 +12,7 @@ from pipelines.runs.following import follow
 from pipelines.runs.public import public
 from pipelines.runs.reading import Reservoir, decoded_images
 from pipelines.sources import open_source
+from pipelines.sources.files import plural
 from sanitizer.errors import InputError
 
 #: Trusted images that are looked at, at most; of more, a random choice.
@@ -48,6 +49,8 @@ def tune(
     if seed < 0:
         raise InputError(f"expected seed >= 0, got {seed}")
     source = open_source(trusted, option="TRUSTED", follow_links=True)
+    if source.rows is not None and source.rows < MIN_IMAGES:
+        raise _too_few(plural(source.rows, "image"), trusted)
     base = load_detector(detector)
     # A second to load, after all that can be refused without it.
     from detector.training.tune import TrustedImage
@@ -61,10 +64,7 @@ def tune(
             parts = base.inputs.cut(image.pixels, image.header)
             kept[place] = TrustedImage(parts, image.header.quality)
     if len(kept) < MIN_IMAGES:
-        raise InputError(
-            f"found {len(kept):,} usable images in {trusted}, expected at least {MIN_IMAGES}: of "
-            "fewer no clean loss of 1 % can be promised; give more clean images"
-        )
+        raise _too_few(plural(len(kept), "usable image"), trusted)
     tuned, tuning = fit(
         base,
         [kept[place] for place in sorted(kept)],
@@ -75,3 +75,10 @@ def tune(
     )
     tuned.save(output)
     return tuning
+
+
+def _too_few(found: str, trusted: str | Path) -> InputError:
+    return InputError(
+        f"found {found} in {trusted}, expected at least {MIN_IMAGES}: of fewer no clean loss of "
+        "1 % can be promised; give more clean images"
+    )

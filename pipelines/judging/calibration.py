@@ -102,6 +102,10 @@ class ChosenCalibration:
     adapts: bool = False  #: whether a set with enough images is judged by its own scores
     left_out: str = ""  #: how many trusted images could not be judged and why, in brackets
     doubts: tuple[str, ...] = ()  #: what speaks against the clean images that decide, in sentences
+    #: where it adapts, ``words`` for a set that is judged all by itself, and for one that is not
+    #: at all; each follows on how many images that are
+    if_all: str = ""
+    if_none: str = ""
 
     def facts(self, limit: float, sizes: Sequence[Size], own: OwnScale) -> CalibrationFacts:
         """What is told of it, where a p-value of at most ``limit`` is called poisoned.
@@ -110,13 +114,17 @@ class ChosenCalibration:
             sizes: of the judged images of the set.
             own: what judges those kinds of which the set has enough.
         """
-        thresholds = self.calibration.thresholds(limit, [(s.parts, s.encoding) for s in sizes])
+        kinds = [(size.parts, size.encoding) for size in sizes]
+        thresholds = self.calibration.thresholds(limit, kinds)
         return CalibrationFacts(
             origin=self.origin,
-            words=" ".join([self.words, *self._beyond(sizes), *self._by_itself(sizes, own)]),
+            words=" ".join([*self._by_itself(sizes, own), *self._beyond(sizes)]),
             doubts=(*self.doubts, *_apart(sizes, own)),
             thresholds=thresholds | (own.thresholds(limit) if limit else {}),
-            groups=tuple(_group_facts(group, limit) for group in self.calibration.groups),
+            groups=tuple(
+                _group_facts(group, limit)
+                for group in self.calibration.groups_of(kinds) or self.calibration.groups
+            ),
         )
 
     def _beyond(self, sizes: Sequence[Size]) -> Iterator[str]:
@@ -131,8 +139,9 @@ class ChosenCalibration:
         )
 
     def _by_itself(self, sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
-        """How many images are judged by the set itself, as a sentence."""
+        """What decides, by how many images of the set are judged by the set itself."""
         if not self.adapts or not sizes:
+            yield self.words
             return
         parts, encodings, images = (
             np.array([getattr(size, name) for size in sizes], np.int64)
@@ -140,16 +149,17 @@ class ChosenCalibration:
         )
         covered = own.covers(Scores(np.zeros(len(sizes), np.float32), parts, encodings))
         few, total = int(images[~covered].sum()), int(images.sum())
+        those = "The one judged image" if total == 1 else f"All {total:,} judged images"
         if not few:
-            yield f"Here all {total:,} judged images are judged by the set itself."
-            return
-        which = (
-            f"the set has too few of any kind: of its {total:,} judged images"
-            if few == total
-            else f"{total - few:,} of {total:,} judged images are judged by the set itself: of the "
-            "others"
-        )
-        yield f"Here {which} nothing is promised unless they are like the stored ones."
+            yield f"{those} {'is' if total == 1 else 'are'} {self.if_all}"
+        elif few == total:
+            yield f"{those} {'is' if total == 1 else 'are'} {self.if_none}"
+        else:
+            yield self.words
+            yield (
+                f"Here {total - few:,} of {total:,} judged images are judged by the set itself: of "
+                "the others nothing is promised unless they are like the stored ones."
+            )
 
 
 def _apart(sizes: Sequence[Size], own: OwnScale) -> Iterator[str]:
@@ -208,20 +218,33 @@ def _stored(detector: "Detector", policy: Policy) -> ChosenCalibration:
         f"the {total:,} scores of clean images that are stored with {detector.identity} "
         f"({_names(calibration.groups)})"
     )
-    if adapts:
-        words = (
-            f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more, or "
-            f"{FEWEST} if they are {TENTH:.0%} of it, is judged by the set itself: the bulk of its "
-            f"scores tells how its clean images score. Other images are compared with {stored}. "
-            f"{policy.promise(LIKE_THE_SET)}; a set of several sources that look very different "
-            "may lose more, and so may drawings and strongly processed photos."
-        )
-    else:
-        words = f"Calibrated on {stored}. {policy.promise('like these')}."
-    words += (
-        " For a promise on your own data give --trusted with clean images from the same source."
+    ask = "For a promise on your own data give --trusted with clean images from the same source."
+    if not adapts:
+        words = f"Calibrated on {stored}. {policy.promise('like these')}. {ask}"
+        return ChosenCalibration(calibration, "stored", words)
+    by_itself = "the bulk of its scores tells how its clean images score"
+    enough = f"{ENOUGH}, or {FEWEST} that are {TENTH:.0%} of it"
+    promise = (
+        f"{policy.promise(LIKE_THE_SET)}; a set of several sources that look very different may "
+        "lose more, and so may drawings and strongly processed photos."
     )
-    return ChosenCalibration(calibration, "stored", words, adapts=adapts)
+    words = (
+        f"Each kind of image, by size and encoding, of which the set has {ENOUGH} or more, or "
+        f"{FEWEST} if they are {TENTH:.0%} of it, is judged by the set itself: {by_itself}. Other "
+        f"images are compared with {stored}. {promise} {ask}"
+    )
+    return ChosenCalibration(
+        calibration,
+        "stored",
+        words,
+        adapts=True,
+        if_all=f"judged by the set itself: {by_itself}. {promise} {ask}",
+        if_none=(
+            f"compared with {stored}, as the set has too few of any kind, by size and encoding, to "
+            f"be judged by itself ({enough}). Nothing is promised unless they are like the stored "
+            f"ones. {ask}"
+        ),
+    )
 
 
 #: The clean images that a run without trusted ones promises something of.

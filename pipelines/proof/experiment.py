@@ -18,9 +18,11 @@ from pipelines.proof.records import Epoch, Run, RunCounts, VictimFigures, Victim
 from pipelines.proof.tools import Cleaned, Tools
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
+from pipelines.proof.words import removed_words, victim_words
 from pipelines.runs import layout
 from pipelines.runs.following import follow
 from pipelines.runs.job import Settings
+from pipelines.runs.progress import Progress
 from pipelines.runs.shards import read_rows
 from pipelines.runs.store import Store
 from pipelines.runs.threads import share_cores
@@ -67,6 +69,9 @@ class Experiment:
         outcome = self.tools.clean(poisoned_images, cleaned)
         _check_enough(outcome.counts.clean, f"left by freqsan ({_removed(outcome)})")
         clean_split = replace(self.settings, split=CLEAN)
+        # What is known is told at once, as the victims take minutes.
+        detection = _saved(own, "detection.json", Detection, partial(compare, poisoned, cleaned))
+        self._tell(seed, removed_words(detection))
         return Run(
             seed=seed,
             counts=RunCounts(poison_counts, outcome.counts),
@@ -75,19 +80,25 @@ class Experiment:
                 before=self._victim("before", self.settings.open(poisoned_images), seed),
                 after=self._victim("after", clean_split.open(cleaned.locate("data")), seed),
             ),
-            detection=_saved(own, "detection.json", Detection, partial(compare, poisoned, cleaned)),
+            detection=detection,
             largest_class=self.trial.largest_class(),
             rejection=self.trial.rejection(),
         )
 
     def _victim(self, name: str, source: Source, seed: int) -> VictimFigures:
         """Train one of the victims on a set and test it, unless an earlier run did."""
-        return _saved(
+        figures = _saved(
             self.store.within(f"seed-{seed}"),
             f"{name}.json",
             VictimFigures,
             partial(self._train, name, source, seed),
         )
+        self._tell(seed, victim_words(TRAINED_ON[name], figures))
+        return figures
+
+    def _tell(self, seed: int, row: str) -> None:
+        """Say one row of the proof as soon as it is there."""
+        Progress("proving", quiet=self.settings.quiet).say(f"result, seed {seed}: {row}")
 
     def _train(self, name: str, source: Source, seed: int) -> VictimFigures:
         settings = self.settings

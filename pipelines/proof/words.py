@@ -6,15 +6,40 @@ from attacks import Attack
 from attacks.victims.settings import VictimSettings
 from pipelines.poisoning.labels import Labels
 from pipelines.poisoning.request import PoisonSettings
+from pipelines.proof.records import VictimFigures
 from pipelines.proof.trial import Trial
 from pipelines.proof.views import Views
 from pipelines.sources.base import Source
+from sanitizer.detection import Detection
+from sanitizer.tables import percent
 
 
 def title(attack: Attack, poisoning: PoisonSettings, source: Source) -> str:
     """Such as ``BadNets at 10 % on photos``."""
     set_name = Path(source.location).name or source.location
     return f"{attack.title} at {100 * poisoning.rate:g} % on {set_name}"
+
+
+def removed_words(detection: Detection) -> str:
+    """What cleaning removed, as soon as it is known."""
+    found, lost = detection.bdr, detection.fpr
+    return (
+        f"cleaning removed {found.count:,} of {found.of:,} poisoned images "
+        f"({percent(found.value)}) and {lost.count:,} of {lost.of:,} clean ones "
+        f"({percent(lost.value)})"
+    )
+
+
+def victim_words(trained_on: str, figures: VictimFigures) -> str:
+    """How a victim does, as soon as it is trained.
+
+    Args:
+        trained_on: the state of the set it was trained on, such as ``"poisoned"``.
+    """
+    return (
+        f"{trained_on}, clean accuracy {percent(figures.accuracy.value)}, attack success (ASR) "
+        f"{percent(figures.asr.value)}, trained on {figures.trained_on:,} images"
+    )
 
 
 def notes(

@@ -8,6 +8,7 @@ from sanitizer.errors import shortened
 from sanitizer.fit import CalibrationFit
 from sanitizer.policy import Decision, at_most
 from sanitizer.scan.finding import Finding
+from sanitizer.scan.scan import LEAST_PICTURES
 from sanitizer.summary import (
     CalibrationFacts,
     Counts,
@@ -106,7 +107,7 @@ carrier of a known trigger.'
         likely = "a likely carrier" if known == 1 else "likely carriers"
         start += f", {_of_them(known, removed)} as {likely} of a known trigger"
     if wrong:
-        start = f"The calibration does not seem to fit this set: {start}"
+        start = f"The calibration does not seem to fit this set: {start[0].lower()}{start[1:]}"
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
 
 
@@ -164,17 +165,20 @@ def scan_lines(scan: ScanFacts) -> list[str]:
     if not scan.searched:
         return [
             f"None of the {scan.classes:,} classes has enough images to be searched: nobody "
-            "looked for triggers that images share."
+            f"looked for triggers that images share, which takes {LEAST_PICTURES} different images "
+            "of a class."
         ]
-    too_small = f"; {few:,} have too few different images to be searched" if few else ""
-    start = f"Of {scan.classes:,} classes {scan.searched:,} were searched{too_small}:"
+    have = "has" if few == 1 else "have"
+    too_small = f"; {few:,} {have} fewer than {LEAST_PICTURES} different images" if few else ""
+    classes = f"{scan.searched:,} {'was' if scan.searched == 1 else 'were'} searched"
+    start = f"Of {scan.classes:,} classes {classes}{too_small}:"
     if not scan.findings:
         return [f"{start} no trigger was found. {_NO_PROOF}"]
     return [f"{start} {_found(scan)}", *map(_line, scan.findings)]
 
 
 def _lines_of_one_class(scan: ScanFacts) -> list[str]:
-    start = "The set has no classes to compare"
+    start = "The set has no two classes of judged images to compare"
     if not scan.searched:
         return [
             f"{start}, and it has too few different images or is unlike its own mirror images, as "

@@ -143,12 +143,18 @@ def run_pass(
         (i, tuple(shard)) for i, shard in enumerate(todo.pieces) if i not in done
     ]
     rows_done = sum(receipt.rows for receipt in done.values())
-    progress.start(total=todo.rows if elements else rows_done, done=rows_done)
+    sizes = dict(enumerate(todo.sizes)) if todo.rows is None else {}
+    progress.start(
+        total=todo.rows if elements else rows_done,
+        done=rows_done,
+        size=sum(sizes.values()),
+        size_done=sum(sizes.get(i, 0) for i in done),
+    )
     if elements:
         at_once = machines.shards_at_once(len(elements), this.threads_a_shard)
         with (
             nullcontext(this.step(given)) if pool is None else this.sent(given) as step,
-            watch(progress, output, this.name, known=set(done)),
+            watch(progress, output, this.name, set(done), sizes),
         ):
             work = PassWork(
                 this.name,

@@ -36,7 +36,10 @@ def check_output(store: Store, what: str = "OUTPUT") -> None:
         return
     _check_name(folder, what)
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise InputError(f"{folder} is a file or a broken link; {what} must be a directory")
+        found = "file" if folder.exists() else "broken link"
+        raise InputError(
+            f"{folder} is a {found}; {what} must be a directory, or what does not exist yet"
+        )
     parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{parent} cannot be written to; give another {what}")

@@ -24,6 +24,12 @@ from sanitizer.errors import GO_ON, InputError, RunError
 from sanitizer.garbage import loading
 from sanitizer.record import Record
 
+#: What is said of an OUTPUT where the same run has ended before.
+NOTHING_TO_DO = (
+    "already holds this very run, finished, and its files are as they were written: nothing to do "
+    "(--overwrite does it again)"
+)
+
 #: From so many shards on, processes are worth the half second that each takes to start.
 FEWEST_SHARDS = 4
 
@@ -165,7 +171,7 @@ class Job(Generic[AnyManifest]):
             if not output.open(
                 overwrite=settings.overwrite, needed_bytes=self.needed_bytes, say=say
             ):
-                say(f"{self.store.address} already holds this very run, finished: nothing to do")
+                say(f"{self.store.address} {NOTHING_TO_DO}")
                 return self.manifest.from_json(self.store.read_json(layout.MANIFEST))
             made, shards = self._do_passes(output, settings)
             manifest = self.finish(output, common_manifest(plan, self.source, shards), made)
@@ -194,6 +200,9 @@ class Job(Generic[AnyManifest]):
             for each in self.passes:
                 progress = Progress(each.doing, quiet=settings.quiet)
                 finished = run_pass(each, made, source, output, machines, progress, pool)
+                # Of tars nobody knows the number before they are read; then all passes do.
+                if source.rows is None and len(finished.receipts) == len(source.shards):
+                    source = replace(source, rows=finished.rows)
                 made = each.merge(made, finished)
                 for receipt in finished.receipts:
                     kept = {n: f for n, f in receipt.files.items() if not n.startswith(layout.WORK)}

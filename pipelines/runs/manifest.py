@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pipelines.runs.checksums import Checksum
 from pipelines.sources.base import Source
+from sanitizer.errors import shortened
 from sanitizer.record import Record
 
 #: Packages whose version may change a result.
@@ -15,6 +16,7 @@ VERSIONED = ("freqsan", "apache-beam", "numpy", "pillow", "pyarrow", "scipy", "t
 #: What fields of a plan are called in messages, where their names do not say it.
 _WORDS = {
     "source_sha256": "the input's files",
+    "input": "INPUT",
     "shards": "the number of shards",
     "verify_hashes": "whether hashes are verified",
     "device": "the device that scores (a CPU or a GPU)",
@@ -50,7 +52,10 @@ class Plan(Record):
         """In what another plan differs; in words."""
         before, after = _flat(other.to_json()), _flat(self.to_json())
         names = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-        return ", ".join(_WORDS.get(name, name) for name in names)
+        if "input" in names:  # of another input the files, and how many shards, are others too
+            names = [name for name in names if name not in ("source_sha256", "shards")]
+        words = ", ".join(_WORDS.get(name, name) for name in names)
+        return f"{words} (it was {shortened(other.input)})" if "input" in names else words
 
 
 def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:

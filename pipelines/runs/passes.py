@@ -43,6 +43,7 @@ class Work(NamedTuple):
 
     pieces: Sequence[Shard]  #: each is done by itself
     rows: int | None  #: in all of them; None where it is not known
+    sizes: Sequence[int] = ()  #: bytes of each, where rows are not known
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Pass(ABC, Generic[Given, Counted, Made]):
         A pass over other pieces, such as classes, puts what its workers need of them into the
         store; a piece is found again by its number.
         """
-        return Work(source.shards, source.rows)
+        return Work(source.shards, source.rows, source.shard_bytes)
 
     @abstractmethod
     def step(self, given: Given) -> Step[Counted]:

@@ -3,8 +3,9 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 
 from tqdm import tqdm
 
@@ -36,7 +37,7 @@ class Progress:
 
     Args:
         what: what is being done, such as ``"judging"``.
-        unit: what is counted.
+        unit: what is counted, several of it.
         quiet: say nothing at all.
     """
 
@@ -46,35 +47,55 @@ class Progress:
         self.quiet = quiet or sys.stderr is None  # as in programs without a console
         self._bar: tqdm | None = None
 
-    def start(self, *, total: int | None, done: int = 0, began: float | None = None) -> None:
+    def start(
+        self,
+        *,
+        total: int | None,
+        done: int = 0,
+        began: float | None = None,
+        size: int = 0,
+        size_done: int = 0,
+    ) -> None:
         """Begin.
 
         Args:
             total: what there is to count; None where that is not known.
             done: of it, what an earlier run has finished.
             began: when the work began, by ``time.monotonic``; None: now.
+            size: bytes of what there is, by which a total is estimated where none is known; 0
+                where that is not known either.
+            size_done: of them, those that an earlier run has finished.
         """
         self._total, self._done, self._first = total, done, done
+        self._size, self._size_done = size, size_done
         self._last_line = time.monotonic()
         self._began = self._last_line if began is None else began
         if self.quiet:
             return
         if done:
-            self.say(f"{self.what}: {done:,} {self.unit} were done by an earlier run, going on")
-            if done == total:
-                return
+            were = "was" if done == 1 else "were"
+            self.say(f"{self.what}: {self._count(done)} {were} done by an earlier run, going on")
+        if total == done:  # of nothing there is nothing to tell
+            return
         if sys.stderr.isatty():
             self._bar = _Bar(
-                total=total, initial=done, desc=self.what, unit=f" {self.unit}", smoothing=0.1
+                total=self._expected(),
+                initial=done,
+                desc=self.what,
+                unit=f" {self.unit}",
+                smoothing=0.1,
             )
-        else:
-            size = "" if total is None else f" {total:,} {self.unit}"
-            self.say(f"{self.what}:{size} to do" if not done else f"{self.what}:{size} in all")
+        elif extent := self._extent():
+            self.say(f"{self.what}: {extent}{' in all' if done else ' to do'}")
+        elif not done:
+            self.say(f"{self.what} …")
 
-    def advance(self, count: int, note: str = "") -> None:
-        """``count`` more are done; ``note`` is shown beside them."""
+    def advance(self, count: int, note: str = "", size: int = 0) -> None:
+        """``count`` more are done, of so many bytes; ``note`` is shown beside them."""
         self._done += count
+        self._size_done += size
         if self._bar is not None:
+            self._bar.total = self._expected()
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
         elif not self.quiet and time.monotonic() - self._last_line >= LINE_SECONDS:
@@ -88,19 +109,37 @@ class Progress:
             self._bar = None
         elif not self.quiet and self._done > self._first:
             seconds = time.monotonic() - self._began
-            self.say(
-                f"{self.what}: {self._done:,} {self.unit} done, {seconds:,.0f} s, "
-                f"{_speed((self._done - self._first) / max(seconds, 1e-9), f' {self.unit}')}"
-            )
+            text = f"{self.what}: {self._count(self._done)} done, {duration(seconds)}"
+            if seconds >= 1:  # of less it says how long the start took
+                text += f", {_speed((self._done - self._first) / seconds, f' {self.unit}')}"
+            self.say(text)
+
+    def _count(self, number: int) -> str:
+        """A number of what is counted, in words."""
+        return f"{number:,} {self.unit.removesuffix('s') if number == 1 else self.unit}"
+
+    def _extent(self) -> str:
+        """How much there is, as far as that is known."""
+        if self._total is not None:
+            return self._count(self._total)
+        return f"{self.unit} in {_bytes(self._size)}" if self._size else ""
+
+    def _expected(self) -> int | None:
+        """What there is to count, estimated where it is not known; None where it cannot be."""
+        if self._total is not None or not self._size_done:
+            return self._total
+        return max(self._done, round(self._done * self._size / self._size_done))
 
     def _status(self) -> str:
         rate = (self._done - self._first) / max(time.monotonic() - self._began, 1e-9)
         text = f"{self.what}: {self._done:,}"
-        if self._total is not None:
-            text += f" of {self._total:,}"
+        expected = self._expected()
+        if expected is not None:
+            text += f" of {'about ' if self._total is None else ''}{expected:,}"
         text += f" {self.unit}, {_speed(rate)}"
-        if self._total is not None and rate > 0:
-            text += f", about {(self._total - self._done) / rate:,.0f} s left"
+        if expected is not None and rate > 0:
+            left = (expected - self._done) / rate
+            text += f", {'about ' if left >= 1 else ''}{duration(left)} left"
         return text
 
     def say(self, text: str) -> None:
@@ -114,13 +153,41 @@ class Progress:
             self.quiet = True
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(0.3), duration(42.4), duration(249), duration(5_400)
+    ('less than 1 s', '42 s', '4 min', '1 h 30 min')
+    """
+    if seconds < 1:
+        return "less than 1 s"
+    if round(seconds) < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def _bytes(number: int) -> str:
+    """A size as people say it.
+
+    >>> _bytes(740), _bytes(2_457_600), _bytes(4_200_000_000)
+    ('1 kB', '2.5 MB', '4.2 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:,.1f} {unit}"
+    return f"{max(1, round(number / 1e3)):,} kB"
+
+
 def _speed(rate: float, unit: str = "") -> str:
     """How much is done in a second, or how long one takes.
 
     >>> _speed(1234.5, " images"), _speed(0.05)
     ('1,234 images/s', '20 s each')
     """
-    return f"{rate:,.0f}{unit}/s" if rate >= 0.5 or rate == 0 else f"{1 / rate:,.0f} s each"
+    return f"{rate:,.0f}{unit}/s" if rate >= 0.5 or rate == 0 else f"{duration(1 / rate)} each"
 
 
 @contextmanager
@@ -144,8 +211,19 @@ def counting(what: str, *, unit: str, quiet: bool) -> Iterator[Callable[[int], N
 
 
 @contextmanager
-def watch(progress: Progress, output: Output, pass_name: str, known: set[int]) -> Iterator[None]:
-    """Report shards as their receipts appear, on whatever machine they are made."""
+def watch(
+    progress: Progress,
+    output: Output,
+    pass_name: str,
+    known: set[int],
+    sizes: Mapping[int, int] = MappingProxyType({}),
+) -> Iterator[None]:
+    """Report shards as their receipts appear, on whatever machine they are made.
+
+    Args:
+        known: shards that need not be reported.
+        sizes: bytes of each shard, where that is known.
+    """
     stop = threading.Event()
     seen = set(known)
 
@@ -153,7 +231,7 @@ def watch(progress: Progress, output: Output, pass_name: str, known: set[int]) -
         with suppress(Unreachable):  # whoever needs the receipts will say so
             for index, receipt in output.receipts(pass_name, skip=seen).items():
                 seen.add(index)
-                progress.advance(receipt.rows)
+                progress.advance(receipt.rows, size=sizes.get(index, 0))
 
     def poll() -> None:
         while not stop.wait(POLL_SECONDS if output.store.local else POLL_SECONDS_REMOTE):

@@ -24,9 +24,17 @@ def reopened(store: Store) -> Iterator[Finished]:
         RunError: a file cannot be read or written.
     """
     nothing = InputError(
-        f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it)"
+        f"{store.address} holds no finished run of freqsan clean (no {layout.MANIFEST} of it); "
+        "give the OUTPUT of one"
     )
+    if store.local is not None and not store.local.is_dir():
+        what = "is a file" if store.local.exists() else "does not exist"
+        raise InputError(f"{store.address} {what}; give the OUTPUT of a finished freqsan clean")
     if not store.exists(layout.MANIFEST):
+        if store.exists(layout.PLAN):
+            raise InputError(
+                f"{store.address} holds a run that is not finished; give its command again to go on"
+            )
         raise nothing
     check_folders(store)
     try:

@@ -97,15 +97,17 @@ def open_source(
         raise InputError(f"{whole}: names the split {named!r}, and --split {split!r}; name one")
     reading = Reading(named or split, image_column, label_column, shard_rows)
     try:
-        return _resolver(path, follow_links, found)(reading)
+        return _resolver(path, follow_links, found, whole)(reading)
     except InputError as error:
         if option is None:
             raise
         raise InputError(f"{option} {error}") from error
 
 
-def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Reading], Source]:
-    """The ``resolve`` of the kind of what lies at ``location``."""
+def _resolver(
+    location: str, follow_links: bool, found: Found, whole: str
+) -> Callable[[Reading], Source]:
+    """The ``resolve`` of the kind of what lies at ``location``, which was given as ``whole``."""
     if saved.is_saved(location):
         return partial(saved.resolve, location, follow_links)
     if location.startswith("hf://datasets/"):
@@ -114,7 +116,8 @@ def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Read
     if listing is None and hub.is_hub(location):
         return partial(hub.resolve, location)
     if listing is None:
-        raise InputError(f"{location}: no such file or folder")
+        split = f", nor a set {location} with such a split" if whole != location else ""
+        raise InputError(f"{whole}: no such file or folder{split}{files.nearly(whole)}")
     images = any(map(folder.is_image, listing.names))
     # Beside images it says something of them; else it is a Parquet file as others are.
     others = [n for n in listing.names if not (images and metadata.is_metadata(n))]
@@ -125,7 +128,11 @@ def _resolver(location: str, follow_links: bool, found: Found) -> Callable[[Read
         raise unread.refusal(listing)
     if len(kinds) > 1:
         names = " and ".join(kind.name for kind in kinds)
-        raise InputError(f"{location}: found both {names}; name those to read with a glob")
+        example = next(filter(kinds[0].includes, listing.names))
+        raise InputError(
+            f"{location}: found both {names}; name those to read with a glob, as in "
+            f"'{location.rstrip('/')}/**/*{files.suffix(example)}'"
+        )
     if kinds[0].resolve is not folder.resolve:
         # One file is the user's own choice, link or not; what it names is not.
         listing = replace(listing, follow_links=follow_links)

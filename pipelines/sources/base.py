@@ -208,6 +208,8 @@ class Source:
     #: absolute local folder or file that everything is read from; None where it is not local
     root: str | None = None
     nbytes: int = 0  #: of all files that will be read; 0 where it is not known cheaply
+    #: bytes that are read for each shard, where ``rows`` is not known and these are
+    shard_bytes: tuple[int, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = field(default=())  #: what the user should be told, one line each
     #: the column of hashes that its images are compared with; None: they are not
     hash_column: str | None = None

@@ -144,6 +144,7 @@ def list_files(
             mode = os.stat(path).st_mode  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             mode = None
+            _check_way(location, path)
         except (OSError, ValueError) as error:
             mode = None
             if not _GLOB.search(location):
@@ -160,6 +161,47 @@ def list_files(
     if _GLOB.search(location):
         return _list_glob(location, path, follow_links, found)
     return None if path is not None else _list_remote(location, found)
+
+
+def _check_way(location: str, path: str) -> None:
+    """Tell what is there of a path that leads nowhere, and would be taken for nothing at all.
+
+    Raises:
+        InputError: a broken link, or a file where there would have to be a folder.
+    """
+    if os.path.islink(path):  # noqa: PTH114
+        aim = shortened(text(os.path.realpath(path)))
+        raise InputError(f"{location} is a link to {aim}, which does not exist")
+    while (above := os.path.dirname(path)) != path:  # noqa: PTH120
+        if os.path.isfile(above):  # noqa: PTH113
+            raise InputError(
+                f"{location}: no such file or folder, as {shortened(text(above))} is a file"
+            )
+        path = above
+
+
+def nearly(location: str) -> str:
+    """What is there of nearly the same name as a location where nothing is, for messages."""
+    path = local_path(location)
+    if path is None:
+        return ""
+    if location.startswith("~"):
+        # A shell replaces it elsewhere.
+        return f"; a ~ in quotes or behind = is no home folder, write {os.path.expanduser('~')}/…"  # noqa: PTH111
+    if location.startswith("file:"):
+        below = os.path.abspath(location.removeprefix("file:"))  # noqa: PTH100
+        return f"; an address is written file://{below}"
+    folder, name = os.path.split(path)
+    try:
+        there = os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return ""
+    alike = [
+        other
+        for other in sorted(there)
+        if name.lower() in (other.lower(), os.path.splitext(other)[0].lower())  # noqa: PTH122
+    ]
+    return f"; there is {some(alike)}" if alike else ""
 
 
 Item = TypeVar("Item")
@@ -242,7 +284,10 @@ def _list_glob(location: str, path: str | None, follow_links: bool, found: Found
             raise InputError(f"{location}: cannot be listed ({error})") from error
         listing = walk.listing(location, found)
     if not listing.names:
-        raise InputError("; ".join((f"{location}: no file matches", *listing.specials)))
+        # Who has found something else need not be told where else to look.
+        deeper = () if "**" in pattern else ("folders below are taken in by **",)
+        why = listing.specials or deeper
+        raise InputError("; ".join((f"{location}: no file matches", *why)))
     return listing
 
 

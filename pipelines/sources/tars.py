@@ -101,7 +101,7 @@ class _Forward:
     def expect(self, info: tarfile.TarInfo, end: int) -> None:
         """A member was found: its data goes up to ``end``, and then there may be a header."""
         name = shortened(files.text(info.name))
-        self._within = f"{name}, which claims {info.size:,} bytes"
+        self._within = f"{name}, which claims {files.plural(info.size, 'byte')}"
         self._left = end - self._position + HEADER_BYTES
 
     def expect_header(self) -> None:

@@ -40,7 +40,13 @@ _OTHERS = (
 
 def refusal(listing: Listing) -> InputError:
     """Why nothing of an input is read, and what else to do."""
-    names = f", only {files.some(listing.names)}" if listing.names else ""
+    left_out = listing.left_out()
+    if not listing.names:
+        names = "" if left_out else ": it is empty"
+    elif listing.local == f"{listing.root}/{listing.names[0]}":  # INPUT is this very file
+        names = f": {files.suffix(listing.names[0]) or 'a name without extension'} is none of them"
+    else:
+        names = f", only {files.some(listing.names)}"
     cures = [cure for ends, cure in _OTHERS if any(map(ends.search, listing.names))]
-    found = "; ".join((names, *cures[:1], *listing.left_out()))
+    found = "; ".join((names, *cures[:1], *left_out))
     return InputError(f"{listing.location}: found no images, Parquet files or tars{found}")

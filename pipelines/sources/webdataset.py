@@ -229,6 +229,7 @@ def resolve(listing: Listing, reading: Reading) -> Source:
     schema = _schema(looks, [e for e in extensions if e not in images | {label}], label)
     stamps = [files.stamp(listing.root, name) for name in names]
     units = [files.unit_of(name, stamp) for name, stamp in zip(names, stamps, strict=True)]
+    runs = list(runs_up_to(SHARD_BYTES, [s.size or SHARD_BYTES for s in stamps]))
     return Source(
         location=listing.location,
         kind="webdataset",
@@ -236,13 +237,12 @@ def resolve(listing: Listing, reading: Reading) -> Source:
         image_column="image",
         label_column="label" if label else None,
         class_names=None,
-        shards=tuple(
-            Shard(first, last)
-            for first, last in runs_up_to(SHARD_BYTES, [s.size or SHARD_BYTES for s in stamps])
-        ),
+        shards=tuple(Shard(first, last) for first, last in runs),
         rows=None,
         root=listing.local,
         nbytes=files.total_size(stamps),
+        # To count samples is to read all tars to their ends; bytes are known at once.
+        shard_bytes=tuple(files.total_size(stamps[first:last]) for first, last in runs),
         notes=notes,
     )
 
