@@ -1,7 +1,8 @@
 """A split as a folder of images, byte for byte.
 
 Of a folder of images, a zip and a table of paths each file gets its own name back. Images that came
-otherwise get a folder for each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read them.
+otherwise get a folder for each class, as ``torchvision`` and ``load_dataset("imagefolder")`` read
+them.
 """
 
 import json
