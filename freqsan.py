@@ -43,13 +43,15 @@ if TYPE_CHECKING:
     from pipelines.jobs.train import train
     from pipelines.jobs.tune import tune
     from pipelines.judging.serving import Judged, judge, reject
-    from sanitizer.errors import FreqsanError, InputError, RunError
+    from sanitizer.errors import FreqsanError, InputError, PoisonedError, RunError, UnjudgedError
 
 __all__ = [
     "FreqsanError",
     "InputError",
     "Judged",
+    "PoisonedError",
     "RunError",
+    "UnjudgedError",
     "apply",
     "attacks",
     "clean",
@@ -76,7 +78,9 @@ __all__ = [
 _ELSEWHERE = {
     "FreqsanError": "sanitizer.errors",
     "InputError": "sanitizer.errors",
+    "PoisonedError": "sanitizer.errors",
     "RunError": "sanitizer.errors",
+    "UnjudgedError": "sanitizer.errors",
     "Judged": "pipelines.judging.serving",
     "judge": "pipelines.judging.serving",
     "reject": "pipelines.judging.serving",
