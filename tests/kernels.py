@@ -21,6 +21,8 @@ class Shown:
     """What a cell shows."""
 
     result: str = ""  #: the last expression, as text
+    forms: dict[str, Any] = field(default_factory=dict)  #: the same in all forms, by MIME type
+    displayed: list[dict[str, Any]] = field(default_factory=list)  #: what was drawn on the way
     error: str = ""  #: name of an exception
     streams: dict[str, str] = field(default_factory=lambda: {"stdout": "", "stderr": ""})
 
@@ -52,6 +54,9 @@ class Kernel:
                         self.manager.interrupt_kernel()
                 case "execute_result":
                     shown.result = content["data"]["text/plain"]
+                    shown.forms = content["data"]
+                case "display_data":
+                    shown.displayed.append(content["data"])
                 case "error":
                     shown.error = content["ename"]
                 case "status" if content["execution_state"] == "idle":

@@ -19,6 +19,8 @@ from pipelines.judging.policies import (
     open_signatures,
     open_trusted,
 )
+from pipelines.results.card import notebook_card
+from pipelines.results.output import InOutput
 from pipelines.reviewing.audit import Review
 from pipelines.runs import layout
 from pipelines.runs.cards import card
@@ -51,8 +53,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanManifest(Manifest):
-    """The manifest of ``clean``."""
+class CleanManifest(Manifest, InOutput):
+    """The manifest of ``clean``; as its result it also gives what is in OUTPUT."""
 
     counts: Counts
     rejected_by_reason: dict[str, int]  #: the most frequent first
@@ -67,6 +69,9 @@ class CleanManifest(Manifest):
     signatures: tuple[SignatureFacts, ...]  #: triggers of other sets that were looked for
     reviews: tuple[Review, ...] = ()  #: what people have decided since, one after the other
     seed: None = None  #: nothing in this job is drawn at random
+
+    def _card(self, address: str, gone: str) -> str:
+        return notebook_card(self, address, gone)
 
 
 @public
@@ -109,7 +114,8 @@ def clean(
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
-        The manifest, as written to ``output/manifest.json``.
+        The manifest, as written to ``output/manifest.json``. Beside its fields it has the images
+        in OUTPUT, such as ``poisoned.head()`` and ``show(12)``, and a notebook shows it as a card.
 
     Raises:
         InputError: bad usage or input. What was not seen before the work began, such as a
@@ -147,7 +153,8 @@ def clean(
             manifest=CleanManifest,
             needed_bytes=source.nbytes,
         ).run(chosen)
-    return check_poisoned(check_judged(manifest, unjudged_at_most), fail_on_poisoned)
+    placed = manifest.placed(store)
+    return check_poisoned(check_judged(placed, unjudged_at_most), fail_on_poisoned)
 
 
 @dataclass(frozen=True)
