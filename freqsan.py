@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.craft import craft
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
+    from pipelines.jobs.dry_run import dry_run
     from pipelines.jobs.evaluate import evaluate
     from pipelines.jobs.export import export
     from pipelines.jobs.features import features
@@ -58,6 +59,7 @@ __all__ = [
     "craft",
     "demo",
     "detectors",
+    "dry_run",
     "evaluate",
     "export",
     "features",

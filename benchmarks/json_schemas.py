@@ -20,8 +20,12 @@ from detector.card import Card
 from pipelines.cli import main as command_line
 from pipelines.jobs.clean import CleanManifest
 from pipelines.jobs.demo import Truth
+from pipelines.jobs.dry_run import DryRun
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "json-schema"
+
+#: What ``clean``, ``score`` and ``scan`` print with --dry-run beside.
+DRY_RUN = "dry-run"
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,16 +44,18 @@ class Printed:
 _OTHERS = {
     "demo": Printed(CleanManifest, {"truth": Truth}, "CleanManifest"),
     "detectors": Printed(list[Card], {"identity": str}, "Card"),
+    DRY_RUN: Printed(DryRun),
 }
 
 
 def commands() -> list[str]:
-    """The commands that have ``--json``."""
-    return sorted(
+    """The commands that have ``--json``, and :data:`DRY_RUN`."""
+    having = [
         name
         for name, command in command_line.commands.items()
         if any("--json" in option.opts for option in command.params)
-    )
+    ]
+    return sorted([*having, DRY_RUN])
 
 
 def schema(command: str) -> dict[str, Any]:
@@ -68,7 +74,8 @@ def schema(command: str) -> dict[str, Any]:
     for each in definitions.values():
         if "description" in each:  # a docstring: what it raises is for those who call it
             each["description"] = " ".join(each["description"].partition("\n\n")[0].split())
-    return {"$schema": DIALECT, "title": f"freqsan {command} --json", **whole} | {
+    title = "--dry-run --json" if command == DRY_RUN else f"freqsan {command} --json"
+    return {"$schema": DIALECT, "title": title, **whole} | {
         "$defs": dict(sorted(definitions.items()))
     }
 

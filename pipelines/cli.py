@@ -214,6 +214,11 @@ unjudged_options = _options(
     click.option("--allow-unjudged", is_flag=True, help="The same as --max-unjudged 1."),
 )
 limit_options = _options(
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Only say what is there, what can be judged, how long and how much it would take.",
+    ),
     unjudged_options,
     click.option(
         "--fail-on-poisoned",
@@ -324,6 +329,18 @@ def _finished(run: Callable[[], Result]) -> tuple[Result, OverLimitError | None]
         return error.manifest, error
 
 
+def _tried(
+    job: str, input: str, output: str, as_json: bool, options: dict[str, Any], dry_run: bool
+) -> bool:
+    """Print what a job would do, where only that was asked for."""
+    if dry_run:
+        from pipelines.jobs.dry_run import dry_run as estimate
+
+        tried = estimate(input, output, job=job, **_arguments(options))
+        _print_json(tried.to_json()) if as_json else _print(*tried.words.splitlines())
+    return dry_run
+
+
 def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
     """What was decided; before all else, what speaks against it."""
     from pipelines.report.words import signature_line
@@ -423,7 +440,7 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @signature_option
 @limit_options
 @job_options
-def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
+def clean(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Split INPUT into clean and poisoned images, with a report.
 
     A run that was stopped goes on where it was when started again.
@@ -433,6 +450,8 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan clean train.parquet cleaned/ --max-clean-loss 0.001
     freqsan clean 'shards/*.tar' cleaned/ --trusted known_good/
     """
+    if _tried("clean", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.clean import clean as job
 
     manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
@@ -446,7 +465,7 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
 @output_argument
 @limit_options
 @job_options
-def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
+def scan(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Search each class for a trigger that its images share.
 
     Nothing is split. No detector is needed, and images of any size are seen. What is found goes to
@@ -455,6 +474,8 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan scan photos/ scanned/
     """
+    if _tried("scan", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.scan import scan as job
 
     manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
@@ -471,12 +492,14 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
 @signature_option
 @limit_options
 @job_options
-def score(input: str, output: str, as_json: bool, **options: Any) -> None:
+def score(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Write a score row for every image of INPUT; nothing is split.
 
     \b
     freqsan score photos/ scored/
     """
+    if _tried("score", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.score import score as job
 
     manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))

@@ -65,9 +65,13 @@ class Kernel:
 
 @contextmanager
 def kernel(directory: Path) -> Iterator[Kernel]:
-    """A kernel that works in a directory, keeps temporary files in its ``tmp``, and has freqsan."""
+    """A kernel that works in a directory, keeps temporary files in its ``tmp``, and has freqsan.
+
+    What is downloaded or cached goes there, too.
+    """
     (directory / "tmp").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(directory / "tmp")}
+    temporary = str(directory / "tmp")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": temporary, "HF_HOME": temporary}
     manager, client = start_new_kernel(cwd=str(directory), env=environment)
     try:
         yield Kernel(manager, client)

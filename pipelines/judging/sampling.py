@@ -1,0 +1,204 @@
+"""A few images of a set, judged in this process to tell how a run over all of them would go."""
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.judging.scan import ClassSearch
+from pipelines.judging.score import ScoreStep
+from pipelines.sources.base import Samples, Source
+from pipelines.sources.columns import encoded_images
+from sanitizer.scan.canonical import Compact
+from sanitizer.scan.population import RESTED, SAMPLED, Population
+from sanitizer.scan.scan import SEARCHED
+
+#: Images that are looked at, at most, and after so many seconds no more than that.
+IMAGES, SECONDS = 512, 5.0
+
+#: Images that are looked at together, and before the clock starts: the first ones take longer.
+TOGETHER = 32
+
+#: Shards that they come from, evenly over the set.
+SHARDS = 8
+
+#: Images of the class that is searched to see how long that takes; a larger one takes as much
+#: longer as it is larger.
+CLASS = 1_000
+
+
+@dataclass
+class Judged:
+    """What was seen of some images of a set, and what it took."""
+
+    images: int = 0
+    nbytes: int = 0  #: that they take in the files of the set
+    timed: int = 0  #: of the images, those that the seconds are of
+    reading: float = 0.0  #: seconds
+    scoring: float = 0.0  #: seconds: decoding, scoring, and keeping what the scan looks at
+    copying: float = 0.0  #: seconds: writing them as Parquet
+    copied: int = 0  #: bytes of that Parquet
+    rows: int = 0  #: bytes of their score rows
+    working: int = 0  #: bytes that wait for the later passes
+    formats: Counter[str] = field(default_factory=Counter)
+    sides: list[int] = field(default_factory=list)  #: the longest of each image that decodes, px
+    labels: Counter[object] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)  #: by kind
+    first_reject: str = ""  #: id and reason
+    compact: list[Compact] = field(default_factory=list)  #: as the scan sees them
+
+
+def judge_some(source: Source, step: ScoreStep) -> Judged:
+    """Judge images from all over a set, as a run would, in one thread.
+
+    Args:
+        source: of which a few shards are begun.
+        step: set up; what it scores goes nowhere.
+
+    Raises:
+        InputError: the input is unreadable.
+    """
+    seen, places = Judged(), _spread(source)
+    began = time.perf_counter()
+    for done, place in enumerate(places, 1):
+        for samples, seconds in _first_of(source, place, -(-IMAGES // len(places))):
+            _add(seen, samples, seconds, source, step)
+            if time.perf_counter() - began > SECONDS * done / len(places):
+                break
+    return seen
+
+
+def _spread(source: Source) -> Sequence[int]:
+    """The numbers of some shards, evenly over the set; those of small shards are more."""
+    shards = len(source.shards)
+    size = max(1, max(shard.size for shard in source.shards))
+    wanted = min(shards, max(SHARDS, -(-IMAGES // size)))
+    return sorted({round(place) for place in np.linspace(0, shards - 1, wanted)})
+
+
+def _first_of(source: Source, shard: int, most: int) -> Iterator[tuple[Samples, float]]:
+    """The first images of a shard, some at a time, and the seconds that it took to read them."""
+    reading = source.reader.read(source.shards[shard], TOGETHER)
+    while most > 0:
+        began = time.perf_counter()
+        samples = next(reading, None)
+        if samples is None:
+            return
+        yield samples, time.perf_counter() - began
+        most -= len(samples)
+
+
+def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: ScoreStep) -> None:
+    began = time.perf_counter()
+    scored, compact = step.score(samples)
+    scoring = time.perf_counter() - began
+    began = time.perf_counter()
+    copied = _parquet_bytes(samples.batch)
+    copying = time.perf_counter() - began
+    if seen.images:  # else what is loaded at first use would count
+        seen.timed += len(samples)
+        seen.reading += reading
+        seen.scoring += scoring
+        seen.copying += copying
+    seen.images += len(samples)
+    encoded = encoded_images(samples.batch, source.image_column)
+    seen.nbytes += sum(_as_stored(len(data or b""), source) for data in encoded)
+    seen.copied += copied
+    seen.rows += _parquet_bytes(scored)
+    kept = [one for one in compact if one is not None]
+    seen.compact += kept
+    seen.working += scored.nbytes + sum(len(b or b"") for one in kept for b in one.to_bytes())
+    for row in scored.to_pylist():
+        if row["reject_kind"]:
+            seen.rejected[row["reject_kind"]] += 1
+            seen.first_reject = seen.first_reject or f"{row['sample_id']}: {row['reject_reason']}"
+        if row["format"]:
+            seen.formats[row["format"]] += 1
+            seen.sides.append(max(row["width"], row["height"]))
+        seen.labels[str(row["label"])] += 1
+
+
+def _as_stored(nbytes: int, source: Source) -> int:
+    """Bytes that an image takes in the files of a set: in a tar it has a head, and is filled up."""
+    return (nbytes + 2 * 512 - 1) // 512 * 512 if source.kind == "webdataset" else nbytes
+
+
+def _parquet_bytes(batch: pa.RecordBatch) -> int:
+    """Of some rows in a file of many, which has but one head and foot."""
+    return _file_bytes(batch) - _file_bytes(batch.slice(0, 0))
+
+
+def _file_bytes(batch: pa.RecordBatch) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_batches([batch]), sink, compression="zstd")
+    return int(sink.tell())
+
+
+@dataclass(frozen=True)
+class SearchCost:
+    """What the scan takes, in seconds of one core."""
+
+    population: float  #: in each process, to know the set that classes are compared with
+    fixed: float  #: for each class
+    image: float  #: for each image of a class, up to ``SEARCHED`` of them
+
+    def of_class(self, images: int) -> float:
+        """Of a class of so many images."""
+        return self.fixed + self.image * min(images, SEARCHED)
+
+
+def search_cost(compact: Sequence[Compact], images: int, largest: int) -> SearchCost | None:
+    """Search two classes of invented images, made of real ones, as large as the set has them.
+
+    Args:
+        compact: real images, as the scan sees them.
+        images: of the set.
+        largest: of its largest class.
+
+    Returns:
+        None where there is next to nothing to search.
+    """
+    if len(compact) < 2 or images < 2 * TOGETHER:
+        return None
+    rng = np.random.default_rng(0)
+    size = min(largest, CLASS)
+    others = min(max(images - size, size), RESTED)
+    varied = _varied(Compact.joined(compact), others + size, rng)
+    labels = np.repeat([0, 1], [others, size])
+    began = time.perf_counter()
+    known = Population.of(varied, labels, np.random.default_rng(0))
+    population = (time.perf_counter() - began) / len(varied) * min(images, SAMPLED)
+    small = _seconds_of_search(known, varied[others : others + size // 4])
+    large = _seconds_of_search(known, varied[others:])
+    each = max(large - small, 0.0) / max(size - size // 4, 1)
+    return SearchCost(population, max(large - each * size, 0.0), each)
+
+
+def _varied(images: Compact, count: int, rng: np.random.Generator) -> Compact:
+    """``count`` images, no two of which are alike: real ones, moved and with noise."""
+    chosen = images[rng.integers(0, len(images), count)]
+    moved = [
+        np.roll(pixels, shift, axis=(0, 1))
+        for pixels, shift in zip(chosen.pixels, rng.integers(0, 32, (count, 2)), strict=True)
+    ]
+    noise = rng.integers(-8, 9, chosen.pixels.shape, dtype=np.int16)
+    pixels = (np.stack(moved) + noise).clip(0, 255).astype(np.uint8)
+    return Compact(pixels, chosen.native)
+
+
+def _seconds_of_search(known: Population, images: Compact) -> float:
+    began = time.perf_counter()
+    list(ClassSearch.of(known, 1, images).triggers)
+    return time.perf_counter() - began
+
+
+def peak_of_this_process() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
