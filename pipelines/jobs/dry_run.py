@@ -186,6 +186,7 @@ def dry_run(
         from pipelines.judging.judging import Judging
         from pipelines.judging.sampling import judge_some, peak_of_this_process, search_cost
         from pipelines.judging.score import ScorePass
+        from sanitizer.scan.scan import LEAST_PICTURES
 
     scans = job == "scan" or (job == "clean" and scan)
     scorer = None
@@ -209,8 +210,8 @@ def dry_run(
     }
     if scans:
         cost = search_cost(seen.compact, images, max(classes.values(), default=0))
-        searched = [count for count in classes.values() if cost is not None and count]
-        if cost is not None:
+        searched = [count for count in classes.values() if count >= LEAST_PICTURES]
+        if cost is not None and searched:
             at_a_time = max(1, min(at_once, len(searched)))
             work = sum(map(cost.of_class, searched))
             seconds_of["scanning"] = cost.population + work / at_a_time

@@ -13,20 +13,21 @@ import pyarrow.parquet as pq
 
 from pipelines.judging.scan import ClassSearch
 from pipelines.judging.score import ScoreStep
-from pipelines.sources.base import Samples, Source
+from pipelines.sources.base import BATCH_ROWS, Samples, Source
 from pipelines.sources.columns import encoded_images
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.population import RESTED, SAMPLED, Population
-from sanitizer.scan.scan import SEARCHED
+from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED
 
 #: Images that are looked at, at most, and after so many seconds no more than that.
-IMAGES, SECONDS = 512, 5.0
-
-#: Images that are looked at together, and before the clock starts: the first ones take longer.
-TOGETHER = 32
+IMAGES, SECONDS = 1024, 5.0
 
 #: Shards that they come from, evenly over the set.
-SHARDS = 8
+SHARDS = 4
+
+#: Images that are judged together at first, before the clock starts: what is loaded at first use
+#: would count. Then so many that they take about so many seconds; a run takes ``BATCH_ROWS``.
+FIRST, SECONDS_TOGETHER = 16, 0.5
 
 #: Images of the class that is searched to see how long that takes; a larger one takes as much
 #: longer as it is larger.
@@ -65,13 +66,27 @@ def judge_some(source: Source, step: ScoreStep) -> Judged:
         InputError: the input is unreadable.
     """
     seen, places = Judged(), _spread(source)
-    began = time.perf_counter()
+    began, together = time.perf_counter(), FIRST
     for done, place in enumerate(places, 1):
-        for samples, seconds in _first_of(source, place, -(-IMAGES // len(places))):
-            _add(seen, samples, seconds, source, step)
-            if time.perf_counter() - began > SECONDS * done / len(places):
+        deadline = began + SECONDS * done / len(places)
+        if seen.images and time.perf_counter() >= deadline:
+            continue
+        for samples, reading in _first_of(source, place, -(-IMAGES // len(places))):
+            start = 0
+            while start < len(samples) and time.perf_counter() < deadline:
+                some = _cut(samples, start, together)
+                seconds = _add(seen, some, reading * len(some) / len(samples), source, step)
+                start += len(some)
+                together = max(1, min(BATCH_ROWS, round(SECONDS_TOGETHER * len(some) / seconds)))
+            if time.perf_counter() >= deadline:
                 break
     return seen
+
+
+def _cut(samples: Samples, start: int, rows: int) -> Samples:
+    """Some of a few samples."""
+    unread = {row - start: error for row, error in samples.unread.items() if row >= start}
+    return Samples(samples.batch.slice(start, rows), samples.files[start : start + rows], unread)
 
 
 def _spread(source: Source) -> Sequence[int]:
@@ -84,7 +99,7 @@ def _spread(source: Source) -> Sequence[int]:
 
 def _first_of(source: Source, shard: int, most: int) -> Iterator[tuple[Samples, float]]:
     """The first images of a shard, some at a time, and the seconds that it took to read them."""
-    reading = source.reader.read(source.shards[shard], TOGETHER)
+    reading = source.reader.read(source.shards[shard], min(BATCH_ROWS, most))
     while most > 0:
         began = time.perf_counter()
         samples = next(reading, None)
@@ -94,7 +109,8 @@ def _first_of(source: Source, shard: int, most: int) -> Iterator[tuple[Samples, 
         most -= len(samples)
 
 
-def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: ScoreStep) -> None:
+def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: ScoreStep) -> float:
+    """Add what is seen of some images; returns the seconds that it took to score them."""
     began = time.perf_counter()
     scored, compact = step.score(samples)
     scoring = time.perf_counter() - began
@@ -122,6 +138,7 @@ def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: S
             seen.formats[row["format"]] += 1
             seen.sides.append(max(row["width"], row["height"]))
         seen.labels[str(row["label"])] += 1
+    return scoring
 
 
 def _as_stored(nbytes: int, source: Source) -> int:
@@ -164,7 +181,7 @@ def search_cost(compact: Sequence[Compact], images: int, largest: int) -> Search
     Returns:
         None where there is next to nothing to search.
     """
-    if len(compact) < 2 or images < 2 * TOGETHER:
+    if len(compact) < 2 or largest < LEAST_PICTURES:
         return None
     rng = np.random.default_rng(0)
     size = min(largest, CLASS)
