@@ -59,7 +59,11 @@ def cleaned(small_set: Path) -> Path:
 def test_what_is_printed_is_json_alone_and_fits_its_schema(
     command: str, small_set: Path, cleaned: Path, tmp_path: Path
 ) -> None:
+    decisions = tmp_path / "decisions.csv"
+    removed = pq.read_table(cleaned / "data", columns=["sample_id"])["sample_id"][-1]
+    decisions.write_text(f"sample_id,decision\n{removed},keep\n")
     arguments = {
+        "apply": (cleaned, decisions),
         "attacks": (),
         "clean": (small_set, tmp_path / "out"),
         "detectors": (),
