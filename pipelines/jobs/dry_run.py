@@ -184,7 +184,12 @@ def dry_run(
     check_places(source, store)
     with loading():
         from pipelines.judging.judging import Judging
-        from pipelines.judging.sampling import judge_some, peak_of_this_process, search_cost
+        from pipelines.judging.sampling import (
+            Stopwatch,
+            judge_some,
+            peak_of_this_process,
+            search_cost,
+        )
         from pipelines.judging.score import ScorePass
         from sanitizer.scan.scan import LEAST_PICTURES
 
@@ -196,7 +201,8 @@ def dry_run(
     step.setup(chosen.workers)
     loaded = time.perf_counter() - began
 
-    seen = judge_some(source, step)
+    watch = Stopwatch()
+    seen = judge_some(source, step, watch)
     images, classes = _classes(source, seen.labels, seen.images, seen.nbytes)
     each = images / max(seen.images, 1)
     timed = images / max(seen.timed, 1)
@@ -204,19 +210,19 @@ def dry_run(
     if len(source.shards) < FEWEST_SHARDS:
         processes = 1
     at_once = chosen.workers if processes == 1 else processes
-    seconds_of = {
-        "starting": loaded * (2 if processes > 1 else 1),
-        "scoring": (seen.reading + seen.scoring) * timed / at_once,
-    }
+    seconds_of = {"starting": loaded * (2 if processes > 1 else 1), "scoring": 0.0}
     if scans:
-        cost = search_cost(seen.compact, images, max(classes.values(), default=0))
+        cost = search_cost(seen.compact, images, max(classes.values(), default=0), watch)
         searched = [count for count in classes.values() if count >= LEAST_PICTURES]
         if cost is not None and searched:
             at_a_time = max(1, min(at_once, len(searched)))
             work = sum(map(cost.of_class, searched))
-            seconds_of["scanning"] = cost.population + work / at_a_time
+            seconds_of["scanning"] = (cost.population + work / at_a_time) * watch.slowness
+    # Not before all is timed that tells how slow the machine is.
+    scoring, copying = seen.scoring * watch.slowness, seen.copying * watch.slowness
+    seconds_of["scoring"] = (seen.reading + scoring) * timed / at_once
     if job == "clean":
-        seconds_of["splitting"] = (seen.reading + seen.copying) * timed / at_once
+        seconds_of["splitting"] = (seen.reading + copying) * timed / at_once
         seconds_of["reporting"] = loaded * REPORT_PER_LOADING
     output_bytes = seen.rows * each + (seen.copied * each if job == "clean" else 0)
     return DryRun(

@@ -4,8 +4,9 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from pipelines.sources.columns import encoded_images
 from sanitizer.scan.canonical import Compact
 from sanitizer.scan.population import RESTED, SAMPLED, Population
 from sanitizer.scan.scan import LEAST_PICTURES, SEARCHED
+
+Result = TypeVar("Result")
 
 #: Images that are looked at, at most, and after so many seconds no more than that.
 IMAGES, SECONDS = 1024, 5.0
@@ -35,15 +38,41 @@ CLASS = 1_000
 
 
 @dataclass
+class Stopwatch:
+    """Seconds of work by the cores that it keeps busy, and by the clock.
+
+    How much longer the clock takes depends on what else the machine does, from one second to the
+    next; so that is told over all that was timed together.
+    """
+
+    cores: float = 0.0
+    clock: float = 0.0
+
+    @property
+    def slowness(self) -> float:
+        """How many times longer work takes than a core that does nothing else would need."""
+        return max(1.0, self.clock / max(self.cores, 1e-9))
+
+    def time(self, work: Callable[[], Result]) -> tuple[Result, float]:
+        """What some work gives, and the seconds of the cores that it took."""
+        cores, clock = time.process_time(), time.perf_counter()
+        result = work()
+        cores, clock = time.process_time() - cores, time.perf_counter() - clock
+        self.cores += cores
+        self.clock += clock
+        return result, cores
+
+
+@dataclass
 class Judged:
     """What was seen of some images of a set, and what it took."""
 
     images: int = 0
     nbytes: int = 0  #: that they take in the files of the set
     timed: int = 0  #: of the images, those that the seconds are of
-    reading: float = 0.0  #: seconds
-    scoring: float = 0.0  #: seconds: decoding, scoring, and keeping what the scan looks at
-    copying: float = 0.0  #: seconds: writing them as Parquet
+    reading: float = 0.0  #: seconds by the clock
+    scoring: float = 0.0  #: of cores: decoding, scoring, and keeping what the scan looks at
+    copying: float = 0.0  #: of cores: writing them as Parquet
     copied: int = 0  #: bytes of that Parquet
     rows: int = 0  #: bytes of their score rows
     working: int = 0  #: bytes that wait for the later passes
@@ -55,12 +84,13 @@ class Judged:
     compact: list[Compact] = field(default_factory=list)  #: as the scan sees them
 
 
-def judge_some(source: Source, step: ScoreStep) -> Judged:
+def judge_some(source: Source, step: ScoreStep, watch: Stopwatch) -> Judged:
     """Judge images from all over a set, as a run would, in one thread.
 
     Args:
         source: of which a few shards are begun.
         step: set up; what it scores goes nowhere.
+        watch: for the time that it takes.
 
     Raises:
         InputError: the input is unreadable.
@@ -75,9 +105,11 @@ def judge_some(source: Source, step: ScoreStep) -> Judged:
             start = 0
             while start < len(samples) and time.perf_counter() < deadline:
                 some = _cut(samples, start, together)
-                seconds = _add(seen, some, reading * len(some) / len(samples), source, step)
+                before = time.perf_counter()
+                _add(seen, some, reading * len(some) / len(samples), source, step, watch)
                 start += len(some)
-                together = max(1, min(BATCH_ROWS, round(SECONDS_TOGETHER * len(some) / seconds)))
+                speed = len(some) / (time.perf_counter() - before)
+                together = max(1, min(BATCH_ROWS, round(SECONDS_TOGETHER * speed)))
             if time.perf_counter() >= deadline:
                 break
     return seen
@@ -109,14 +141,17 @@ def _first_of(source: Source, shard: int, most: int) -> Iterator[tuple[Samples, 
         most -= len(samples)
 
 
-def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: ScoreStep) -> float:
-    """Add what is seen of some images; returns the seconds that it took to score them."""
-    began = time.perf_counter()
-    scored, compact = step.score(samples)
-    scoring = time.perf_counter() - began
-    began = time.perf_counter()
-    copied = _parquet_bytes(samples.batch)
-    copying = time.perf_counter() - began
+def _add(
+    seen: Judged,
+    samples: Samples,
+    reading: float,
+    source: Source,
+    step: ScoreStep,
+    watch: Stopwatch,
+) -> None:
+    """Add what is seen of some images."""
+    (scored, compact), scoring = watch.time(lambda: step.score(samples))
+    copied, copying = watch.time(lambda: _parquet_bytes(samples.batch))
     if seen.images:  # else what is loaded at first use would count
         seen.timed += len(samples)
         seen.reading += reading
@@ -138,7 +173,6 @@ def _add(seen: Judged, samples: Samples, reading: float, source: Source, step: S
             seen.formats[row["format"]] += 1
             seen.sides.append(max(row["width"], row["height"]))
         seen.labels[str(row["label"])] += 1
-    return scoring
 
 
 def _as_stored(nbytes: int, source: Source) -> int:
@@ -170,13 +204,16 @@ class SearchCost:
         return self.fixed + self.image * min(images, SEARCHED)
 
 
-def search_cost(compact: Sequence[Compact], images: int, largest: int) -> SearchCost | None:
+def search_cost(
+    compact: Sequence[Compact], images: int, largest: int, watch: Stopwatch
+) -> SearchCost | None:
     """Search two classes of invented images, made of real ones, as large as the set has them.
 
     Args:
         compact: real images, as the scan sees them.
         images: of the set.
         largest: of its largest class.
+        watch: for the time that it takes.
 
     Returns:
         None where there is next to nothing to search.
@@ -188,11 +225,13 @@ def search_cost(compact: Sequence[Compact], images: int, largest: int) -> Search
     others = min(max(images - size, size), RESTED)
     varied = _varied(Compact.joined(compact), others + size, rng)
     labels = np.repeat([0, 1], [others, size])
-    began = time.perf_counter()
-    known = Population.of(varied, labels, np.random.default_rng(0))
-    population = (time.perf_counter() - began) / len(varied) * min(images, SAMPLED)
-    small = _seconds_of_search(known, varied[others : others + size // 4])
-    large = _seconds_of_search(known, varied[others:])
+    known, seconds = watch.time(lambda: Population.of(varied, labels, np.random.default_rng(0)))
+    population = seconds / len(varied) * min(images, SAMPLED)
+
+    def search(some: Compact) -> float:
+        return watch.time(lambda: list(ClassSearch.of(known, 1, some).triggers))[1]
+
+    small, large = search(varied[others : others + size // 4]), search(varied[others:])
     each = max(large - small, 0.0) / max(size - size // 4, 1)
     return SearchCost(population, max(large - each * size, 0.0), each)
 
@@ -207,12 +246,6 @@ def _varied(images: Compact, count: int, rng: np.random.Generator) -> Compact:
     noise = rng.integers(-8, 9, chosen.pixels.shape, dtype=np.int16)
     pixels = (np.stack(moved) + noise).clip(0, 255).astype(np.uint8)
     return Compact(pixels, chosen.native)
-
-
-def _seconds_of_search(known: Population, images: Compact) -> float:
-    began = time.perf_counter()
-    list(ClassSearch.of(known, 1, images).triggers)
-    return time.perf_counter() - began
 
 
 def peak_of_this_process() -> int:
