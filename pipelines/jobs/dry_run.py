@@ -16,6 +16,7 @@ from pipelines.judging.policies import (
     open_signatures,
     open_trusted,
 )
+from pipelines.report.page import SPECTRUM_IMAGES
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output, check_places, free_space
 from pipelines.runs.job import FEWEST_SHARDS, Settings
@@ -223,7 +224,9 @@ def dry_run(
     seconds_of["scoring"] = (seen.reading + scoring) * timed / at_once
     if job == "clean":
         seconds_of["splitting"] = (seen.reading + copying) * timed / at_once
-        seconds_of["reporting"] = loaded * REPORT_PER_LOADING
+        # Some images are decoded once more, one by one; of photographs that is most of the work.
+        drawn = min(images, SPECTRUM_IMAGES) * scoring / max(seen.timed, 1)
+        seconds_of["reporting"] = loaded * REPORT_PER_LOADING + drawn
     output_bytes = seen.rows * each + (seen.copied * each if job == "clean" else 0)
     return DryRun(
         job=job,
