@@ -67,6 +67,7 @@ def test_what_is_printed_is_json_alone_and_fits_its_schema(
         "attacks": (),
         "clean": (small_set, tmp_path / "out"),
         "detectors": (),
+        "export": (cleaned, tmp_path / "verdicts", "--as", "csv"),
         "features": (small_set, tmp_path / "out"),
         "ingest": (small_set, tmp_path / "out"),
         "poison": (small_set, tmp_path / "out", "--attack", "badnets"),
