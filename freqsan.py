@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipelines.jobs.craft import craft
     from pipelines.jobs.demo import demo
     from pipelines.jobs.detectors import detectors
+    from pipelines.jobs.dry_run import dry_run
     from pipelines.jobs.evaluate import evaluate
     from pipelines.jobs.export import export
     from pipelines.jobs.features import features
@@ -43,19 +44,22 @@ if TYPE_CHECKING:
     from pipelines.jobs.train import train
     from pipelines.jobs.tune import tune
     from pipelines.judging.serving import Judged, judge, reject
-    from sanitizer.errors import FreqsanError, InputError, RunError
+    from sanitizer.errors import FreqsanError, InputError, PoisonedError, RunError, UnjudgedError
 
 __all__ = [
     "FreqsanError",
     "InputError",
     "Judged",
+    "PoisonedError",
     "RunError",
+    "UnjudgedError",
     "apply",
     "attacks",
     "clean",
     "craft",
     "demo",
     "detectors",
+    "dry_run",
     "evaluate",
     "export",
     "features",
@@ -76,7 +80,9 @@ __all__ = [
 _ELSEWHERE = {
     "FreqsanError": "sanitizer.errors",
     "InputError": "sanitizer.errors",
+    "PoisonedError": "sanitizer.errors",
     "RunError": "sanitizer.errors",
+    "UnjudgedError": "sanitizer.errors",
     "Judged": "pipelines.judging.serving",
     "judge": "pipelines.judging.serving",
     "reject": "pipelines.judging.serving",

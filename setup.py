@@ -61,6 +61,8 @@ setup(
             "duckdb>=1.4,<2",
             "hypothesis>=6.130",
             "ipykernel>=7,<8",
+            "ipywidgets>=8.1,<9",  # by which Jupyter draws progress
+            "jsonschema>=4.21,<5",
             "jupyter-client>=8.6,<9",
             "moto[server]>=5.1,<6",
             "mypy>=1.18",

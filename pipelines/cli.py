@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sanitizer.errors import FreqsanError, InputError, UnjudgedError, one_line
+from sanitizer.errors import FreqsanError, InputError, OverLimitError, one_line
 
 if TYPE_CHECKING:
     from pipelines.jobs.clean import CleanManifest
@@ -203,10 +203,29 @@ signature_option = click.option(
     metavar="FILE",
     help="findings/NAME.safetensors of an earlier run: a trigger to look for; may be repeated.",
 )
-unjudged_option = click.option(
-    "--allow-unjudged",
-    is_flag=True,
-    help="Do not fail where less than half of the images could be judged.",
+unjudged_options = _options(
+    click.option(
+        "--max-unjudged",
+        type=float,
+        show_default="0.5",
+        metavar="SHARE",
+        help="Fail (exit code 1) in the end where more of the images could not be judged.",
+    ),
+    click.option("--allow-unjudged", is_flag=True, help="The same as --max-unjudged 1."),
+)
+limit_options = _options(
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Only say what is there, what can be judged, how long and how much it would take.",
+    ),
+    unjudged_options,
+    click.option(
+        "--fail-on-poisoned",
+        type=float,
+        metavar="SHARE",
+        help="Fail (exit code 3) in the end where more of the judged images are poisoned.",
+    ),
 )
 
 
@@ -302,12 +321,24 @@ def _print_json(value: Any) -> None:
     _print(*json.dumps(value, indent=2).replace("\x7f", r"\u007f").splitlines())
 
 
-def _finished(run: Callable[[], Result]) -> tuple[Result, UnjudgedError | None]:
-    """The manifest of a run; and the error to end with, of one that judged too little."""
+def _finished(run: Callable[[], Result]) -> tuple[Result, OverLimitError | None]:
+    """The manifest of a run; and the error to end with, of one that is over a limit."""
     try:
         return run(), None
-    except UnjudgedError as error:
+    except OverLimitError as error:
         return error.manifest, error
+
+
+def _tried(
+    job: str, input: str, output: str, as_json: bool, options: dict[str, Any], dry_run: bool
+) -> bool:
+    """Print what a job would do, where only that was asked for."""
+    if dry_run:
+        from pipelines.jobs.dry_run import dry_run as estimate
+
+        tried = estimate(input, output, job=job, **_arguments(options))
+        _print_json(tried.to_json()) if as_json else _print(*tried.words.splitlines())
+    return dry_run
 
 
 def _print_judged(manifest: "CleanManifest | ScoreManifest") -> None:
@@ -407,9 +438,9 @@ def _print_features(manifest: "FeatureManifest", output: str) -> None:
 @policy_options
 @scan_option
 @signature_option
-@unjudged_option
+@limit_options
 @job_options
-def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
+def clean(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Split INPUT into clean and poisoned images, with a report.
 
     A run that was stopped goes on where it was when started again.
@@ -419,20 +450,22 @@ def clean(input: str, output: str, as_json: bool, **options: Any) -> None:
     freqsan clean train.parquet cleaned/ --max-clean-loss 0.001
     freqsan clean 'shards/*.tar' cleaned/ --trusted known_good/
     """
+    if _tried("clean", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.clean import clean as job
 
-    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_clean(manifest, output)
-    if unjudged:
-        raise unjudged
+    if over_limit:
+        raise over_limit
 
 
 @main.command()
 @click.argument("input")
 @output_argument
-@unjudged_option
+@limit_options
 @job_options
-def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
+def scan(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Search each class for a trigger that its images share.
 
     Nothing is split. No detector is needed, and images of any size are seen. What is found goes to
@@ -441,12 +474,14 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
     \b
     freqsan scan photos/ scanned/
     """
+    if _tried("scan", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.scan import scan as job
 
-    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_scan(manifest, output)
-    if unjudged:
-        raise unjudged
+    if over_limit:
+        raise over_limit
 
 
 @main.command()
@@ -455,20 +490,22 @@ def scan(input: str, output: str, as_json: bool, **options: Any) -> None:
 @judging_options
 @policy_options
 @signature_option
-@unjudged_option
+@limit_options
 @job_options
-def score(input: str, output: str, as_json: bool, **options: Any) -> None:
+def score(input: str, output: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Write a score row for every image of INPUT; nothing is split.
 
     \b
     freqsan score photos/ scored/
     """
+    if _tried("score", input, output, as_json, options, dry_run):
+        return
     from pipelines.jobs.score import score as job
 
-    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_score(manifest, output)
-    if unjudged:
-        raise unjudged
+    if over_limit:
+        raise over_limit
 
 
 @main.command()
@@ -498,7 +535,7 @@ def ingest(input: str, output: str, as_json: bool, **options: Any) -> None:
 @main.command()
 @click.argument("input")
 @output_argument
-@unjudged_option
+@unjudged_options
 @job_options
 def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     """Write the DCT features of every image to Parquet.
@@ -508,10 +545,10 @@ def features(input: str, output: str, as_json: bool, **options: Any) -> None:
     """
     from pipelines.jobs.features import features as job
 
-    manifest, unjudged = _finished(lambda: job(input, output, **_arguments(options)))
+    manifest, over_limit = _finished(lambda: job(input, output, **_arguments(options)))
     _print_json(manifest.to_json()) if as_json else _print_features(manifest, output)
-    if unjudged:
-        raise unjudged
+    if over_limit:
+        raise over_limit
 
 
 @main.command()

@@ -50,8 +50,8 @@ class RunError(FreqsanError):
     """A run that failed on good input, such as a full disk: exit code 1."""
 
 
-class UnjudgedError(RunError):
-    """A run that is complete, but could judge less than half of the images: exit code 1.
+class OverLimitError(RunError):
+    """A run that is complete, its output whole, but over a limit.
 
     Attributes:
         manifest: of the run, as it was written.
@@ -60,6 +60,19 @@ class UnjudgedError(RunError):
     def __init__(self, message: str, manifest: Any):
         super().__init__(message)
         self.manifest = manifest
+
+
+class UnjudgedError(OverLimitError):
+    """More of the images than the limit could not be judged: exit code 1."""
+
+
+class PoisonedError(OverLimitError):
+    """More of the judged images than the limit are poisoned: exit code 3.
+
+    That is no failure of the run, which says so by it; hence a code of its own.
+    """
+
+    exit_code = 3
 
 
 def shortened(words: str, most: int = 200) -> str:

@@ -323,20 +323,28 @@ def _with_moved(counts: Counted, moved: Iterable[Moved]) -> Counted:
     return replace(counts, **by_verdict)
 
 
-def unjudged(read: int, rejected_by_reason: Mapping[str, int]) -> str:
-    """That less than half of the images could be judged, and why; else nothing.
+#: The share of images that may go unjudged unless a user says otherwise.
+MAX_UNJUDGED = 0.5
+
+
+def unjudged(
+    read: int, rejected_by_reason: Mapping[str, int], at_most: float = MAX_UNJUDGED
+) -> str:
+    """That more of the images than that could not be judged, and why; else nothing.
 
     Args:
         read: images in all.
         rejected_by_reason: those of them that could not be judged, by kind.
+        at_most: the share of images that may go unjudged.
 
     >>> unjudged(300, {"too many pixels": 200, "animated": 98})
     'only 2 of 300 images could be judged (200 too many pixels, 98 animated)'
     >>> unjudged(4, {"animated": 2})
     ''
     """
-    judged = read - sum(rejected_by_reason.values())
-    if 2 * judged >= read:
+    rejected = sum(rejected_by_reason.values())
+    judged = read - rejected
+    if rejected <= at_most * read:
         return ""
     which = f"only {judged:,} of {read:,} images" if judged else f"none of {read:,} images"
     if read == 1:

@@ -21,6 +21,8 @@ class Shown:
     """What a cell shows."""
 
     result: str = ""  #: the last expression, as text
+    forms: dict[str, Any] = field(default_factory=dict)  #: the same in all forms, by MIME type
+    displayed: list[dict[str, Any]] = field(default_factory=list)  #: what was drawn on the way
     error: str = ""  #: name of an exception
     streams: dict[str, str] = field(default_factory=lambda: {"stdout": "", "stderr": ""})
 
@@ -52,6 +54,9 @@ class Kernel:
                         self.manager.interrupt_kernel()
                 case "execute_result":
                     shown.result = content["data"]["text/plain"]
+                    shown.forms = content["data"]
+                case "display_data":
+                    shown.displayed.append(content["data"])
                 case "error":
                     shown.error = content["ename"]
                 case "status" if content["execution_state"] == "idle":
@@ -60,9 +65,13 @@ class Kernel:
 
 @contextmanager
 def kernel(directory: Path) -> Iterator[Kernel]:
-    """A kernel that works in a directory, keeps temporary files in its ``tmp``, and has freqsan."""
+    """A kernel that works in a directory, keeps temporary files in its ``tmp``, and has freqsan.
+
+    What is downloaded or cached goes there, too.
+    """
     (directory / "tmp").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(directory / "tmp")}
+    temporary = str(directory / "tmp")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": temporary, "HF_HOME": temporary}
     manager, client = start_new_kernel(cwd=str(directory), env=environment)
     try:
         yield Kernel(manager, client)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from commands import run
 from PIL import Image
+from schemas import check_printed
 
 from freqsan import InputError, RunError, clean
 from pipelines.cli import SECTIONS, main
@@ -349,7 +350,7 @@ def test_a_set_without_a_finding_is_told_so_first_and_how_to_go_on(
 def test_the_demo_finds_triggers_of_each_kind_and_few_innocents(tmp_path: Path) -> None:
     result = run("demo", tmp_path / "demo", "--json", "--quiet")
     assert result.exit_code == 0, result.output
-    printed = json.loads(result.stdout)
+    printed = check_printed("demo", result.stdout)
     assert printed["counts"]["read"] == 1000
     truth = printed["truth"]
     assert truth["triggers"] + truth["innocent"] == 1000

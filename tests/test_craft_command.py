@@ -1,12 +1,12 @@
 """``freqsan craft``: from an image set to a trigger that ``poison`` takes."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from commands import run
+from schemas import check_printed
 
 from attacks.crafting import l2_inv
 from attacks.victims.settings import VICTIMS
@@ -54,7 +54,7 @@ def test_crafting_repeats_itself(image_set: Path, tmp_path: Path) -> None:
     assert first.command == "freqsan craft l2_inv INPUT --output FILE"
     assert first.seed == 4
     result = run("craft", "l2_inv", image_set, "--output", files[0], "--quiet", "--json")
-    printed = json.loads(result.stdout)
+    printed = check_printed("craft", result.stdout)
     assert printed["attack"] == "l2_inv"
     assert printed["l2_norm"] == l2_inv.NORM
     assert len(printed["classifier"]["history"]) == 1

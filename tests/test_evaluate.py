@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from commands import run, signal_when, start
+from schemas import check_printed
 
 from freqsan import InputError, clean, evaluate, ingest, poison
 from pipelines.evaluation.figures import Evaluation
@@ -97,6 +98,7 @@ def test_cells_are_not_measured_twice_and_others_are_added(
     before = {file: file.read_bytes() for file in (output / "cells").iterdir()}
     again = evaluate(image_set, rates=0.1, draws=2, **common)
     assert again == first
+    check_printed("evaluate", json.dumps(again.to_json()))
     assert {file: file.read_bytes() for file in (output / "cells").iterdir()} == before
     assert "2 cells were done by an earlier run" in capsys.readouterr().err
     more = evaluate(image_set, rates=(0, 0.1), draws=2, encodings=("keep", "jpeg:75"), **common)

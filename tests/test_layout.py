@@ -37,6 +37,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.reviewing": ("sanitizer", "pipelines.runs"),
     "pipelines.exporting": ("sanitizer", "pipelines.runs", "pipelines.sources"),
     "pipelines.report": ("sanitizer", "pipelines.runs", "pipelines.sources"),
+    "pipelines.results": (
+        *("sanitizer", "pipelines.report", "pipelines.runs", "pipelines.sources"),
+    ),
     "pipelines.jobs": (*LEAVES, "pipelines"),
     "pipelines.process": (),
     "pipelines.cli": ("sanitizer", "pipelines"),

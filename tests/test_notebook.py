@@ -18,6 +18,17 @@ pq.write_table(pyarrow.concat_tables([pq.read_table({str(SAMPLE)!r})] * 60), "lo
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     directory = tmp_path_factory.mktemp("notebook")
     with kernel(directory) as running:
+        # Without them progress is plain lines.
+        running.run("import sys; sys.modules['ipywidgets'] = None")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A notebook that has cleaned the sample, and in which Jupyter draws bars."""
+    directory = tmp_path_factory.mktemp("cleaned")
+    with kernel(directory) as running:
+        running.run(f"from freqsan import clean, spectrum\nSAMPLE = {str(SAMPLE)!r}")
         yield running
 
 
@@ -51,3 +62,41 @@ def test_an_interrupt_is_a_keyboard_interrupt_and_the_next_call_goes_on(notebook
     stopped = notebook.run(f"from freqsan import ingest\n{call}", interrupt_at="to do")
     assert stopped.error == "KeyboardInterrupt"
     assert notebook.run(call).result == "IngestCounts(read=60000)"
+
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def test_jupyter_draws_the_progress_where_it_can(cleaned: Kernel) -> None:
+    shown = cleaned.run("result = clean(SAMPLE, 'cleaned')")
+    assert shown.error == ""
+    assert len([one for one in shown.displayed if WIDGET in one]) == 3  # score, scan, split
+    assert shown.streams == {"stdout": "", "stderr": ""}
+    assert cleaned.run("clean(SAMPLE, 'again', quiet=True); 0").displayed == []
+
+
+def test_the_result_is_a_card_and_still_the_manifest(cleaned: Kernel) -> None:
+    shown = cleaned.run("result")
+    assert shown.result.startswith("CleanManifest(")
+    card = shown.forms["text/html"]
+    assert "images removed" in card
+    assert "cleaned/report/index.html" in card
+    assert "<script" not in card
+    assert "http" not in card
+    same = "import json\nresult.to_json() == json.load(open('cleaned/manifest.json'))"
+    assert cleaned.run(same).result == "True"
+
+
+def test_rows_of_each_verdict_are_tables_of_what_is_on_the_disk(cleaned: Kernel) -> None:
+    counted = "result.counts.{0} == len(result.{0}) == len(result.{0}.to_pandas())"
+    for verdict in ("clean", "poisoned", "rejected"):
+        assert cleaned.run(counted.format(verdict)).result == "True"
+    shown = cleaned.run("result.poisoned.head(3)")
+    assert "reason" in shown.forms["text/html"]
+    assert cleaned.run("set(result.poisoned.head(3).verdict)").result == "{'poisoned'}"
+    assert "the first 5" in cleaned.run("result.poisoned").forms["text/html"]
+
+
+@pytest.mark.parametrize("cell", ["result.show(6)", "result.rejected.show(2)", "spectrum(SAMPLE)"])
+def test_figures_are_drawn_without_a_word_to_matplotlib(cleaned: Kernel, cell: str) -> None:
+    assert cleaned.run(cell).forms["image/png"].startswith("iVBOR")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from schemas import check_printed
 
 import attacks
 from attacks.victims.settings import VICTIMS, VictimSettings
@@ -147,6 +148,10 @@ def test_an_attack_that_worked_fails_after_cleaning(proof: tuple[Proof, Path]) -
     assert value(run.rejection.triggered) > 0.95
     assert re.match(r"The attack works \(ASR \d", proof[0].verdict)
     assert "after cleaning the attack fails" in proof[0].verdict
+
+
+def test_what_is_printed_as_json_fits_its_schema(proof: tuple[Proof, Path]) -> None:
+    check_printed("prove", json.dumps(proof[0].to_json()))
 
 
 def test_counts_add_up(proof: tuple[Proof, Path], image_set: Path) -> None:

@@ -1,12 +1,14 @@
 """``train`` as a user sees it: from clean images to a detector that ``clean`` takes."""
 
 import errno
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from commands import run
 from pictures import noise
+from schemas import check_printed
 
 from detector.storage import load_card
 from detector.training import loop
@@ -45,6 +47,7 @@ def test_a_trained_detector_is_one_that_clean_takes(tmp_path: Path) -> None:
         [images], tmp_path / "mine", calibrate_on=[trusted], epochs=1, licence="CC BY", quiet=True
     )
     assert card.name == "mine"
+    check_printed("train", json.dumps(card.to_json()))
     assert card.licence == "CC BY"
     assert [data.name for data in card.training_data] == [images]
     stored, calibration = load_card(tmp_path / "mine")

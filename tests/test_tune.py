@@ -1,11 +1,13 @@
 """``tune``: a detector for one source of images, from a hundred clean ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from commands import run
+from schemas import check_printed
 
 from detector import bundled
 from detector.card import TrainingSet
@@ -59,6 +61,7 @@ def test_only_the_judge_learns_and_unseen_images_calibrate(
     tuned, result = tuning.tune(detector, images, name="mine", training_data=SOURCE)
     again, _ = tuning.tune(detector, images, name="mine", training_data=SOURCE)
     assert tuned.identity == again.identity
+    check_printed("tune", json.dumps(result.to_json()))
     assert result.images == 120
     assert 0 <= result.before <= 1
     (group,) = tuned.calibration.groups

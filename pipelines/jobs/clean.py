@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from detector.bundled import DEFAULT_DETECTOR
 from detector.inputs import Box
-from pipelines.judging.coverage import check_judged, look_ahead
+from pipelines.judging.coverage import look_ahead
+from pipelines.judging.limits import check_judged, check_poisoned, check_share, unjudged_limit
 from pipelines.judging.policies import (
     DEFAULT_POLICY,
     choose_policy,
@@ -18,6 +19,8 @@ from pipelines.judging.policies import (
     open_signatures,
     open_trusted,
 )
+from pipelines.results.card import notebook_card
+from pipelines.results.output import InOutput
 from pipelines.reviewing.audit import Review
 from pipelines.runs import layout
 from pipelines.runs.cards import card
@@ -50,8 +53,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanManifest(Manifest):
-    """The manifest of ``clean``."""
+class CleanManifest(Manifest, InOutput):
+    """The manifest of ``clean``; as its result it also gives what is in OUTPUT."""
 
     counts: Counts
     rejected_by_reason: dict[str, int]  #: the most frequent first
@@ -67,6 +70,9 @@ class CleanManifest(Manifest):
     reviews: tuple[Review, ...] = ()  #: what people have decided since, one after the other
     seed: None = None  #: nothing in this job is drawn at random
 
+    def _card(self, address: str, gone: str) -> str:
+        return notebook_card(self, address, gone)
+
 
 @public
 def clean(
@@ -81,6 +87,8 @@ def clean(
     scan: bool = True,
     signature: Sequence[str | Path] = (),
     allow_unjudged: bool = False,
+    max_unjudged: float | None = None,
+    fail_on_poisoned: float | None = None,
     **settings: Any,
 ) -> CleanManifest:
     """Split an image set into clean, poisoned and rejected samples.
@@ -100,19 +108,26 @@ def clean(
         scan: also search each class for a trigger that its images share.
         signature: ``findings/NAME.safetensors`` of an earlier run, or several: triggers that are
             looked for in all images.
-        allow_unjudged: do not raise where less than half of the images could be judged.
+        allow_unjudged: do not raise however few of the images could be judged.
+        max_unjudged: the share of the images read that may go unjudged, 0 to 1; None: 0.5.
+        fail_on_poisoned: the share of the images judged that may be poisoned, 0 to 1; None: any.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
-        The manifest, as written to ``output/manifest.json``.
+        The manifest, as written to ``output/manifest.json``. Beside its fields it has the images
+        in OUTPUT, such as ``poisoned.head()`` and ``show(12)``, and a notebook shows it as a card.
 
     Raises:
         InputError: bad usage or input. What was not seen before the work began, such as a
             corrupt file, leaves an unfinished run behind, without a manifest.
         RunError: the run failed; what was finished is kept for the next run.
-        UnjudgedError: less than half of the images could be judged; the output is complete.
+        UnjudgedError: more than ``max_unjudged`` could not be judged; the output is complete.
+        PoisonedError: more than ``fail_on_poisoned`` is poisoned; the output is complete.
     """
     chosen, store = Settings(**settings), Store.at(output)
+    unjudged_at_most = unjudged_limit(max_unjudged, allow_unjudged=allow_unjudged)
+    if fail_on_poisoned is not None:
+        check_share("fail on poisoned", fail_on_poisoned)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
     known = open_signatures(signature)
@@ -138,7 +153,8 @@ def clean(
             manifest=CleanManifest,
             needed_bytes=source.nbytes,
         ).run(chosen)
-    return check_judged(manifest, allow_unjudged=allow_unjudged)
+    placed = manifest.placed(store)
+    return check_poisoned(check_judged(placed, unjudged_at_most), fail_on_poisoned)
 
 
 @dataclass(frozen=True)

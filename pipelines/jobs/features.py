@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from detector.bundled import DEFAULT_DETECTOR
 from detector.inputs import Prepared, Tiles
-from pipelines.judging.coverage import check_judged, look_ahead
+from pipelines.judging.coverage import look_ahead
+from pipelines.judging.limits import check_judged, unjudged_limit
 from pipelines.judging.policies import detector_inputs
 from pipelines.runs import layout
 from pipelines.runs.job import Job, NoOptions, Settings
@@ -169,14 +170,20 @@ class FeaturePass(Pass[None, FeatureTally, FeatureTally]):
 
 @public
 def features(
-    input: str | Path, output: str | Path, *, allow_unjudged: bool = False, **settings: Any
+    input: str | Path,
+    output: str | Path,
+    *,
+    allow_unjudged: bool = False,
+    max_unjudged: float | None = None,
+    **settings: Any,
 ) -> FeatureManifest:
     """Write the DCT coefficients of every image's tiles to Parquet.
 
     Args:
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same.
-        allow_unjudged: do not raise where less than half of the images have features.
+        allow_unjudged: do not raise however few of the images have features.
+        max_unjudged: the share of the images that may have none, 0 to 1; None: 0.5.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -185,10 +192,11 @@ def features(
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
-        UnjudgedError: less than half of the images decode, and so have features; the output is
-            complete.
+        UnjudgedError: more than ``max_unjudged`` do not decode, and so have no features; the output
+            is complete.
     """
     chosen = Settings(**settings)
+    unjudged_at_most = unjudged_limit(max_unjudged, allow_unjudged=allow_unjudged)
     source = chosen.open(input)
     inputs = detector_inputs(DEFAULT_DETECTOR)
     look_ahead(source, quiet=chosen.quiet)
@@ -207,4 +215,4 @@ def features(
         finish=finish,
         manifest=FeatureManifest,
     ).run(chosen)
-    return check_judged(manifest, allow_unjudged=allow_unjudged)
+    return check_judged(manifest, unjudged_at_most)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.judging.coverage import check_judged
+from pipelines.judging.limits import check_judged, check_poisoned, check_share, unjudged_limit
 from pipelines.runs import layout
 from pipelines.runs.guards import check_output, check_places
 from pipelines.runs.job import Job, NoOptions, Settings
@@ -42,7 +42,13 @@ class ScanManifest(Manifest):
 
 @public
 def scan(
-    input: str | Path, output: str | Path, *, allow_unjudged: bool = False, **settings: Any
+    input: str | Path,
+    output: str | Path,
+    *,
+    allow_unjudged: bool = False,
+    max_unjudged: float | None = None,
+    fail_on_poisoned: float | None = None,
+    **settings: Any,
 ) -> ScanManifest:
     """Search each class of a set for a trigger that its images share; no detector is needed.
 
@@ -51,7 +57,7 @@ def scan(
         output: a new or empty directory, or one that holds an unfinished run of the same; a
             path, or a URL such as ``s3://bucket/folder``. A row for each image goes to
             ``output/scores/``, what was found to ``output/findings/``.
-        allow_unjudged: do not raise where less than half of the images could be judged.
+        allow_unjudged, max_unjudged, fail_on_poisoned: as for ``clean``.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -60,9 +66,13 @@ def scan(
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
-        UnjudgedError: less than half of the images could be judged; the output is complete.
+        UnjudgedError: more than ``max_unjudged`` could not be judged; the output is complete.
+        PoisonedError: more than ``fail_on_poisoned`` is poisoned; the output is complete.
     """
     chosen, store = Settings(**settings), Store.at(output)
+    unjudged_at_most = unjudged_limit(max_unjudged, allow_unjudged=allow_unjudged)
+    if fail_on_poisoned is not None:
+        check_share("fail on poisoned", fail_on_poisoned)
     check_output(store)
     source = chosen.open(input)
     check_places(source, store)
@@ -105,4 +115,4 @@ def scan(
         finish=finish,
         manifest=ScanManifest,
     ).run(chosen)
-    return check_judged(manifest, allow_unjudged=allow_unjudged)
+    return check_poisoned(check_judged(manifest, unjudged_at_most), fail_on_poisoned)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.bundled import DEFAULT_DETECTOR
-from pipelines.judging.coverage import check_judged, look_ahead
+from pipelines.judging.coverage import look_ahead
+from pipelines.judging.limits import check_judged, check_poisoned, check_share, unjudged_limit
 from pipelines.judging.policies import (
     DEFAULT_POLICY,
     choose_policy,
@@ -74,6 +75,8 @@ def score(
     trusted: str | Path | None = None,
     signature: Sequence[str | Path] = (),
     allow_unjudged: bool = False,
+    max_unjudged: float | None = None,
+    fail_on_poisoned: float | None = None,
     **settings: Any,
 ) -> ScoreManifest:
     """Write a score row for every image of a set; nothing is split.
@@ -82,7 +85,8 @@ def score(
         input: folder of images, Parquet, WebDataset tars, saved dataset or Hub id.
         output: a new or empty directory, or one that holds an unfinished run of the same; a
             path, or a URL such as ``s3://bucket/folder``. The rows go to ``output/scores/``.
-        detector, policy, max_clean_loss, fdr, trusted, signature, allow_unjudged: as for ``clean``.
+        detector, policy, max_clean_loss, fdr, trusted, signature: as for ``clean``.
+        allow_unjudged, max_unjudged, fail_on_poisoned: as for ``clean``.
         settings: as in :class:`pipelines.runs.job.Settings`.
 
     Returns:
@@ -91,9 +95,13 @@ def score(
     Raises:
         InputError: bad usage or input.
         RunError: the run failed; what was finished is kept for the next run.
-        UnjudgedError: less than half of the images could be judged; the output is complete.
+        UnjudgedError: more than ``max_unjudged`` could not be judged; the output is complete.
+        PoisonedError: more than ``fail_on_poisoned`` is poisoned; the output is complete.
     """
     chosen, store = Settings(**settings), Store.at(output)
+    unjudged_at_most = unjudged_limit(max_unjudged, allow_unjudged=allow_unjudged)
+    if fail_on_poisoned is not None:
+        check_share("fail on poisoned", fail_on_poisoned)
     decides = choose_policy(policy, max_clean_loss, fdr)
     address = find_detector(detector)
     known = open_signatures(signature)
@@ -140,4 +148,4 @@ def score(
         finish=finish,
         manifest=ScoreManifest,
     ).run(chosen)
-    return check_judged(manifest, allow_unjudged=allow_unjudged)
+    return check_poisoned(check_judged(manifest, unjudged_at_most), fail_on_poisoned)

@@ -1,8 +1,10 @@
 """``spectrum``: the mean DCT heat map of an image set, the paper's Figure 1."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -11,14 +13,49 @@ from pipelines.runs.job import Settings
 from pipelines.runs.progress import Progress
 from pipelines.runs.public import public
 from pipelines.sources.columns import encoded_images
+from sanitizer import png
 from sanitizer.errors import InputError
 from sanitizer.files import write_atomically
 from sanitizer.images import ImageError, decode
 from sanitizer.record import Record
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Drawn(Record):
+    """Adds to counts the spectrum itself, which a notebook shows.
+
+    It is no field, as this is no dataclass: so it is not written as JSON.
+    """
+
+    _title: str
+    _values: np.ndarray
+
+    def of(self, title: str, values: np.ndarray) -> Self:
+        """The same counts, with the spectrum, under a title."""
+        drawn = copy.copy(self)
+        for name, value in (("_title", title), ("_values", values)):
+            object.__setattr__(drawn, name, value)  # a record is frozen
+        return drawn
+
+    @property
+    def values(self) -> np.ndarray:
+        """(32, 32) float64, the mean of log(1 + |DCT coefficient|), lowest frequencies first."""
+        return self._values
+
+    def figure(self) -> "Figure":
+        """The heat map, lowest frequencies upper left."""
+        from pipelines.results.figures import spectra  # half a second to load
+
+        return spectra({self._title: self._values})
+
+    def _repr_png_(self) -> bytes:
+        return png.of_figure(self.figure())
+
 
 @dataclass(frozen=True)
-class SpectrumCounts(Record):
+class SpectrumCounts(Drawn):
     """Images that a spectrum is made of."""
 
     images: int  #: that were averaged
@@ -28,7 +65,7 @@ class SpectrumCounts(Record):
 @public
 def spectrum(
     input: str | Path,
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     split: str | None = None,
     image_column: str | None = None,
@@ -40,17 +77,18 @@ def spectrum(
 
     Args:
         input: any input that ``clean`` reads.
-        output: the PNG to write.
+        output: the PNG to write; None: none is written.
         split, image_column, label_column, follow_links, quiet: as in
             :class:`pipelines.runs.job.Settings`.
 
     Returns:
-        How many images were averaged, and how many could not be decoded.
+        How many images were averaged, and how many could not be decoded; with ``figure()``, which
+        a notebook shows by itself.
 
     Raises:
         InputError: unreadable input, or no image in it that can be used.
     """
-    path = Path(output)
+    path = None if output is None else Path(output)
     chosen = Settings(
         split=split,
         image_column=image_column,
@@ -58,11 +96,12 @@ def spectrum(
         follow_links=follow_links,
         quiet=quiet,
     )
-    check_picture(path)
+    if path is not None:
+        check_picture(path)
     source = chosen.open(input)
-    check_outside(path, source.root)
+    if path is not None:
+        check_outside(path, source.root)
     # Half a second to load, after all that can be refused without it.
-    from pipelines.report.plots import spectra_png
     from sanitizer.spectrum import MeanSpectrum
 
     left_out = 0
@@ -83,5 +122,9 @@ def spectrum(
     if not mean.images:
         raise InputError(f"{input}: not one of its {left_out:,} images could be decoded")
     progress.finish()
-    write_atomically(path, spectra_png({Path(input).name or str(input): mean.values}))
-    return SpectrumCounts(mean.images, left_out)
+    title = Path(input).name or str(input)
+    if path is not None:
+        from pipelines.report.plots import spectra_png
+
+        write_atomically(path, spectra_png({title: mean.values}))
+    return SpectrumCounts(mean.images, left_out).of(title, mean.values)

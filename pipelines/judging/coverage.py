@@ -1,52 +1,15 @@
-"""Whether the detector can judge a set at all: a look ahead, and a check at the end."""
+"""Whether the detector can judge a set at all: a look ahead."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
 
 from pipelines.runs.progress import Progress
 from pipelines.sources.base import Source
 from pipelines.sources.columns import encoded_images, sample_ids
-from sanitizer.errors import UnjudgedError
 from sanitizer.images import refusal
-from sanitizer.summary import kinds_in_words, unjudged
+from sanitizer.summary import kinds_in_words
 
 #: Images that are looked at before the work begins.
 AHEAD = 256
-
-
-class _Counted(Protocol):
-    @property
-    def read(self) -> int: ...
-
-
-class _Result(Protocol):
-    """A manifest that counts what could not be judged."""
-
-    @property
-    def counts(self) -> _Counted: ...
-
-    @property
-    def rejected_by_reason(self) -> Mapping[str, int]: ...
-
-
-Result = TypeVar("Result", bound=_Result)
-
-
-def check_judged(manifest: Result, *, allow_unjudged: bool) -> Result:
-    """The manifest of a finished run, if at least half of its images could be judged.
-
-    Raises:
-        UnjudgedError: less than half could, and ``allow_unjudged`` is not given.
-    """
-    words = unjudged(manifest.counts.read, manifest.rejected_by_reason)
-    if words and not allow_unjudged:
-        raise UnjudgedError(
-            f"{words}; the output is complete all the same, with the reason for each image: give "
-            "--allow-unjudged to accept that",
-            manifest,
-        )
-    return manifest
 
 
 def look_ahead(source: Source, *, quiet: bool) -> None:

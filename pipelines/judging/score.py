@@ -288,7 +288,7 @@ class ScorePass(Pass[None, NoCounts, Decided]):
         with self.scorer.lending() as scorer:
             yield replace(self, scorer=scorer).step(given)
 
-    def step(self, given: None) -> Step[NoCounts]:
+    def step(self, given: None) -> ScoreStep:
         return ScoreStep(
             image_column=self.source.image_column,
             label_column=self.source.label_column,

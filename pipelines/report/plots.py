@@ -154,14 +154,20 @@ def spectra_png(spectra: Mapping[str, np.ndarray]) -> bytes:
     Args:
         spectra: (height, width) each, by title; at least one.
     """
-    return png.of_figure(_spectra_figure(spectra))
-
-
-def _spectra_figure(spectra: Mapping[str, np.ndarray]) -> "Figure":
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * len(spectra) + 0.9, 3.6), dpi=150, layout="constrained")
+    figure = Figure()
+    draw_spectra_on(figure, spectra)
+    return png.of_figure(figure)
+
+
+def draw_spectra_on(figure: "Figure", spectra: Mapping[str, np.ndarray]) -> None:
+    """What :func:`spectra_png` draws, on an empty figure of matplotlib's."""
+    from matplotlib.colors import Normalize
+
+    figure.set_size_inches(3.4 * len(spectra) + 0.9, 3.6)
+    figure.set_dpi(150)
+    figure.set_layout_engine("constrained")
     axes = figure.subplots(1, len(spectra), squeeze=False)[0]
     scale = Normalize(
         min(float(s.min()) for s in spectra.values()), max(float(s.max()) for s in spectra.values())
@@ -173,7 +179,6 @@ def _spectra_figure(spectra: Mapping[str, np.ndarray]) -> "Figure":
         ax.set_xlabel("horizontal frequency")
     axes[0].set_ylabel("vertical frequency")
     figure.colorbar(drawn, ax=list(axes), label="mean of log(1 + |DCT coefficient|)")
-    return figure
 
 
 # --- What a trigger has changed -----------------------------------------------------------

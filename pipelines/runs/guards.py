@@ -175,14 +175,17 @@ def check_space(store: Store, needed: int) -> None:
     Raises:
         RunError: the file system of the output has fewer than ``needed`` bytes free.
     """
-    if store.local is None:
-        return
-    free = shutil.disk_usage(_existing(store.local)).free
-    if free < needed:
+    free = free_space(store)
+    if free is not None and free < needed:
         raise RunError(
             f"no space left for {store.address}: {free / 1e6:,.0f} MB free, about "
             f"{needed / 1e6:,.0f} MB needed; free some or give another OUTPUT"
         )
+
+
+def free_space(store: Store) -> int | None:
+    """Bytes that are free where an output is, or will be; None where nobody knows."""
+    return None if store.local is None else shutil.disk_usage(_existing(store.local)).free
 
 
 def _existing(path: Path) -> Path:

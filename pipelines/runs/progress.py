@@ -1,8 +1,10 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal or in a notebook, else a plain line now and then."""
 
+import functools
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
@@ -30,6 +32,31 @@ class _Bar(tqdm):
 
 
 _Bar.set_lock(threading.RLock())
+
+
+def _bar_here() -> type[tqdm] | None:
+    """The bar that can be drawn where this process is shown; None where none can."""
+    if sys.stderr.isatty():
+        return _Bar
+    # IPython is there already where there is a notebook, and is not loaded to find out.
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    return _notebook_bar()
+
+
+@functools.cache
+def _notebook_bar() -> type[tqdm] | None:
+    """The bar that Jupyter draws; None without ipywidgets, by which it does."""
+    with warnings.catch_warnings(action="ignore"):  # tqdm's advice to install them
+        from tqdm import notebook
+    if notebook.IProgress is None:
+        return None
+
+    class NotebookBar(_Bar, notebook.tqdm):
+        """A bar as :class:`_Bar` that is drawn by ipywidgets."""
+
+    return NotebookBar
 
 
 class Progress:
@@ -77,8 +104,8 @@ class Progress:
             self.say(f"{self.what}: {self._count(done)} {were} done by an earlier run, going on")
         if total == done:  # of nothing there is nothing to tell
             return
-        if sys.stderr.isatty():
-            self._bar = _Bar(
+        if bar := _bar_here():
+            self._bar = bar(
                 total=self._expected(),
                 initial=done,
                 desc=self.what,
