@@ -46,7 +46,7 @@ ONLY_PARSED = {
     "trigger=smooth.safetensors": "needs a trigger that was crafted",
 }
 
-#: Whose OUTPUT is not there yet; those that are left out work on one.
+#: Commands whose OUTPUT is not there yet; others work on one.
 WRITING = {"clean", "demo", "features", "ingest", "poison", "scan", "score"}
 
 #: Python that is only compiled here, and why: page by page.
@@ -126,8 +126,16 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert anchor in anchors(path.resolve().relative_to(ROOT).as_posix()), target
 
 
+@pytest.fixture
+def sandbox(sets: Path) -> Path:
+    """The same for each test, whatever others have cleaned, with ``cleaned/`` of ``photos/``."""
+    shutil.rmtree(sets / "cleaned", ignore_errors=True)
+    shutil.copytree(sets / "finished", sets / "cleaned")
+    return sets
+
+
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sets that documents speak of: four classes, one of them with a trigger."""
     here = tmp_path_factory.mktemp("documents")
     table = with_one_trigger()
@@ -138,13 +146,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names[TARGET] = "cat"
     rows = list(enumerate(table.to_pylist()))
     innocent = [(i, row) for i, row in rows if not row["is_poisoned"]]
-    sets = {
+    chosen_of = {
         **dict.fromkeys(("photos", "my_photos", "suspect"), rows),
         "known_good": innocent[::6],
         "new_photos": rows[::9],
         "requests": rows[::200],
     }
-    for name, chosen in sets.items():
+    for name, chosen in chosen_of.items():
         for i, row in chosen:
             folder = here / name if name == "requests" else here / name / names[row["label"]]
             folder.mkdir(parents=True, exist_ok=True)
@@ -152,13 +160,17 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "shards").mkdir()
     with tarfile.open(here / "shards" / "00.tar", "w") as tar:
         tar.add(here / "new_photos" / "cat", arcname=".")
+    kept = next(f"cat/{i:04d}.png" for i, row in innocent if row["label"] == TARGET)
+    (here / "decisions.csv").write_text(f"sample_id,decision\n{kept},remove\n", encoding="utf-8")
+    with contextlib.chdir(here):
+        assert run("clean", "photos/", "finished/").exit_code == 0
     return here
 
 
 @pytest.fixture(scope="module")
-def demo(sandbox: Path) -> str:
+def demo(sets: Path) -> str:
     """What ``freqsan demo`` prints."""
-    with contextlib.chdir(sandbox):
+    with contextlib.chdir(sets):
         return run("demo").stdout
 
 
@@ -203,7 +215,6 @@ def test_the_python_runs(page: str, sandbox: Path) -> None:
     lines = [block.text for block in blocks(page) if block.kind == "python"]
     if not lines or page in ONLY_COMPILED:
         pytest.skip(ONLY_COMPILED.get(page, "has none"))
-    shutil.rmtree(sandbox / "cleaned", ignore_errors=True)
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines)],
         cwd=sandbox,
