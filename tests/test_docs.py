@@ -26,7 +26,19 @@ from docs.commands import PAGE, page
 from pipelines.cli import main
 
 #: Programs that documents may use, beside freqsan and Python.
-PROGRAMS = {"dask", "docker", "export", "mkdocs", "mypy", "pip", "pytest", "ruff", "uv", "xargs"}
+PROGRAMS = {
+    "dask",
+    "docker",
+    "export",
+    "jupyter",
+    "mkdocs",
+    "mypy",
+    "pip",
+    "pytest",
+    "ruff",
+    "uv",
+    "xargs",
+}
 
 #: Their options, where a page names one by itself.
 OF_OTHERS = {"--index-url", "--network", "--nworkers"}
