@@ -41,6 +41,8 @@ def commands(block: Block) -> Iterator[list[str]]:
     """The commands of a block of shell, as words; comments are left out."""
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
+        if "|" in words:  # what comes behind it is no command of ours
+            words = words[: words.index("|")]
         while "&&" in words:
             yield words[: words.index("&&")]
             words = words[words.index("&&") + 1 :]
