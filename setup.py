@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 DASK = ["dask>=2026.7,<2027", "distributed>=2026.7,<2027"]
+# Below 2 of MkDocs, which is another program; the theme loads nothing from the web if told so.
+DOCS = ["latex2mathml>=3.77,<4", "mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"]
 S3FS = "s3fs>=2026.9,<2028"
 
 setup(
@@ -13,6 +15,24 @@ setup(
     description="Clean an image training set before it poisons a model",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The freqsan authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["backdoor attacks", "data poisoning", "data sets", "DCT", "images"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Topic :: Security",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",
     py_modules=["freqsan"],
     packages=find_packages(
@@ -52,6 +72,8 @@ setup(
     extras_require={
         # `--runner dask`, by Beam's own runner, which asks for no more than some version of them.
         "dask": DASK,
+        # The site of docs/, by `mkdocs build --strict`.
+        "docs": DOCS,
         # From 2026.9 on a page of a listing that fails is asked for again. Before, it was lost.
         "s3": [S3FS],
         # Only for the comparison in benchmarks/rivals.py.
@@ -59,6 +81,7 @@ setup(
         "test": [
             *DASK,
             "duckdb>=1.4,<2",
+            *DOCS,
             "hypothesis>=6.130",
             "ipykernel>=7,<8",
             "ipywidgets>=8.1,<9",  # by which Jupyter draws progress

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnxruntime
 
 from detector.architectures import architecture
+from detector.onnx_runtime import onnxruntime
 from detector.settings import NetworkSettings
 from sanitizer.cores import threads_within
 from sanitizer.errors import GO_ON, RunError

@@ -66,6 +66,27 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+#: What stands at the top of the repository, beside the rooms.
+TOP = {
+    *(".ci", ".dockerignore", ".github", ".gitignore"),
+    *("benchmarks", "docs", "examples", "freqsan.py", "tests"),
+    *("pyproject.toml", "setup.py"),
+    "mkdocs.yml",  # MkDocs takes no folder of pages that is not below it
+    "Dockerfile",  # as is what a build of an image sees
+    *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md"),  # where one looks
+}
+
+
+def test_only_what_is_listed_stands_at_the_top() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    found = {name.partition("/")[0] for name in listed.stdout.split("\0") if name}
+    assert found == TOP | {*LEAVES, "pipelines"}
+
+
 def test_every_room_has_its_arrows_listed() -> None:
     rooms = {room_of(file) for top in (*LEAVES, "pipelines") for file in files_of(top)}
     assert rooms - {"pipelines.__init__"} | {"freqsan"} == ALLOWED.keys()

@@ -1,39 +1,13 @@
-"""The README is true: its commands, functions and options are those that exist."""
+"""README holds what its first screen promises, and CI runs its two commands."""
 
 import re
-from pathlib import Path
 
-import click
+import pytest
+from documents import ROOT, prose, read
 
-import freqsan
-from pipelines.cli import main
+from sanitizer.images import FORMATS
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_commands_and_functions_of_the_readme_are_those_that_exist() -> None:
-    rows = re.findall(r"^\| `freqsan (\w+)[^`]*` \| `(\w+)\(", README, flags=re.M)
-    assert sorted(command for command, _ in rows) == sorted(main.commands)
-    assert {function for _, function in rows} <= set(freqsan.__all__)
-    assert all(command == function for command, function in rows)
-
-
-def test_options_of_the_readme_exist() -> None:
-    known = {
-        option
-        for command in main.commands.values()
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for option in (*parameter.opts, *parameter.secondary_opts)
-    }
-    named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--job_endpoint"}
-    assert named <= known
-
-
-def test_files_that_the_readme_names_exist() -> None:
-    for name in re.findall(r"\]\(([^)h#][^)]*)\)", README):
-        assert (ROOT / name).exists(), name
+README = read("README.md")
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:
@@ -41,3 +15,27 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
     assert len(commands) == 2
     assert all(command in ci for command in commands)
+
+
+def test_the_first_screen_names_every_format_that_is_judged() -> None:
+    first = README[: README.index("## Install")]
+    assert all(re.search(rf"\b{name}\b", first, flags=re.I) for name in FORMATS)
+
+
+def test_the_figures_of_the_first_screen_are_those_that_were_measured() -> None:
+    """The times, as pages of the measurements have them, and the table of triggers."""
+    measured = prose("benchmarks/README.md")
+    for seconds, shown in (("30.6", "31 s"), ("235.7", "236 s"), ("345.5", "346 s")):
+        assert f"| {seconds} |" in measured
+        assert shown in README
+    reach = measured[measured.index("## Reach of the scan") : measured.index("## Triggers by lot")]
+    rows = {"white square": "badnets", "warp": "wanet", "smooth": "smooth", "mean": r"\*\*mean\*\*"}
+    for words, attack in rows.items():
+        found = re.search(rf"^\| {attack} \|(.*)\|$", reach, flags=re.M)
+        assert found, attack
+        figures = [float(cell.partition("/")[0]) for cell in found[1].split("|")]
+        row = re.search(rf"^\| {words}[^|]*\|(.*)\|$", README, flags=re.M)
+        assert row, words
+        shown = [float(cell) for cell in row[1].split("|")[:3]]
+        of_five_percent = [figures[2], figures[5], figures[9]]
+        assert shown == pytest.approx(of_five_percent, abs=0.5)

@@ -1,6 +1,7 @@
 """What ``docs/trust.md`` says of the network: freqsan asks nobody, and answers nobody."""
 
 import ipaddress
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,32 @@ from freqsan import clean, report
 clean(sys.argv[1], sys.argv[2], quiet=True)
 report(sys.argv[2])
 """
+
+
+#: Judges an image, and prints what of the environment is another afterwards.
+JUDGES = """
+import os, sys
+before = dict(os.environ)
+from freqsan import judge
+judge([open(sys.argv[1], "rb").read()])
+print(set(before.items()) ^ set(os.environ.items()))
+"""
+
+
+def test_no_library_keeps_or_reports_who_uses_it(tmp_path: Path, real_images: list[bytes]) -> None:
+    """ONNX Runtime would; under ``CI`` it does not, so that is taken away here."""
+    (tmp_path / "image.png").write_bytes(real_images[0])
+    home = tmp_path / "home"
+    home.mkdir()
+    around = {
+        key: value for key, value in os.environ.items() if key not in ("CI", "XDG_CACHE_HOME")
+    }
+    run = [sys.executable, "-c", JUDGES, str(tmp_path / "image.png")]
+    done = subprocess.run(
+        run, cwd=ROOT, env=around | {"HOME": str(home)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_a_local_run_asks_nobody(tmp_path: Path) -> None:

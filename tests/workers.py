@@ -33,7 +33,7 @@ def unpacked_wheel(folder: Path) -> Path:
     tree = folder / "tree"
     for name in ("attacks", "detector", "pipelines", "sanitizer"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("freqsan.py", "setup.py", "pyproject.toml", "README.md"):
+    for name in ("freqsan.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", str(folder), str(tree)], check=True, cwd=folder)
