@@ -60,7 +60,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_and_the_next_call_goes_on(notebook
     notebook.run(LONG)
     call = "ingest('long.parquet', 'copied', shard_rows=1000).counts"
     stopped = notebook.run(f"from freqsan import ingest\n{call}", interrupt_at="to do")
-    assert stopped.error == "KeyboardInterrupt"
+    assert stopped.error == "KeyboardInterrupt", stopped
     assert notebook.run(call).result == "IngestCounts(read=60000)"
 
 

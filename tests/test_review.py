@@ -342,7 +342,7 @@ def test_a_wrong_id_is_one_line_and_changes_nothing(output: Path, sample: str, w
 def test_no_decision_and_no_run_are_told(output: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no decision"):
         apply(output, {"a.png": ""}, quiet=True)
-    with pytest.raises(InputError, match="holds no finished run"):
+    with pytest.raises(InputError, match="does not exist"):
         apply(tmp_path / "nowhere", {"a.png": "keep"}, quiet=True)
 
 

@@ -30,4 +30,6 @@ def settle(store: Store) -> None:
             if name != layout.MANIFEST:
                 store.move(f"{layout.AMENDED}/{name}", name)
         store.move(f"{layout.AMENDED}/{layout.MANIFEST}", layout.MANIFEST)
+    elif not new.exists():
+        return
     store.remove(layout.AMENDED)

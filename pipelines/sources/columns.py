@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.sources.base import Reading, Samples
 from pipelines.sources.files import BATCH_BYTES, affordable_rows
+from pipelines.sources.remote import Unreachable
 from pipelines.sources.schemas import METADATA_KEY, check_types
 from pipelines.sources.texts import Piece, check_ids, check_text, first_odd_text
 from sanitizer.errors import InputError
@@ -97,6 +98,8 @@ def roles(
         image = _find_image_column(schema, reading.image_column, guess)
         label = _find_label_column(schema, reading.label_column, image)
         return output_schema(schema, image), image, label
+    except Unreachable:  # which names the file itself
+        raise
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
