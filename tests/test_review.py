@@ -491,7 +491,15 @@ def test_a_person_marks_downloads_and_applies(
 def test_images_are_sorted_filtered_and_paged(tmp_path: Path, browser: webdriver.Chrome) -> None:
     data = png(pictures(1)[0])
     samples = [
-        Sample(POISONED, data, i % 3, f"<b>{i:03d}.png", 0.9, 5.0 + i / 10, f"finding-{i % 2 + 1}")
+        Sample(
+            POISONED,
+            data,
+            i % 3,
+            f"<b>{i:03d}\u202e.png",
+            0.9,
+            5.0 + i / 10,
+            f"finding-{i % 2 + 1}",
+        )
         for i in range(130)
     ]
     store, summary = finished_run(tmp_path, [samples], class_names=["ant", "<i>bee", "cat"])
@@ -506,18 +514,18 @@ def test_images_are_sorted_filtered_and_paged(tmp_path: Path, browser: webdriver
     def choose(control: str, value: str) -> None:
         Select(browser.find_element(By.ID, f"review-{control}")).select_by_value(value)
 
-    assert shown("1 to 60 of 130 images")[0] == "<b>000.png"  # the least sure
+    assert shown("1 to 60 of 130 images")[0] == r"<b>000\u202e.png"  # the least sure
     browser.find_element(By.ID, "review-last").click()
-    assert shown("121 to 130 of 130 images")[-1] == "<b>129.png"
+    assert shown("121 to 130 of 130 images")[-1] == r"<b>129\u202e.png"
     choose("sort", "surest")
-    assert shown("1 to 60 of 130 images")[0] == "<b>129.png"
+    assert shown("1 to 60 of 130 images")[0] == r"<b>129\u202e.png"
     choose("finding", "0")
     assert len(shown("1 to 60 of 65 images")) == 60
     choose("class", "1")
     names = shown("of 21 images")
     assert all(int(name[3:6]) % 3 == 1 for name in names)
     browser.find_element(By.ID, "review-search").send_keys("112")
-    assert shown("1 to 1 of 1 images") == ["<b>112.png"]
+    assert shown("1 to 1 of 1 images") == [r"<b>112\u202e.png"]
     browser.find_element(By.ID, "review-keep-all").click()
     wait.until(lambda b: "1 marked" in b.find_element(By.ID, "review-count").text)
     assert not browser.find_elements(By.CSS_SELECTOR, "#review b, #review i")

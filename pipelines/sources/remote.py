@@ -356,6 +356,6 @@ class RemoteFile(io.RawIOBase):
         return int(self._file.tell())
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and hasattr(self, "_file"):  # else the store did not give it
             self._file.close()
         super().close()

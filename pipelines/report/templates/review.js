@@ -21,8 +21,10 @@
     element.append(...children);
     return element;
   };
-  // What is not printable is shown as a box, marks of direction too: they would turn letters round.
-  const shown = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\u25a1");
+  // What is not printable is written out, as all over freqsan: marks of direction turn letters round.
+  const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  const written = (letter) => SHORT[letter] || `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`;
+  const shown = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, written);
   const number = (value) => value.toLocaleString("en");
   const pValue = (value) => (value === null ? "none" : Number(value.toPrecision(2)).toString());
   const likely = (odds) => `${(100 / (1 + Math.exp(-odds))).toFixed(1)}%`;
