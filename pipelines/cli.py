@@ -359,16 +359,28 @@ def _print_warnings(manifest: "CleanManifest | ScoreManifest") -> None:
 
 
 def _print_clean(manifest: "CleanManifest", output: str) -> None:
-    from pipelines.report.words import carriers, headline, removals, scan_lines
+    from pipelines.report.words import (
+        carriers,
+        headline,
+        removals,
+        review_line,
+        reviewed_headline,
+        scan_lines,
+    )
+    from pipelines.reviewing.audit import review_facts
 
-    counts = manifest.counts
+    counts = judged = manifest.counts
     shared, known = carriers(manifest)
     _print_warnings(manifest)
-    _print(headline(counts, carriers=shared, known=known), "")
+    if manifest.reviews:
+        review = review_facts(manifest.reviews)
+        judged = review.before(counts)
+        _print(reviewed_headline(counts), review_line(review), "", "Before the review:")
+    _print(headline(judged, carriers=shared, known=known), "")
     if manifest.scan is not None:
         _print(*scan_lines(manifest.scan), "")
     if shared or known:
-        _print(removals(counts, manifest.decision, manifest.scan, manifest.signatures), "")
+        _print(removals(judged, manifest.decision, manifest.scan, manifest.signatures), "")
     _print_judged(manifest)
     _print_notes(manifest)
     _print(f"read      {counts.read:>9,}")

@@ -12,6 +12,9 @@ from pathlib import Path
 #: names with a dot in front.
 TEMPORARY_PREFIX = ".part-"
 
+#: Characters of a name that its temporary name has, too; each may be four bytes of 255.
+_TOLD = 40
+
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r".+-[0-9a-f]{32}", re.DOTALL)
 
 #: What a system says where a disk, or a share of it, is full.
@@ -22,8 +25,11 @@ _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def temporary_name(name: str) -> str:
-    """A name beside ``name`` that nothing else uses, for a file that is not whole yet."""
-    return f"{TEMPORARY_PREFIX}{name}-{uuid.uuid4().hex}"
+    """A name beside ``name`` that nothing else uses, for a file that is not whole yet.
+
+    It tells whose it is, and is not too long where ``name`` is as long as may be.
+    """
+    return f"{TEMPORARY_PREFIX}{name[:_TOLD]}-{uuid.uuid4().hex}"
 
 
 def is_temporary(name: str) -> bool:

@@ -252,6 +252,11 @@ class ReviewFacts(Record):
     removed: int  #: those that freqsan had kept and that are poisoned now
     at: str  #: of the last review, ISO 8601 in UTC
 
+    def before(self, counts: Counts) -> Counts:
+        """Of a run that was reviewed, the samples by the verdict that freqsan gave."""
+        back = self.removed - self.kept
+        return replace(counts, clean=counts.clean + back, poisoned=counts.poisoned - back)
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -285,11 +290,7 @@ class Summary(Record):
     @property
     def judged_counts(self) -> Counts:
         """Samples by the verdict that freqsan gave, whatever a review has made of it."""
-        counts, review = self.counts, self.review
-        if review is None:
-            return counts
-        back = review.removed - review.kept
-        return replace(counts, clean=counts.clean + back, poisoned=counts.poisoned - back)
+        return self.counts if self.review is None else self.review.before(self.counts)
 
     def reviewed(self, moved: Sequence[Moved], review: ReviewFacts) -> "Summary":
         """The same run, with some samples in another split."""

@@ -32,7 +32,7 @@ from freqsan import clean, ingest, score
 from pipelines.jobs.clean import CleanManifest
 from pipelines.jobs.demo import SAMPLE
 from pipelines.runs.shards import RowWriter
-from sanitizer.errors import InputError, RunError
+from sanitizer.errors import InputError, RunError, UnjudgedError
 from sanitizer.summary import CalibrationFacts
 
 ROWS = 240
@@ -598,3 +598,11 @@ def test_ids_that_occur_twice_are_refused_before_the_work(image_set: Path, tmp_p
     with pytest.raises(InputError, match="'a' occurs twice"):
         clean(str(tmp_path / "twice.parquet"), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_of_which_nothing_can_be_judged_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8junk")
+    with pytest.raises(UnjudgedError, match="not the one image could be judged"):
+        clean(tmp_path / "photos", tmp_path / "out", quiet=True)
+    assert (tmp_path / "out" / "report" / "index.html").exists()

@@ -199,7 +199,7 @@ def test_any_table_with_the_two_columns_is_read(tmp_path: Path, text: str) -> No
     ("data", "words"),
     [
         (b"sample_id,verdict\na,keep\n", "decision is missing, found 'sample_id', 'verdict'"),
-        (b"", "sample_id and decision is missing, found nothing"),
+        (b"", "sample_id and decision are missing, found nothing"),
         (b"sample_id,decision\na,keep\nb,maybe\n", "line 3: expected the decision keep or remove"),
         (b"sample_id,decision\na,keep\na,remove\n", "line 3: 'a' is decided the other way round"),
         (b'sample_id,decision\n"a,keep\n', "is no CSV"),
@@ -296,7 +296,10 @@ def test_decisions_move_samples_and_leave_an_audit_row_each(output: Path) -> Non
         **{CLEAN: applied.counts.clean, POISONED: applied.counts.poisoned}
     }
     assert report(output).sha256 == applied.sha256  # all is as it was written
-    text = Page(Store.at(output)).text
+    page = Page(Store.at(output))
+    text = page.text
+    assert f"<h1>After a review: {len(removed)} of 61 images removed, 1 could" in page.html
+    assert f"Before the review: {len(removed)} of 61 images removed" in text
     assert "people have decided on 3 images" in text
     assert "1 that freqsan had removed is kept, 1 that it had kept is removed." in text
 
@@ -339,6 +342,14 @@ def test_a_wrong_id_is_one_line_and_changes_nothing(output: Path, sample: str, w
     assert {file: file.read_bytes() for file in output.rglob("*") if file.is_file()} == files
 
 
+def test_a_run_that_takes_the_place_of_a_reviewed_one_says_so(
+    output: Path, judged: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    apply(output, {of_verdict(output, POISONED)[0]: "keep"}, quiet=True)
+    clean(judged.parent / "photos", output, scan=False, overwrite=True)
+    assert "decisions of people" in capfd.readouterr().err
+
+
 def test_no_decision_and_no_run_are_told(output: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no decision"):
         apply(output, {"a.png": ""}, quiet=True)
@@ -373,7 +384,8 @@ def test_a_review_that_was_killed_while_moving_is_carried_to_its_end(
     with pytest.raises(KeyboardInterrupt):
         apply(output, {removed[0]: "keep"}, quiet=True)
     monkeypatch.undo()
-    assert report(output).files == report(whole).files
+    assert report(output).files == report(whole).files  # and is no false alarm
+    assert Page(Store.at(output)).text.count("After a review: ") == 2  # in the title, too
     for name in ("clean", "poisoned"):
         assert rows_of(output, name) == rows_of(whole, name)
 

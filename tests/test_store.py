@@ -175,3 +175,9 @@ def test_only_shards_of_the_number_asked_for_are_listed(store: Store) -> None:
     two = ["data/clean-00000-of-00002.parquet", "data/clean-00001-of-00002.parquet"]
     assert store.shards(CLEAN, 2) == two
     assert sorted(store.shards(CLEAN)) == sorted([*two, "data/clean-00000-of-00009.parquet"])
+
+
+def test_a_file_may_have_as_long_a_name_as_the_disk_takes(tmp_path: Path) -> None:
+    name = "\N{SNOWMAN}" * 83 + ".jpg"  # 253 bytes
+    Store.at(tmp_path).write(name, b"an image")
+    assert [file.name for file in tmp_path.iterdir()] == [name]

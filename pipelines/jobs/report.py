@@ -46,7 +46,8 @@ def report(output: str | Path) -> Checked:
 def _report(store: Store, finished: Finished) -> Checked:
     if changed := finished.changes(store):
         raise RunError(not_what_was_written(store, changed))
-    altered = finished.report_changes(store)
+    # After a review that was stopped the report is not yet what it should be.
+    altered = {} if store.exists(layout.STALE_REPORT) else finished.report_changes(store)
     rebuild(store, finished)
     if altered:
         raise RunError(
@@ -84,6 +85,7 @@ def rebuild(store: Store, finished: Finished) -> None:
         # Also what Arrow says of a Parquet file that it cannot read.
         raise written_by_another_version(store, error) from error
     vouch_for_report(store, [one.name for one in summary.findings])
+    store.remove(layout.STALE_REPORT)
 
 
 def written_by_another_version(store: Store, error: ValueError) -> InputError:

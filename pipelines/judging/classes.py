@@ -180,7 +180,9 @@ class _Least:
 
     def chosen(self) -> Iterator[tuple[int, list[tuple[int, np.ndarray, np.ndarray]]]]:
         """The sample, shard by shard: the number of each batch, rows in it, and their ranks."""
-        keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
+        if not self._keys:
+            return
+        keys = np.concatenate(self._keys)
         ranks = np.full(len(keys), -1)
         first = np.argsort(keys, kind="stable")[: self._count]
         ranks[first] = np.arange(len(first))

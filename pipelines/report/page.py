@@ -39,6 +39,7 @@ from pipelines.report.words import (
     percent,
     removals,
     review_line,
+    reviewed_headline,
     scan_lines,
     signature_line,
     warnings,
@@ -107,15 +108,20 @@ def write_pages(store: Store, summary: Summary, shards: int, locate: Locate | No
     review = Review.of(store, summary, shards, kept, triggers, locate)
     script = _script()
     shared, known = carriers(summary)
+    found = headline(counts, carriers=shared, known=known, wrong=wrong)
+    removed_by = removals(
+        *(counts, summary.decision, summary.scan, summary.signatures), wrong=wrong
+    )
+    if summary.review:
+        removed_by = f"Before the review: {found} {removed_by}"
+        found = reviewed_headline(summary.counts)
     _write(
         *(store, templates, layout.PAGE, "report.html"),
         output=store.address if store.local is None else store.local.name,
         is_local=store.local is not None,
-        headline=headline(counts, carriers=shared, known=known, wrong=wrong),
+        headline=found,
         warnings=warnings(summary),
-        removals=removals(
-            *(counts, summary.decision, summary.scan, summary.signatures), wrong=wrong
-        ),
+        removals=removed_by,
         summary=summary,
         counts=summary.counts,
         review=review,

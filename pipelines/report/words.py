@@ -111,6 +111,15 @@ carrier of a known trigger.'
     return f"{start}, {counts.rejected:,} could not be judged." if counts.rejected else f"{start}."
 
 
+def reviewed_headline(counts: Counts) -> str:
+    """What holds since a review, in one sentence.
+
+    >>> reviewed_headline(Counts(60, 58, 2, 0))
+    'After a review: 2 of 60 images removed.'
+    """
+    return f"After a review: {headline(counts)}"
+
+
 def review_line(review: ReviewFacts) -> str:
     """What reviewers have made of the verdicts.
 

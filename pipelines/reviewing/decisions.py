@@ -91,7 +91,8 @@ def _rows(text: str, name: str) -> Iterable[tuple[str, str, str, str]]:
             found = ", ".join(map(quoted, reader.fieldnames or ())) or "nothing"
             raise InputError(
                 f"{name}: expected the columns {ID} and {DECISION}, and if you like {WHY}; "
-                f"{' and '.join(missing)} is missing, found {found:.300}"
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, "
+                f"found {found:.300}"
             )
         for row in reader:
             place = f"{name}, line {reader.line_num}"

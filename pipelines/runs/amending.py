@@ -29,6 +29,8 @@ def settle(store: Store) -> None:
         for name in filter(layout.is_ours, inside):
             if name != layout.MANIFEST:
                 store.move(f"{layout.AMENDED}/{name}", name)
+        store.write(layout.STALE_REPORT, b"")
+        store.remove(layout.REPORT_CHECKSUMS)  # the report tells of what was there before
         store.move(f"{layout.AMENDED}/{layout.MANIFEST}", layout.MANIFEST)
     elif not new.exists():
         return

@@ -145,6 +145,9 @@ POPULATION = f"{WORK}/population.arrow"
 #: What takes the place of files of a finished run, see :mod:`pipelines.runs.amending`.
 AMENDED = f"{WORK}/amended"
 
+#: Is there from when such files are in place until the report tells of them.
+STALE_REPORT = f"{WORK}/stale_report"
+
 #: What workers on other machines are to do, a file for each pass that is under way.
 ORDERS = f"{WORK}/orders"
 

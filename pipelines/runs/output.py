@@ -86,6 +86,11 @@ class Output:
                 "touched, give an empty or new OUTPUT"
             )
         if overwrite:
+            if earlier.finished is not None and earlier.finished.json.get("reviews"):
+                say(
+                    f"the decisions of people on the run in {self.store.address} go with it; "
+                    "freqsan apply takes them again"
+                )
             replaced: tuple[str, ...] | None = tuple(earlier.files(self.store))
             if left := strays(self.store, replaced or ()):
                 raise InputError(
