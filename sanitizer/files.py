@@ -5,7 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 #: What the name of a file starts with that is not whole yet. Readers of image sets pass over
@@ -65,8 +65,6 @@ def check_writable(path: Path) -> None:
     Raises:
         OSError: it cannot.
     """
-    with suppress(FileNotFoundError):
-        path.lstat()  # tells of a name that is too long, which a temporary one is not
     temporary = path.with_name(temporary_name(path.name))
     temporary.touch(exist_ok=False)
     temporary.unlink(missing_ok=True)  # a run beside this one may have tidied up
