@@ -2,8 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,9 +14,6 @@ from sanitizer.errors import one_line, shortened
 from sanitizer.images import ImageError, decode
 from sanitizer.resizing import shrunk_to
 from sanitizer.summary import class_name, label_key
-
-if TYPE_CHECKING:
-    from pipelines.results.rows import Rows
 
 #: Images in a row of a figure.
 ACROSS = 4
@@ -39,14 +36,23 @@ class ShownFigure(Figure):
 
 
 @png.own_style()
-def gallery(rows: "Rows", n: int) -> Figure:
-    """``n`` of the images of some rows, drawn evenly, each with its id, class and reason."""
-    drawn = rows.drawn(n)
-    images = rows.images({row["sample_id"] for row in drawn})
-    names = {one.label: one.name for one in rows.summary().per_class}
+def gallery(
+    drawn: Sequence[Mapping[str, Any]],
+    images: Mapping[str, bytes | None],
+    names: Mapping[str, str],
+    title: str,
+) -> Figure:
+    """Some images, each with its id, class and reason.
+
+    Args:
+        drawn: their score rows.
+        images: encoded, by ``sample_id``.
+        names: of the classes, by label key.
+        title: of the figure.
+    """
     down = max(1, math.ceil(len(drawn) / ACROSS))
     figure = ShownFigure(figsize=(SIDE * ACROSS, (SIDE + WORDS) * down), layout="constrained")
-    figure.suptitle(f"{len(drawn):,} of {len(rows):,} {rows.verdict} images", fontsize=11)
+    figure.suptitle(title, fontsize=11)
     axes = figure.subplots(down, ACROSS, squeeze=False).flat
     for ax in axes[len(drawn) :]:
         ax.set_axis_off()

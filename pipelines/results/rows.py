@@ -68,7 +68,12 @@ class Rows:
             raise InputError(f"show: expected at least 1 image, got {n}")
         from pipelines.results.figures import gallery  # matplotlib takes half a second to load
 
-        return gallery(self, n)
+        drawn = self.drawn(n)
+        images = self.images({row["sample_id"] for row in drawn})
+        names = {one.label: one.name for one in self.summary().per_class}
+        return gallery(
+            drawn, images, names, f"{len(drawn):,} of {len(self):,} {self.verdict} images"
+        )
 
     def _repr_html_(self) -> str:
         count = len(self)
